@@ -1,0 +1,20 @@
+"""tunewise: fine-tune a pretrained model with many methods, and see which one is worth its cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["compare", "load", "train", "__version__"]
+
+if TYPE_CHECKING:
+    from tunewise.api import compare, load, train
+
+
+def __getattr__(name: str) -> Any:
+    """Loads `compare`, `load` and `train` when they are first used, so that `import tunewise` costs nothing."""
+    if name in ("compare", "load", "train"):
+        from tunewise import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'tunewise' has no attribute '{name}'")

@@ -1,0 +1,115 @@
+"""The Python interface: `compare`, `train`, `load`. Each does what the command of the same name does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunewise.check import check, only_choice
+from tunewise.errors import RecipeError
+from tunewise.methods import find_method
+from tunewise.recipe import MethodChoice, Recipe, load_recipe, recipe_from
+from tunewise.tracking.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from tunewise.compare.compare import Comparison
+    from tunewise.engine.text_model import TextModel
+    from tunewise.tracking.record import RunRecord
+
+AnyRecipe = Recipe | Mapping[str, Any] | str | Path
+
+
+def compare(
+    recipe: AnyRecipe,
+    out: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    jobs: int | None = None,
+    allow_code: bool = False,
+    quiet: bool = False,
+) -> Comparison:
+    """Compares the recipe's methods and leaves everything in `out`.
+
+    Args:
+        recipe: a path to a YAML file, or the same as a mapping (paths in it start from the current folder).
+        overrides: `section.key=value`, in the place of what a recipe file says.
+        jobs: how many runs at a time.
+        allow_code: whether the recipe's own metric functions may run.
+        quiet: show no progress.
+    """
+    from tunewise.cli.watching import Silent, make_watcher
+    from tunewise.compare.compare import compare as compare_runs
+
+    loaded, folder = _loaded(recipe, overrides)
+    watcher = Silent() if quiet else make_watcher()
+    return compare_runs(loaded, Path(out), folder=folder, watcher=watcher, allow_code=allow_code, side_by_side=jobs)
+
+
+def train(
+    recipe: AnyRecipe,
+    out: str | Path,
+    *,
+    method: str | Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    allow_code: bool = False,
+    quiet: bool = False,
+) -> RunRecord:
+    """Trains one model with one method and leaves everything in `out`.
+
+    Args:
+        method: name, or {name: options}; where left out, the one that the recipe names.
+        overrides: `section.key=value`, in the place of what a recipe file says.
+        resume: go on with the run that `out` holds.
+    """
+    loaded, folder = _loaded(recipe, overrides)
+    chosen = choose(loaded, method)
+    return train_recipe(chosen, Path(out), folder=folder, resume=resume, allow_code=allow_code, quiet=quiet)
+
+
+def choose(recipe: Recipe, method: str | Mapping[str, Any] | None = None, model: str | None = None) -> Recipe:
+    """The recipe with one method and one model in the place of those it names; a method that it names keeps its
+    options.
+
+    Raises:
+        RecipeError: there is no such method.
+    """
+    update: dict[str, Any] = {}
+    if method is not None:
+        if isinstance(method, str):
+            find_method(method)
+            listed = [choice for choice in recipe.all_methods if method in (choice.name, choice.label)]
+            method = listed[0] if listed else method
+        update |= {"methods": [], "method": MethodChoice.model_validate(method)}
+    if model is not None:
+        update |= {"models": [], "model": model}
+    return recipe.model_copy(update=update)
+
+
+def train_recipe(
+    recipe: Recipe, out: Path, *, folder: Path, resume: bool = False, allow_code: bool = False, quiet: bool = False
+) -> RunRecord:
+    """Checks a recipe with one model and one method, then trains."""
+    single = only_choice(recipe).anchored(folder)
+    checked = check(single, folder, single.all_methods, allow_code)
+    from tunewise.run import run  # imports torch: only once everything else is right
+
+    observers = () if quiet else (ProgressBar(checked.metric),)
+    return run(single, out, folder=folder, observers=observers, resume=resume, allow_code=allow_code, checked=checked)
+
+
+def load(folder: str | Path, device: str = "cpu") -> TextModel:
+    """Loads a trained model for prediction: `load("runs/one").predict(["..."])`."""
+    from tunewise.engine.text_model import load as load_text_model
+
+    return load_text_model(folder, device)
+
+
+def _loaded(recipe: AnyRecipe, overrides: Sequence[str] = ()) -> tuple[Recipe, Path]:
+    if not isinstance(recipe, (str, Path)):
+        if overrides:
+            raise RecipeError("overrides go with a recipe file", fix="change the mapping itself")
+        return recipe if isinstance(recipe, Recipe) else recipe_from(recipe), Path.cwd()
+    path = Path(recipe)
+    return load_recipe(path, overrides), path.resolve().parent

@@ -1,0 +1,177 @@
+"""The command line: reads options, calls the rooms, prints. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunewise import __version__
+from tunewise.errors import TunewiseError
+
+app = typer.Typer(
+    name="tunewise",
+    help="Fine-tune a pretrained model with many methods, and see which one is worth its cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
+RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
+Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the recipe: train.epochs=5.")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the metric functions that the recipe names.")]
+Batch = Annotated[int, typer.Option(min=1, help="Rows per batch.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"tunewise {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def compare(
+    recipe: RecipePath,
+    out: Out,
+    overrides: Overrides = [],  # noqa: B006 - typer wants the list itself
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Train with every method and seed of the recipe, and show what each gives and costs.
+
+    The same command again goes on where an earlier one stopped.
+    """
+    with _errors():
+        from tunewise.api import load_recipe
+        from tunewise.cli.watching import make_watcher
+        from tunewise.compare.compare import compare as compare_runs
+        from tunewise.report.table import print_comparison
+
+        loaded = load_recipe(recipe, overrides)
+        watcher = make_watcher()
+        try:
+            done = compare_runs(loaded, out, folder=recipe.resolve().parent, watcher=watcher, allow_code=allow_code,
+                                side_by_side=jobs)  # fmt: skip
+        finally:
+            watcher.close()
+        print_comparison(done.content)
+        print(f"\nreport:  {done.report}\nresults: {done.out / 'comparison.json'}")
+        if any(run["status"] != "finished" for run in done.content["runs"]):
+            raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: RecipePath,
+    out: Out,
+    method: Annotated[str | None, typer.Option(help="The method, where the recipe names none or several.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model, where the recipe names several.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Train one model with one method, and hand it over in OUT/model."""
+    with _errors():
+        from tunewise.api import choose, load_recipe, train_recipe
+        from tunewise.report.table import print_run
+
+        loaded = choose(load_recipe(recipe, overrides), method, model)
+        record = train_recipe(loaded, out, folder=recipe.resolve().parent, resume=resume, allow_code=allow_code)
+        print_run(record.as_dict())
+        print(f"\nmodel:  {out / 'model'}\nrecord: {out / 'record.json'}")
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    text: Annotated[list[str], typer.Option(help="A text; given twice for a pair of texts.")] = [],  # noqa: B006
+    data: Annotated[Path | None, typer.Option(help="A file with texts, in the columns of the training data.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file for the predictions of --data.")] = None,
+    batch_size: Batch = 64,
+) -> None:
+    """Predict with a trained model: for a text, or for every row of a file."""
+    with _errors():
+        from tunewise.cli.predicting import predict_file, predict_text
+
+        if text:
+            predict_text(run, text)
+        else:
+            predict_file(run, data, out, batch_size)
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    data: Annotated[Path, typer.Option(help="A file with texts and labels, in the columns of the training data.")],
+    allow_code: AllowCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a trained model on new labelled rows, with confidence intervals."""
+    with _errors():
+        from tunewise.cli.evaluating import evaluate_file
+
+        evaluate_file(run, data, allow_code, as_json)
+
+
+@app.command()
+def runs(
+    out: Annotated[Path, typer.Option(help="Folder to look in.")] = Path("runs"),
+    metric: Annotated[str | None, typer.Option(help="The metric to show.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what was run, with scores and costs side by side."""
+    with _errors():
+        from tunewise.cli.listing import list_runs
+
+        list_runs(out, metric, as_json)
+
+
+@app.command()
+def methods(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the methods: what each trains, what it hands over, its options and its source."""
+    with _errors():
+        from tunewise.cli.listing import list_methods
+
+        list_methods(as_json)
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="The data file.", metavar="DATA")],
+    out: Annotated[Path, typer.Option(help="Where to write the recipe.")] = Path("recipe.yaml"),
+    model: Annotated[str, typer.Option(help="The pretrained model.")] = "sentence-transformers/all-MiniLM-L6-v2",
+) -> None:
+    """Write a commented recipe from a look at a data file."""
+    with _errors():
+        from tunewise.cli.initialising import write_first_recipe
+
+        write_first_recipe(data, out, model)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """An error of ours is printed without a traceback, and is the exit code."""
+    try:
+        yield
+    except TunewiseError as problem:
+        from tunewise.tracking.progress import plain_text
+
+        for number, line in enumerate(str(problem).splitlines()):
+            print(("error: " if number == 0 else "") + line[: len(line) - len(line.lstrip())] + plain_text(line.strip()),
+                  file=sys.stderr)  # fmt: skip
+        raise typer.Exit(problem.exit_code) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    app()

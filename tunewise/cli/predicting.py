@@ -1,0 +1,92 @@
+"""`tunewise predict`: for a text on the terminal, for a file to CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunewise.commit import write_file
+from tunewise.data.prepare import load_split
+from tunewise.data.settings import DataConfig
+from tunewise.errors import RecipeError
+from tunewise.recipe import recipe_from
+from tunewise.tracking.progress import plain_text
+from tunewise.tracking.record import read_record
+from tunewise.types import Schema, Split
+
+if TYPE_CHECKING:
+    from tunewise.engine.text_model import TextModel
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def predict_text(run: Path, text: list[str]) -> None:
+    """Prints the answer for one text (or one pair)."""
+    from tunewise.engine.text_model import load
+
+    model = load(run)
+    (answer,) = model.predict([text[0] if len(text) == 1 else tuple(text)])
+    if "value" in answer:
+        print(f"{answer['value']:.4f}")
+        return
+    print(plain_text(answer["label"] if "label" in answer else ", ".join(answer["labels"]) or "(no label)"))
+    for label, probability in sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:10]:
+        print(f"  {probability:6.1%}  {plain_text(label)}")
+
+
+def predict_file(run: Path, data: Path | None, out: Path | None, batch_size: int) -> None:
+    """Writes a CSV file with one line per row of the data, in its order: texts, decision, probabilities."""
+    if data is None or out is None:
+        raise RecipeError("nothing to predict for", fix='give --text "...", or --data FILE with --out predictions.csv')
+    config, schema = trained_on(run)
+    split = load_split(config, str(data.resolve()), data.resolve().parent, schema, "data", with_targets=False)
+    from tunewise.engine.text_model import load
+
+    model = load(run)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for line in _lines(model, split, batch_size):
+        writer.writerow([_cell(value) for value in line])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_file(out, buffer.getvalue())
+    print(f"{len(split):,} predictions: {out}")
+
+
+def trained_on(run: Path) -> tuple[DataConfig, Schema]:
+    """The data section and schema that the model of a run was trained with."""
+    record = read_record(run)
+    plain = record.data.schema
+    schema = Schema(plain["task"], tuple(plain["text"]), plain["label"], tuple(plain["labels"]))
+    return recipe_from(record.recipe).data, schema
+
+
+def _lines(model: TextModel, split: Split, batch_size: int) -> Iterator[list[Any]]:
+    scores = model.scores(split.texts, batch_size)
+    decisions = model.decisions(scores)
+    if model.task == "regression":
+        yield [*model.schema.text, "prediction"]
+        yield from ([*texts, float(value)] for texts, value in zip(split.texts, scores, strict=True))
+        return
+    yield [*model.schema.text, "prediction", *(f"p({label})" for label in model.labels)]
+    for texts, row, decision in zip(split.texts, scores, decisions, strict=True):
+        if model.task == "multilabel":
+            chosen = "|".join(label for label, marked in zip(model.labels, decision, strict=True) if marked)
+        else:
+            chosen = model.labels[int(decision)]
+        yield [*texts, chosen, *(f"{value:.6f}" for value in row)]
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets a quote before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

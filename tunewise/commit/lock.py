@@ -1,0 +1,109 @@
+"""One owner per run folder. The lock dies with its process, so that none is ever stale."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tunewise.commit.files import explained
+from tunewise.errors import LockedError
+
+LOCK = ".lock"
+PATIENCE_SECONDS = 0.5  # `owner` holds the lock for microseconds while it looks
+_WINDOWS_LOCK_BYTE = 1 << 30  # far behind the text, which others must be able to read
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Makes this process the owner of `folder` for the time of a `with` block.
+
+    Raises:
+        LockedError: another process is the owner; it is named, within a second.
+        StoreError: the folder cannot be written.
+    """
+    path = Path(folder) / LOCK
+    with explained("lock", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
+    try:
+        with explained("lock", path):
+            _take(descriptor, path)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps(_myself()).encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def owner(folder: Path) -> dict[str, Any] | None:
+    """Who holds the lock of `folder`, as `{"pid", "host", "since"}`; None where nobody does."""
+    path = Path(folder) / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NO_LINKS)
+        try:
+            return None if _try(descriptor) else _named(path)
+        finally:
+            os.close(descriptor)
+    except OSError:  # no lock file, or a file system that does not lock
+        return None
+
+
+def _take(descriptor: int, path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not _try(descriptor):
+        if time.monotonic() > deadline:
+            holder = _named(path)
+            raise LockedError(
+                f"process {holder['pid']} on {holder['host']} has been working in this folder since {holder['since']}",
+                where=str(path.parent),
+                fix="wait until it has finished, stop it, or choose another folder with --out",
+            )
+        time.sleep(0.02)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        import msvcrt
+
+        os.lseek(descriptor, _WINDOWS_LOCK_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _myself() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
+    }
+
+
+def _named(path: Path) -> dict[str, Any]:
+    unknown = {"pid": "unknown", "host": "an unknown machine", "since": "an unknown time"}
+    try:
+        return {**unknown, **json.loads(path.read_bytes())}
+    except (OSError, ValueError, TypeError):  # the holder is between taking the lock and writing its name
+        return unknown

@@ -1,0 +1,62 @@
+"""A baseline as a run: its record and predictions beside those of the methods."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tunewise.check import check
+from tunewise.commit import lock
+from tunewise.errors import TunewiseError
+from tunewise.evaluate.baselines import run_baseline
+from tunewise.evaluate.sample import confusion_matrix
+from tunewise.recipe import Recipe
+from tunewise.tracking.environment import environment
+from tunewise.tracking.peak_memory import peak_memory_bytes
+from tunewise.tracking.predictions import write_predictions
+from tunewise.tracking.record import Problem, RunRecord, UsedData, write_record
+from tunewise.tracking.run_folder import earlier_record
+from tunewise.types import Costs
+
+
+def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allow_code: bool) -> RunRecord:
+    """Fits a baseline and leaves record and predictions in `out`; a finished one is left as it is."""
+    start = time.perf_counter()
+    checked = check(recipe, folder, [], allow_code)
+    data, evaluator = checked.data, checked.evaluator
+    with lock(out):
+        earlier = earlier_record(out, recipe.fingerprint, resume=True)
+        if earlier and earlier.status == "finished":
+            return earlier
+        record = RunRecord(
+            status="running",
+            method=name,
+            seed=recipe.seed,
+            recipe=recipe.as_dict(),
+            data=UsedData(data.fingerprint, {key: len(split) for key, split in data.splits.items()},
+                          [asdict(step) for step in data.steps], asdict(data.schema)),  # fmt: skip
+            environment=environment(),
+            tuned={"recipe": recipe.fingerprint},
+        )
+        write_record(out, record)
+        try:
+            result = run_baseline(name, data, evaluator, checked.metric, recipe.seed)
+            write_predictions(out, result.predictions)
+            scores = {split: evaluator.score_with_intervals(said) for split, said in result.predictions.items()}
+        except TunewiseError as problem:
+            write_record(out, replace(record, status="failed", error=Problem.of(problem)))
+            raise
+        counts = {key: int(result.costs[key]) for key in ("trainable_parameters", "total_parameters")}
+        costs = Costs(
+            train_seconds=result.costs["train_seconds"], total_seconds=time.perf_counter() - start,
+            peak_memory_bytes=peak_memory_bytes("cpu"), forward_flops=0.0, backward_flops=0.0, saved_bytes=0,
+            predict_ms_per_example=result.costs["predict_ms_per_example"], **counts,
+        )  # fmt: skip
+        confusion = {}
+        if data.schema.task == "classification":
+            confusion = {split: confusion_matrix(said).tolist() for split, said in result.predictions.items()}
+        record = replace(record, status="finished", validation=scores.pop("validation"), scores=scores, costs=costs,
+                         marginal=costs, confusion=confusion, plans=[{"step": 0, **result.settings}])  # fmt: skip
+        write_record(out, record)
+    return record

@@ -1,0 +1,177 @@
+"""Records and predictions of many runs -> the content of comparison.json (see report/contents.py)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunewise.check import Checked
+from tunewise.compare.disagreements import disagreements
+from tunewise.compare.recommend import choose, mean_scores, recommend
+from tunewise.compare.statistics import bootstrap, compare_pairs, summarise
+from tunewise.recipe import MethodChoice, Recipe
+from tunewise.report.contents import Kind
+from tunewise.tracking.environment import environment
+from tunewise.tracking.predictions import read_predictions
+from tunewise.tracking.record import RECORD, RunRecord, read_record
+from tunewise.types import Predictions
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run that belongs to the comparison. Runs of one `name` differ in the seed alone."""
+
+    name: str
+    method: str
+    model: str
+    seed: int
+    kind: Kind
+    folder: Path
+    choice: MethodChoice | None = field(default=None, compare=False)
+
+
+def build_comparison(recipe: Recipe, checked: Checked, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Statistics on what has finished; the rest is listed with its status. Plain JSON data without NaN."""
+    records = {entry: _record(entry) for entry in entries}
+    finished = {entry: record for entry, record in records.items() if record and record.status == "finished"}
+    data = checked.data
+    main = next(iter(data.tests))
+    kinds = {entry.name: entry.kind for entry in entries}
+    content = {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": recipe.as_dict(),
+        "metric": checked.metric,
+        "greater_is_better": checked.evaluator.greater_is_better(checked.metric),
+        "data": {
+            "fingerprint": data.fingerprint,
+            "rows": {name: len(split) for name, split in data.splits.items()},
+            "schema": asdict(data.schema),
+            "steps": [asdict(step) for step in data.steps],
+        },
+        "environment": {**environment(), **_tuned(finished.values())},
+        "runs": [_run(entry, record) for entry, record in records.items()],
+    }
+    test = _predictions(finished, main)
+    validation = mean_scores(_predictions(finished, "validation"), checked.evaluator, checked.metric)
+    costs = _mean_costs(finished)
+    seconds = {name: values["train_seconds"] for name, values in costs.items()}
+    summaries, pairs, recommendation, split_rows = {}, (), None, ()
+    if test:
+        boot = bootstrap(test, checked.evaluator, checked.metric)
+        summaries = {summary.method: summary for summary in summarise(boot)}
+        chosen = choose(validation, boot.greater_is_better, kinds, seconds)
+        pairs = compare_pairs(boot, chosen, kinds)
+        recommendation = recommend(validation, boot, pairs, seconds, kinds)
+        methods = {name: runs for name, runs in test.items() if kinds[name] == "method"}
+        split_rows = disagreements(methods, data.schema)
+    texts = data.splits[main].texts
+    content |= {
+        "summary": [
+            _summary(name, [entry for entry in entries if entry.name == name], finished, summaries.get(name),
+                     validation.get(name), costs.get(name, {}), main)
+            for name in kinds
+        ],
+        "recommendation": asdict(recommendation) if recommendation else None,
+        "pairs": [asdict(pair) for pair in pairs],
+        "disagreements": [
+            {**asdict(row), "text": texts[row.index][0] if len(texts[row.index]) == 1 else list(texts[row.index])}
+            for row in split_rows
+        ],
+    }  # fmt: skip
+    return plain(content)
+
+
+def plain(value: Any) -> Any:
+    """JSON data: numpy numbers as Python's, NaN and infinity as None, tuples as lists."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _record(entry: Entry) -> RunRecord | None:
+    return read_record(entry.folder) if (entry.folder / RECORD).is_file() else None
+
+
+def _tuned(records: Any) -> dict[str, Any]:
+    """How the runs computed; the first that was tuned speaks for all."""
+    tuned = next((record.tuned for record in records if "device" in record.tuned), {})
+    return {key: value for key, value in tuned.items() if key != "recipe"}
+
+
+def _run(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
+    known = {} if record is None else record.as_dict()
+    return {
+        "id": known.get("id", entry.folder.name),
+        "name": entry.name,
+        "method": entry.method,
+        "model": entry.model,
+        "seed": entry.seed,
+        "kind": entry.kind,
+        "status": known.get("status", "pending"),
+        "scores": known.get("scores", {}),
+        "validation": known.get("validation", {}),
+        "costs": known.get("costs") or {},
+        "marginal": known.get("marginal") or {},
+        "plan": known.get("plans", []),
+        "curve": known.get("curve", []),
+        "confusion": known.get("confusion", {}),
+        "folder": f"runs/{entry.folder.name}",
+        "error": known.get("error"),
+        "warnings": known.get("warnings", []),
+    }
+
+
+def _predictions(finished: dict[Entry, RunRecord], split: str) -> dict[str, list[Predictions]]:
+    runs: dict[str, list[Predictions]] = {}
+    for entry in finished:
+        runs.setdefault(entry.name, []).append(read_predictions(entry.folder, split))
+    return runs
+
+
+def _mean_costs(finished: dict[Entry, RunRecord]) -> dict[str, dict[str, float]]:
+    by_name: dict[str, list[dict[str, float]]] = {}
+    for entry, record in finished.items():
+        by_name.setdefault(entry.name, []).append(asdict(record.costs))
+    return {
+        name: {key: float(np.mean([costs[key] for costs in runs])) for key in runs[0]} for name, runs in by_name.items()
+    }
+
+
+def _summary(
+    name: str, entries: list[Entry], finished: dict[Entry, RunRecord], summary: Any, validation: float | None,
+    costs: dict[str, float], main: str,
+) -> dict[str, Any]:  # fmt: skip
+    records = [finished[entry] for entry in entries if entry in finished]
+    metrics = records[0].scores[main] if records else {}
+    scores = {}
+    for metric in metrics:
+        values = [record.scores[main][metric].value for record in records]
+        scores[metric] = {"mean": np.mean(values), "sd": np.std(values, ddof=1) if len(values) > 1 else None}
+    return {
+        "name": name,
+        "method": entries[0].method,
+        "model": entries[0].model,
+        "kind": entries[0].kind,
+        "runs": len(entries),
+        "finished": len(records),
+        "mean": summary and summary.mean,
+        "sd": summary and summary.sd,
+        "low": summary and summary.low,
+        "high": summary and summary.high,
+        "validation_mean": validation,
+        "costs": costs,
+        "scores": scores,
+    }

@@ -1,0 +1,102 @@
+"""Runs processes, some side by side, from a fork server that has done the imports."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from tunewise.compare.preload import VARIABLE
+from tunewise.engine.stop import Stop
+from tunewise.errors import TunewiseError
+
+START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+@dataclass
+class Worker:
+    """A process at work on the task with this number."""
+
+    number: int
+    process: Any
+    pipe: Connection
+    started: float
+
+
+class Pool:
+    """Starts processes for tasks; each ends with its task, so that its peak memory is its own."""
+
+    def __init__(self, packages: Sequence[str]):
+        self.context = multiprocessing.get_context(START_METHOD)
+        if START_METHOD == "forkserver":
+            os.environ[VARIABLE] = ",".join(packages)
+            self.context.set_forkserver_preload(["tunewise.compare.preload"])
+
+    def ask(self, target: Callable[..., None], task: object) -> Any:
+        """Runs a function in a process and returns what it sends.
+
+        Raises:
+            TunewiseError: what the process met, or that it died.
+        """
+        worker = self._start(0, target, task)
+        worker.process.join()
+        answer = worker.pipe.recv() if worker.pipe.poll() else TunewiseError("the process that measures died")
+        if isinstance(answer, TunewiseError):
+            raise answer
+        return answer
+
+    def run(
+        self,
+        tasks: Iterable[tuple[int, object]],
+        target: Callable[..., None],
+        side_by_side: int,
+        stop: Stop,
+        on_start: Callable[[int], None],
+        on_message: Callable[[int, Any], None],
+        on_end: Callable[[int, int | None, float], None],
+    ) -> None:
+        """Carries out the tasks in their order, `side_by_side` at a time.
+
+        When a stop is asked for, those at work are told to save and end, and no other is started.
+        """
+        waiting, working, told = list(tasks), {}, False
+        while waiting or working:
+            while waiting and len(working) < side_by_side and not stop.requested:
+                number, task = waiting.pop(0)
+                working[number] = self._start(number, target, task)
+                on_start(number)
+            if stop.requested and not told:
+                told, waiting = True, []
+                for worker in working.values():
+                    worker.process.terminate()
+            for worker in self._heard(list(working.values()), on_message):
+                worker.process.join()
+                del working[worker.number]
+                worker.pipe.close()
+                on_end(worker.number, worker.process.exitcode, time.perf_counter() - worker.started)
+
+    def _start(self, number: int, target: Callable[..., None], task: object) -> Worker:
+        receiver, sender = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=target, args=(task, sender), daemon=False)
+        process.start()
+        sender.close()
+        return Worker(number, process, receiver, time.perf_counter())
+
+    @staticmethod
+    def _heard(workers: list[Worker], on_message: Callable[[int, Any], None]) -> list[Worker]:
+        """Passes on what workers say within half a second, and returns those that have ended."""
+        ready = wait([*(w.pipe for w in workers), *(w.process.sentinel for w in workers)], timeout=0.5)
+        ended = [worker for worker in workers if worker.process.sentinel in ready]
+        for worker in workers:
+            try:
+                while worker.pipe.poll():
+                    on_message(worker.number, worker.pipe.recv())
+            except (EOFError, OSError):  # it has closed its end: wait for the process alone
+                if worker not in ended:
+                    worker.process.join()
+                    ended.append(worker)
+        return ended

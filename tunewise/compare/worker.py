@@ -1,0 +1,114 @@
+"""What runs in a process of its own: one run of a comparison, watched by the parent through a pipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tunewise.engine.events import Evaluated, Observer, Started, Step
+from tunewise.errors import TunewiseError
+
+SECONDS_BETWEEN_MESSAGES = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """One process's work. `recipe` is a single run's recipe as plain data; `baseline` names one instead of a method."""
+
+    recipe: dict[str, Any]
+    out: str
+    folder: str
+    tuned: dict[str, Any]
+    data: str
+    allow_code: bool
+    packages: tuple[str, ...]
+    baseline: str | None = None
+
+
+class Reporter(Observer):
+    """Sends how far the run is: (step, total steps, loss, scores), a few times per second."""
+
+    def __init__(self, pipe: Connection):
+        self.pipe, self.total, self.sent, self.scores = pipe, 0, 0.0, {}
+
+    def on_started(self, event: Started) -> None:
+        self.total = event.total_steps
+        self._send(event.step, None)
+
+    def on_step(self, event: Step) -> None:
+        if time.monotonic() - self.sent >= SECONDS_BETWEEN_MESSAGES:
+            self._send(event.step, event.loss)
+
+    def on_evaluated(self, event: Evaluated) -> None:
+        self.scores = dict(event.scores)
+        self._send(event.step, event.loss)
+
+    def _send(self, step: int, loss: float | None) -> None:
+        self.sent = time.monotonic()
+        try:
+            self.pipe.send((step, self.total, loss, self.scores))
+        except OSError:  # the parent is gone: save and stop
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def work(task: Task, pipe: Connection) -> None:
+    """Carries out a task; what happened is in its record, and whether it finished in the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _guarded(lambda: _run_baseline(task) if task.baseline else _run(task, pipe))
+
+
+def probe(task: Task, pipe: Connection) -> None:
+    """Sends what a measurement in a process of its own finds best for this machine, or the error it met."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from tunewise.engine.device import tune
+    from tunewise.recipe import recipe_from
+
+    try:
+        pipe.send(tune(recipe_from(task.recipe).train, task.tuned["side_by_side"]).as_dict())
+    except TunewiseError as problem:
+        pipe.send(problem)
+
+
+def _guarded(carry_out: Callable[[], object]) -> None:
+    try:
+        carry_out()
+    except TunewiseError as problem:
+        raise SystemExit(problem.exit_code) from None
+
+
+def _run(task: Task, pipe: Connection) -> None:
+    from tunewise.compare import preload
+    from tunewise.engine.device import Tuned
+    from tunewise.recipe import recipe_from
+    from tunewise.run import run
+
+    # A run pays for the packages it needs, as it would alone; those of other methods are not its cost.
+    imports = sum(seconds for name, seconds in preload.SECONDS.items() if name in task.packages)
+    run(
+        recipe_from(task.recipe),
+        Path(task.out),
+        folder=Path(task.folder),
+        observers=[Reporter(pipe)],
+        resume=True,
+        allow_code=task.allow_code,
+        tuned=Tuned(**task.tuned),
+        expected_data=task.data,
+        import_seconds=imports,
+    )
+
+
+def _run_baseline(task: Task) -> None:
+    from tunewise.compare.baseline_run import run_baseline_run
+    from tunewise.recipe import recipe_from
+
+    run_baseline_run(
+        task.baseline, recipe_from(task.recipe), Path(task.out), folder=Path(task.folder), allow_code=task.allow_code
+    )
+
+

@@ -1,0 +1,1 @@
+"""Recipes: reading, overriding, checking and explaining options; knows no option itself."""

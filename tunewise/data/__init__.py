@@ -1,0 +1,1 @@
+"""From files to a DataBundle: loading, schema, splits, tokens, batches."""

@@ -1,0 +1,127 @@
+"""Rows that cannot be used, and rows that make results doubtful: counted and told, never dropped in silence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunewise.data.labels import Label, no_targets, to_targets
+from tunewise.data.table import Table, as_text, row_list, short
+from tunewise.errors import DataError
+from tunewise.types import DataStep, Schema, Split
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table that are used: `indices` are their places in the table, from 0."""
+
+    table: Table
+    indices: tuple[int, ...]
+    texts: tuple[tuple[str, ...], ...]
+    values: tuple[Label, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The number of each row in its source, from 1."""
+        return [index + 1 for index in self.indices]
+
+    def take(self, places: Sequence[int]) -> Rows:
+        """The rows at these places of this selection."""
+        return Rows(
+            self.table,
+            tuple(self.indices[place] for place in places),
+            tuple(self.texts[place] for place in places),
+            tuple(self.values[place] for place in places),
+        )
+
+    def split(self, name: str, schema: Schema, label: Sequence[str], known: bool = True) -> Split:
+        """A Split of these rows; columns that are neither text nor label go along as strings.
+
+        Args:
+            known: whether `values` are labels; else targets are -1 or NaN.
+        """
+        others = [column for column in self.table.columns if column not in (*schema.text, *label)]
+        return Split(
+            name=name,
+            texts=self.texts,
+            targets=to_targets(self.values, schema) if known else no_targets(len(self), schema),
+            rows=np.array(self.numbers, dtype=np.int64),
+            source=self.table.source,
+            columns={
+                column: tuple(as_text(self.table.columns[column][index]) for index in self.indices) for column in others
+            },
+        )
+
+
+def usable_rows(
+    table: Table, texts: Sequence[tuple[str, ...]], values: Sequence[Label], text: Sequence[str], label: Sequence[str]
+) -> tuple[Rows, list[DataStep]]:
+    """The rows that have text (both, for pairs) and label, and a step for each reason to leave rows out.
+
+    Raises:
+        DataError: no row is left.
+    """
+    steps: list[DataStep] = []
+    keep = range(len(table))
+    empty = {index for index, row in enumerate(texts) if not all(cell.strip() for cell in row)}
+    missing = {index for index, value in enumerate(values) if value is None}
+    for name, bad, column in (("empty text", empty, text), ("missing label", missing - empty, label)):
+        if bad:
+            left = [index for index in keep if index not in bad]
+            where = " or ".join(f"'{one}'" for one in column)
+            reason = f"{table.source}: nothing in {where} in {row_list(sorted(bad))}; left out"
+            steps.append(DataStep(name, len(keep), len(left), reason))
+            keep = left
+    if not keep:
+        raise DataError(
+            f"no row has both text and label: {len(empty):,} of {len(table):,} have no text, {len(missing):,} no label",
+            where=table.source,
+            fix="is it the right column?",
+        )
+    everything = Rows(table, tuple(range(len(table))), tuple(texts), tuple(values))
+    return everything.take(keep), steps
+
+
+def conflict_steps(rows: Rows) -> list[DataStep]:
+    """A note where rows have the same text but not the same label."""
+    labels: dict[tuple[str, ...], set[Label]] = defaultdict(set)
+    for text, value in zip(rows.texts, rows.values, strict=True):
+        labels[text].add(frozenset(value) if isinstance(value, tuple) else value)
+    bad = [place for place, text in enumerate(rows.texts) if len(labels[text]) > 1]
+    if not bad:
+        return []
+    first = rows.texts[bad[0]]
+    same = [rows.indices[place] for place in bad if rows.texts[place] == first]
+    reason = (
+        f"{rows.table.source}: {len(bad):,} rows share their text with a row of another label; no model can be right "
+        f"on all of them. For instance {row_list(same)}: {short(first[0])}. Kept as they are"
+    )
+    return [DataStep("conflicting labels", len(rows), len(rows), reason)]
+
+
+def overlap_steps(splits: Mapping[str, Split]) -> list[DataStep]:
+    """A note for each later split that has texts of an earlier one."""
+    steps = []
+    names = list(splits)
+    for place, name in enumerate(names):
+        split = splits[name]
+        for earlier in ("train", "validation"):
+            if earlier not in names[:place]:
+                continue
+            seen = set(splits[earlier].texts)
+            same = [int(row) - 1 for row, text in zip(split.rows, split.texts, strict=True) if text in seen]
+            if same:
+                share = len(same) / len(split)
+                reason = (
+                    f"{len(same):,} of {len(split):,} rows of {name} ({share:.1%}) have a text that is also in "
+                    f"{earlier}: {split.source}, {row_list(same)}. Scores on {name} are better than they will be on "
+                    f"new texts. Kept as they are"
+                )
+                steps.append(DataStep("overlap", len(split), len(split), reason))
+    return steps

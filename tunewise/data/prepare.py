@@ -1,0 +1,193 @@
+"""The entry to this room: a recipe's data section -> a DataBundle; and new files, read by a known schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tunewise.data.clean import Rows, conflict_steps, overlap_steps, usable_rows
+from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
+from tunewise.data.load import load_table
+from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
+from tunewise.data.settings import DataConfig
+from tunewise.data.split import assign, draw
+from tunewise.data.table import Table, listed, row_list
+from tunewise.errors import DataError
+from tunewise.types import DataBundle, DataStep, Schema, Split, Task
+
+
+def prepare(config: DataConfig, folder: Path) -> DataBundle:
+    """Reads, checks and splits the data of a recipe.
+
+    Validation and test rows come from their own sources where the recipe names them; what it does not name is split
+    off from train (see `split.py`). Every row that is left out, and everything a reader of the results should know,
+    is a DataStep.
+
+    Args:
+        folder: what relative paths start from: the recipe's folder.
+
+    Raises:
+        DataError: the data cannot be used; names file, row and column.
+    """
+    tests = _test_sources(config)
+    table = load_table(config, config.train, folder, "train")
+    label = label_columns(config, table)
+    text = text_columns(config, table, label)
+    task, why = find_task(config, table, label)
+    train, steps = _read(config, table, text, label, task)
+    schema = find_schema(config, table, text, label, task, train.values)
+    steps += [*schema_steps(schema, why, train.values), *conflict_steps(train)]
+    known = sort_names(count_names(train.values))
+    parts = {"train": train}
+    given = {"validation": config.validation} if config.validation else {}
+    for name, source in {**given, **tests}.items():
+        purpose = "validation" if name == "validation" else "test"
+        rows, more = _read(config, load_table(config, source, folder, purpose), text, label, task)
+        check_known(rows.values, rows.numbers, known, rows.table.source, config.train)
+        parts[name] = rows
+        steps += [*more, *conflict_steps(rows)]
+    for name, rows in parts.items():
+        parts[name], more = _limit(config, name, rows, task)
+        steps += more
+    parts, more = _split_off(config, parts, task)
+    steps += more
+    splits = {name: rows.split(name, schema, label) for name, rows in parts.items()}
+    steps += overlap_steps(splits)
+    return DataBundle(splits, schema, tuple(steps), fingerprint(schema, splits))
+
+
+def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, name: str, with_targets: bool) -> Split:
+    """Every row of a new source, in order, in the columns and classes of the training data.
+
+    Rows without text stay in; `limit` does not apply. Without targets, the label column may be absent, and targets
+    are -1 (classification) or NaN.
+
+    Args:
+        config: the data section that the model was trained with: format, delimiter, label.
+        with_targets: whether labels are needed (to evaluate) or not (to predict).
+
+    Raises:
+        DataError: the file cannot be read, a column is missing, or, with targets, a label is missing or unknown.
+    """
+    table = load_table(config, source, folder, "test")
+    texts = check_texts(table, schema.text)
+    several = isinstance(config.label, list) and len(config.label) > 1
+    label = schema.labels if several else (schema.label,)
+    indices = tuple(range(len(table)))
+    if not with_targets:
+        return Rows(table, indices, tuple(texts), (None,) * len(table)).split(name, schema, label, known=False)
+    for column in label:
+        table.find(column)
+    values = read_labels(table, label, schema.task, config.label_separator)
+    missing = [index for index, value in enumerate(values) if value is None]
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of {len(table):,} rows have no label: {row_list(missing)}",
+            where=f"{source}, column '{label[0]}'",
+            fix="fill in the labels or take the rows out; to predict, no labels are needed",
+        )
+    rows = Rows(table, indices, tuple(texts), tuple(values))
+    check_known(values, rows.numbers, schema.labels, source, "the training data")
+    return rows.split(name, schema, label)
+
+
+def fingerprint(schema: Schema, splits: Mapping[str, Split]) -> str:
+    """sha256 over schema, texts, targets, and which rows are in which split; not over file names."""
+    digest = hashlib.sha256()
+    described = [schema.task, schema.text, schema.label, schema.labels]
+    digest.update(json.dumps(described).encode())
+    for name in sorted(splits):
+        split = splits[name]
+        digest.update(json.dumps([name, split.texts]).encode())
+        digest.update(split.targets.astype(split.targets.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def _test_sources(config: DataConfig) -> dict[str, str]:
+    if not isinstance(config.test, dict):
+        return {"test": config.test} if config.test else {}
+    taken = [name for name in config.test if name in ("train", "validation") or is_missing(name)]
+    if taken or not config.test:
+        raise DataError(
+            f"a test set cannot be called '{taken[0]}'" if taken else "data.test names no test set",
+            where="data.test",
+            fix="give each test set a name of its own, or leave out data.test to split one off",
+        )
+    return config.test
+
+
+def _read(
+    config: DataConfig, table: Table, text: Sequence[str], label: Sequence[str], task: Task
+) -> tuple[Rows, list[DataStep]]:
+    """The usable rows of a source, and what was read and left out."""
+    for column in label:
+        table.find(column)
+    texts = check_texts(table, text)
+    values = read_labels(table, label, task, config.label_separator)
+    note = f" ({table.note})" if table.note else ""
+    reason = f"{table.source}: {len(table):,} rows, columns {listed(list(table.columns))}{note}"
+    rows, steps = usable_rows(table, texts, values, text, label)
+    return rows, [DataStep("read", len(table), len(table), reason), *steps]
+
+
+def _limit(config: DataConfig, name: str, rows: Rows, task: Task) -> tuple[Rows, list[DataStep]]:
+    if config.limit is None or config.limit >= len(rows):
+        return rows, []
+    classes = len(set(rows.values))
+    if name == "train" and task == "classification" and config.limit < classes:
+        raise DataError(
+            f"limit {config.limit} is less than one row for each of the {classes} classes",
+            where="data.limit",
+            fix=f"use at least {4 * classes}, so that validation and test have rows too",
+        )
+    places = draw(rows.values, rows.texts, task, config.limit, config.split_seed)
+    reason = f"{rows.table.source}: drawn by data.limit for a quick look; results on so few rows are rough"
+    return rows.take(places), [DataStep("limit", len(rows), len(places), reason)]
+
+
+def _split_off(config: DataConfig, parts: dict[str, Rows], task: Task) -> tuple[dict[str, Rows], list[DataStep]]:
+    """Train, validation, tests in this order; what is missing is cut from train."""
+    shares = {}
+    if not set(parts) - {"train", "validation"}:
+        shares["test"] = config.test_share
+    if "validation" not in parts:
+        shares["validation"] = config.validation_share
+    if not shares:
+        return parts, []
+    if sum(shares.values()) >= 1:
+        raise DataError(
+            f"the shares leave no rows for train: {' + '.join(f'{share:g}' for share in shares.values())} is not "
+            "below 1",
+            where="data.test_share, data.validation_share",
+            fix="make them smaller; the defaults are 0.2 and 0.15",
+        )
+    train = parts["train"]
+    places = assign(train.texts, train.values, task, shares, config.split_seed)
+    for name in shares:
+        if not len(places[name]):
+            raise DataError(
+                f"{len(train)} rows are too few to split off a {name} set: each class (or range of the number) keeps "
+                "at least one row for train, and equal texts stay together",
+                where=train.table.source,
+                fix=f"add rows, or name a {name} file under data",
+            )
+    found = {name: train.take(rows) for name, rows in places.items()}
+    order = ["train", "validation", *(name for name in {**parts, **found} if name not in ("train", "validation"))]
+    return {name: found.get(name) or parts[name] for name in order}, _split_steps(train, places, task, shares)
+
+
+def _split_steps(
+    train: Rows, places: Mapping[str, Sequence[int]], task: Task, shares: Mapping[str, float]
+) -> list[DataStep]:
+    count = len(train)
+    cut = ", ".join(f"{len(places[name]):,} to {name}" for name in shares)
+    by = {"classification": "class", "multilabel": "combination of labels", "regression": "quantile of the number"}
+    reason = f"{cut}; the same share of each {by[task]}; equal texts together"
+    steps = [DataStep("split", count, len(places["train"]), reason)]
+    single = [name for name, rows in count_names(train.values).items() if rows < 2]
+    if single:
+        reason = f"classes with one row stay in train, and cannot be validated or tested: {listed(sort_names(single))}"
+        steps.append(DataStep("rare classes", count, count, reason))
+    return steps

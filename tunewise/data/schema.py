@@ -1,0 +1,226 @@
+"""Which columns hold text and label, what the task is, and what its classes are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tunewise.data.labels import Label, check_twins, count_names, is_missing, sort_names
+from tunewise.data.settings import DataConfig
+from tunewise.data.table import Table, as_number, as_text, check_one_kind, kind, listed, nearest
+from tunewise.errors import DataError
+from tunewise.types import DataStep, Schema, Task
+
+MANY = 20
+"""More distinct whole numbers than this are a quantity, not classes."""
+
+_LOOK = 1000  # rows that are enough to tell text from other columns
+
+
+def label_columns(config: DataConfig, table: Table) -> tuple[str, ...]:
+    """The column or columns with the label.
+
+    Raises:
+        DataError: one is not there, or named twice.
+    """
+    wanted = config.label if isinstance(config.label, list) else [config.label]
+    if not wanted:
+        raise DataError("data.label is an empty list", where="data.label", fix="name the column with the label")
+    return _distinct([table.find(name) for name in wanted], "data.label")
+
+
+def text_columns(config: DataConfig, table: Table, label: Sequence[str]) -> tuple[str, ...]:
+    """The column with the text, or the two of a sentence pair.
+
+    Where the recipe names none, it is the only column of words: strings, not numbers, in the label's table. Where
+    several columns hold words, it is the only one that reads as text: at least half of its cells hold several words
+    (or a script without spaces), and at least 30% of them differ.
+
+    Raises:
+        DataError: not there, more than two, the label itself, or not clear which; names the candidates.
+    """
+    if config.text is None:
+        return (_only_text(table, label),)
+    wanted = config.text if isinstance(config.text, list) else [config.text]
+    if not 1 <= len(wanted) <= 2:
+        raise DataError(
+            f"expected one text column, or two for pairs, got {len(wanted)}",
+            where="data.text",
+            fix="join columns into one beforehand, or name the one or two that matter",
+        )
+    text = _distinct([table.find(name) for name in wanted], "data.text")
+    both = [name for name in text if name in label]
+    if both:
+        raise DataError(f"column '{both[0]}' is named as text and as label", where="data.text", fix="correct one")
+    return text
+
+
+def _distinct(names: list[str], key: str) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise DataError(f"column '{twice}' is named twice", where=key, fix="name each column once")
+    return tuple(names)
+
+
+def _only_text(table: Table, label: Sequence[str]) -> str:
+    words = [name for name, cells in table.columns.items() if name not in label and holds_words(cells)]
+    reading = [name for name in words if reads_as_text(table.columns[name])]
+    for found in (words, reading):
+        if len(found) == 1:
+            return found[0]
+    held = f"several columns could be the text: {listed(reading or words)}" if words else "no column holds text"
+    raise DataError(
+        held,
+        where=table.source,
+        fix=table.hint or "name the column as `text` under data; two columns, as a list, make pairs",
+    )
+
+
+def holds_words(cells: Sequence[Any]) -> bool:
+    """Whether a column holds strings, and not all of them numbers."""
+    some = [cell for cell in cells[:_LOOK] if not is_missing(cell)]
+    return all(isinstance(cell, str) for cell in some) and any(as_number(cell) is None for cell in some)
+
+
+def reads_as_text(cells: Sequence[Any]) -> bool:
+    """Whether a column of words is prose, and not names of categories or codes."""
+    some = [cell for cell in cells[:_LOOK] if not is_missing(cell)]
+    prose = sum(_several_words(cell) for cell in some)
+    return prose * 2 >= len(some) and len(set(some)) >= 0.3 * len(some)
+
+
+def _several_words(cell: str) -> bool:
+    # U+2E80 starts the scripts of East Asia, which put no space between words.
+    letters = sum(letter.isalpha() for letter in cell[:200])
+    return letters > 1 and (len(cell.split()) > 1 or any(letter >= "\u2e80" for letter in cell[:200]))
+
+
+def find_task(config: DataConfig, table: Table, label: Sequence[str]) -> tuple[Task, str]:
+    """The task, and how it was told.
+
+    `data.task` decides where it is given. Else: several label columns, lists, or a `label_separator` make a multi-label
+    task; a column of numbers, some with a fraction or more than 20 distinct ones, makes regression (also where up to
+    a tenth of its cells are not numbers, if it has fractions and more than 20 distinct ones: those cells are then
+    errors); everything else is classification.
+
+    Raises:
+        DataError: `data.task` contradicts what the recipe says of the label.
+    """
+    several = len(label) > 1
+    if config.task not in (None, "multilabel") and (several or config.label_separator):
+        key = "several label columns" if several else "label_separator"
+        raise DataError(
+            f"{key} and task {config.task} do not go together", where="data.task", fix="leave out one of the two"
+        )
+    if config.task:
+        return config.task, "as the recipe says"
+    if several:
+        return "multilabel", f"{len(label)} label columns"
+    if config.label_separator:
+        return "multilabel", f"cells are divided by '{config.label_separator}'"
+    return _task_of([cell for cell in table.columns[label[0]] if not is_missing(cell)])
+
+
+def _task_of(cells: list[Any]) -> tuple[Task, str]:
+    if any(kind(cell) == "list" for cell in cells):
+        return "multilabel", "cells hold lists"
+    numbers = [number for cell in cells if (number := as_number(cell)) is not None]
+    distinct = len(set(numbers))
+    fractions = any(not number.is_integer() for number in numbers)
+    all_numbers = bool(numbers) and len(numbers) == len(cells)
+    nearly_all = fractions and distinct > MANY and len(numbers) >= 0.9 * len(cells)
+    if (all_numbers and (fractions or distinct > MANY)) or nearly_all:
+        why = "numbers with fractions" if fractions else f"{distinct} distinct whole numbers"
+        return "regression", f"{why}; if they are names of classes, set `task: classification`"
+    held = f"{distinct} distinct whole numbers" if all_numbers else "names"
+    return "classification", f"cells hold {held}"
+
+
+def find_schema(
+    config: DataConfig, table: Table, text: Sequence[str], label: Sequence[str], task: Task, values: Sequence[Label]
+) -> Schema:
+    """The schema of the training rows.
+
+    Args:
+        values: the labels of those rows, none missing.
+
+    Raises:
+        DataError: a single class or number, two spellings of one class, or classes that data.labels does not name.
+    """
+    where = f"{table.source}, column '{label[0]}'" if len(label) == 1 else f"{table.source}, columns {listed(label)}"
+    if len(set(values)) < 2:
+        what = "number" if task == "regression" else "class" if task == "classification" else "set of labels"
+        raise DataError(
+            f"all {len(values):,} rows have the same {what} ({_shown(values[0])}): there is nothing to learn",
+            where=where,
+            fix="at least two are needed; is it the right column, and are all the rows in the file?",
+        )
+    if task == "regression":
+        return Schema(task, tuple(text), label[0])
+    counts = count_names(values)
+    if config.labels is None:
+        check_twins(counts, where)
+        labels = tuple(label) if len(label) > 1 else sort_names(counts)
+    else:
+        labels = _given_labels(config.labels, label if len(label) > 1 else sort_names(counts), counts, where)
+        if len(label) > 1 and len(labels) > len(label):
+            extra = [name for name in labels if name not in label]
+            raise DataError(
+                f"data.labels names {listed(extra)}, but data.label has no such column",
+                where="data.labels",
+                fix="name the same columns in both",
+            )
+    return Schema(task, tuple(text), ", ".join(label), labels)
+
+
+def _shown(value: Label) -> str:
+    return listed(value) or "none" if isinstance(value, tuple) else f"'{as_text(value)}'"
+
+
+def _given_labels(given: list[str], found: Sequence[str], counts: Counter[str], where: str) -> tuple[str, ...]:
+    twice = [name for name, count in Counter(given).items() if count > 1]
+    if twice:
+        raise DataError(f"class '{twice[0]}' stands twice", where="data.labels", fix="name each class once")
+    for name in found:
+        if name not in given:
+            near = nearest(name, given)
+            raise DataError(
+                f"class '{name}' ({counts[name]:,} rows) is not in data.labels",
+                where=where,
+                fix=(f"did you mean '{near}'? " if near else "") + f"data.labels names {listed(given)}",
+            )
+    return tuple(given)
+
+
+def schema_steps(schema: Schema, why: str, values: Sequence[Label]) -> list[DataStep]:
+    """What was decided, and which named classes no row has."""
+    count = len(values)
+    classes = f", {len(schema.labels)} classes" if schema.labels else ""
+    columns = " and ".join(f"'{name}'" for name in schema.text)
+    reason = f"text {columns}; label '{schema.label}': {schema.task}{classes} ({why})"
+    steps = [DataStep("schema", count, count, reason)]
+    counts = count_names(values)
+    absent = [name for name in schema.labels if name not in counts]
+    if absent:
+        steps.append(DataStep("classes without rows", count, count, f"no row of train has {listed(absent)}"))
+    return steps
+
+
+def check_texts(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """One tuple of strings per row; a cell without content is "".
+
+    Raises:
+        DataError: a column is not there, or does not hold text.
+    """
+    cells = []
+    for column in (table.find(name) for name in columns):
+        found = check_one_kind(table, column)
+        if found not in ("text", "nothing"):
+            raise DataError(
+                f"expected text, got {found}",
+                where=f"{table.source}, column '{column}'",
+                fix="name another column as `text` under data, or write the column as strings",
+            )
+        cells.append([cell or "" for cell in table.columns[column]])
+    return list(zip(*cells, strict=True))

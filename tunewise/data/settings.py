@@ -1,0 +1,64 @@
+"""The `data` section of a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tunewise.config.base import Config
+from tunewise.types import Task
+
+
+class DataConfig(Config):
+    train: str
+    """File (CSV, TSV, JSONL, Parquet), a folder saved by `datasets`, `hub:owner/name` (a dataset of the hub), or
+    `example:customer-messages`, the data that comes with tunewise. Paths are relative to the recipe."""
+
+    validation: str | None = None
+    """Rows to choose on (early stopping, best epoch, which method to take). Split off from train when not given."""
+
+    test: str | dict[str, str] | None = None
+    """Rows to report on: one source, or several by name. Split off from train when not given."""
+
+    text: str | int | list[str | int] | None = None
+    """Column with the text; two columns for pairs of sentences. Where left out: the only column of text."""
+
+    label: str | int | list[str | int]
+    """Column with the label or the number to predict. Several columns of 0 and 1 make a multi-label task."""
+
+    task: Task | None = None
+    """classification, multilabel or regression. Where left out: told from the label column, and said in the log."""
+
+    label_separator: str | None = None
+    """Splits the label cell of a multi-label task, for instance `|`. Lists (JSONL, Parquet) need none."""
+
+    labels: list[str] | None = None
+    """Class names in the order of the model's outputs. Where left out: those of the data, sorted."""
+
+    format: Literal["csv", "tsv", "jsonl", "parquet", "datasets"] | None = None
+    """What the files are. Where left out: told from the file name."""
+
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """Character between cells. Where left out: comma for CSV, tab for TSV."""
+
+    quotes: bool | None = None
+    """Whether double quotes enclose cells. Where left out: yes for CSV, no for TSV."""
+
+    header: bool = True
+    """Whether the first row holds the column names. Without it, columns are called by number, from 0."""
+
+    encoding: str | None = None
+    """Text encoding of CSV, TSV and JSONL files. Where left out: UTF-8 (a byte-order mark is understood)."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Use only so many rows of each source, drawn by `split_seed` (stratified for classes): for a quick look."""
+
+    validation_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the training rows that becomes the validation split when none is given."""
+
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the training rows that becomes the test split when none is given."""
+
+    split_seed: int = Field(default=0, ge=0)
+    """Decides which rows are split off; the same for every method and seed, so that all are compared on one test."""

@@ -1,0 +1,169 @@
+"""Which rows train, which validate, which test: stratified, and decided by content and seed alone.
+
+Rows with the same text stay on one side, since a test row that was trained on tests memory. Order within a stratum is
+that of a hash of seed and text: no random generator, so the same rows on every machine and in any order of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunewise.data.labels import Label
+from tunewise.types import Task
+
+BINS = 10
+"""Quantile bins of a regression target, each of at least BIN_ROWS rows."""
+
+BIN_ROWS = 5
+
+COMMON = 5
+"""Rows that a combination of labels needs to be a stratum; the rest are pooled by their rarest label."""
+
+Text = tuple[str, ...]
+
+
+@dataclass
+class _Unit:
+    """Rows that go together: the same text."""
+
+    key: bytes
+    stratum: int
+    places: list[int]
+
+
+def find_strata(values: Sequence[Label], task: Task) -> np.ndarray:
+    """The stratum of each row, int64 (n,), numbered from 0: its class, its combination of labels, or its quantile."""
+    if task == "regression":
+        return _quantiles(np.array(values, dtype=np.float64))
+    names = [_combination(value) for value in values]
+    if task == "multilabel":
+        names = _pool(names)
+    number = {name: index for index, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], dtype=np.int64)
+
+
+def _quantiles(targets: np.ndarray) -> np.ndarray:
+    bins = max(1, min(BINS, len(targets) // BIN_ROWS))
+    edges = np.unique(np.quantile(targets, np.arange(1, bins) / bins))
+    return np.unique(np.searchsorted(edges, targets, side="right"), return_inverse=True)[1].astype(np.int64)
+
+
+def _combination(value: Label) -> Text:
+    return tuple(sorted(value)) if isinstance(value, tuple) else (str(value),)
+
+
+def _pool(names: list[Text]) -> list[Text]:
+    combinations = Counter(names)
+    labels = Counter(label for combination in names for label in combination)
+    rarest = {name: min(name, key=lambda label: (labels[label], label), default="") for name in combinations}
+    # The leading "" keeps the pool of label a apart from the combination (a,).
+    return [name if combinations[name] >= COMMON else ("", rarest[name]) for name in names]
+
+
+def assign(
+    texts: Sequence[Text], values: Sequence[Label], task: Task, shares: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Places of the rows of each split, int64 and ascending: those in `shares`, and `train`, which gets the rest.
+
+    Every stratum gives its share, to the row, where no text is repeated; it always keeps a row for train. Every label
+    has a row in train.
+
+    Args:
+        shares: share of all rows of each split that is cut off; together below 1.
+    """
+    strata = find_strata(values, task)
+    units = _units(texts, strata, seed)
+    sizes = np.zeros(strata.max() + 1, dtype=np.int64)
+    for unit in units:
+        sizes[unit.stratum] += len(unit.places)
+    taken: dict[int, str] = {}
+    room = np.maximum(sizes - 1, 0)
+    for name, share in shares.items():
+        quota = _allocate(sizes, share, room)
+        for number, unit in enumerate(units):
+            if number not in taken and len(unit.places) <= quota[unit.stratum]:
+                taken[number] = name
+                quota[unit.stratum] -= len(unit.places)
+                room[unit.stratum] -= len(unit.places)
+    if task != "regression":
+        _return_lost_labels(units, taken, [set(_combination(value)) for value in values])
+    result: dict[str, list[int]] = {"train": [], **{name: [] for name in shares}}
+    for number, unit in enumerate(units):
+        result[taken.get(number, "train")].extend(unit.places)
+    return {name: np.array(sorted(places), dtype=np.int64) for name, places in result.items()}
+
+
+def draw(values: Sequence[Label], texts: Sequence[Text], task: Task, count: int, seed: int) -> np.ndarray:
+    """Places of `count` rows (all where there are fewer), stratified, ascending; at least one of each stratum where
+    `count` allows."""
+    if count >= len(values):
+        return np.arange(len(values))
+    strata = find_strata(values, task)
+    sizes = np.bincount(strata)
+    quota = _allocate(sizes, count / len(values), sizes)
+    if count >= len(sizes):
+        for stratum in np.flatnonzero(quota == 0):
+            quota[quota.argmax()] -= 1
+            quota[stratum] = 1
+    seen: Counter[Text] = Counter()
+    keys = []
+    for text in texts:
+        keys.append(_key(seed, (*text, str(seen[text]))))
+        seen[text] += 1
+    chosen = []
+    for place in sorted(range(len(keys)), key=keys.__getitem__):
+        if quota[strata[place]] > 0:
+            quota[strata[place]] -= 1
+            chosen.append(place)
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _units(texts: Sequence[Text], strata: np.ndarray, seed: int) -> list[_Unit]:
+    """Groups of equal texts, in the order of their hashes; a group's stratum is the lowest of its rows."""
+    groups: dict[Text, list[int]] = defaultdict(list)
+    for place, text in enumerate(texts):
+        groups[text].append(place)
+    units = [_Unit(_key(seed, text), int(strata[places].min()), places) for text, places in groups.items()]
+    return sorted(units, key=lambda unit: unit.key)
+
+
+def _key(seed: int, text: Text) -> bytes:
+    digest = hashlib.sha256(str(seed).encode())
+    for part in text:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.digest()
+
+
+def _allocate(sizes: np.ndarray, share: float, room: np.ndarray) -> np.ndarray:
+    """Rows per stratum by largest remainder: they sum to round(n * share) where room allows, each within one row of
+    its share."""
+    # Rounding guards floor() against products such as 0.15 * 20 = 3.0000000000000004 or 2.9999999999999996.
+    ideal = np.round(sizes * share, 9)
+    quota = np.minimum(np.floor(ideal).astype(np.int64), room)
+    left = int(np.floor(np.round(sizes.sum() * share, 9) + 0.5)) - int(quota.sum())
+    order = np.argsort(-(ideal - np.floor(ideal)), kind="stable")
+    for stratum in [index for index in order if quota[index] < room[index] and ideal[index] > quota[index]][:left]:
+        quota[stratum] += 1
+    return quota
+
+
+def _return_lost_labels(units: list[_Unit], taken: dict[int, str], labels: list[set[str]]) -> None:
+    """Gives a unit back to train for each label that train would not have: only where texts repeat or labels mix."""
+    kept = {
+        label
+        for number, unit in enumerate(units)
+        if number not in taken
+        for place in unit.places
+        for label in labels[place]
+    }
+    for number in sorted(taken):
+        held = set().union(*(labels[place] for place in units[number].places))
+        if held - kept:
+            del taken[number]
+            kept |= held

@@ -1,0 +1,81 @@
+"""Texts -> token ids, with the number of rows that were cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Token ids per row, unpadded. `kinds` (token type ids) where the tokeniser makes them. `cut` counts the rows
+    that were longer than the limit, `lost` the tokens they lost."""
+
+    ids: tuple[np.ndarray, ...]
+    kinds: tuple[np.ndarray, ...] | None
+    pad: int
+    cut: int
+    lost: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(row) for row in self.ids], dtype=np.int64)
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """Pads the rows on the right: input_ids, attention_mask (and token_type_ids), int64 (B, T)."""
+        import torch
+
+        width = max(len(self.ids[row]) for row in rows)
+        ids_BT = np.full((len(rows), width), self.pad, dtype=np.int64)
+        mask_BT = np.zeros((len(rows), width), dtype=np.int64)
+        kinds_BT = np.zeros((len(rows), width), dtype=np.int64)
+        for place, row in enumerate(rows):
+            length = len(self.ids[row])
+            ids_BT[place, :length] = self.ids[row]
+            mask_BT[place, :length] = 1
+            if self.kinds is not None:
+                kinds_BT[place, :length] = self.kinds[row]
+        batch = {"input_ids": torch.from_numpy(ids_BT), "attention_mask": torch.from_numpy(mask_BT)}
+        if self.kinds is not None:
+            batch["token_type_ids"] = torch.from_numpy(kinds_BT)
+        return batch
+
+
+def tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> Tokens:
+    """Encodes rows of one text or two. Rows longer than `max_length` tokens are cut at the end (of pairs: the longer
+    text first) and counted."""
+    if not texts:
+        return Tokens((), None, tokenizer.pad_token_id, 0, 0)
+    whole = _encode(texts, tokenizer)
+    ids, kinds = whole["input_ids"], whole.get("token_type_ids")
+    too_long = [row for row, tokens in enumerate(ids) if len(tokens) > max_length]
+    lost = 0
+    if too_long:
+        short = _encode([texts[row] for row in too_long], tokenizer, truncation="longest_first", max_length=max_length)
+        for place, row in enumerate(too_long):
+            lost += len(ids[row]) - len(short["input_ids"][place])
+            ids[row] = short["input_ids"][place]
+            if kinds is not None:
+                kinds[row] = short["token_type_ids"][place]
+    # A row without any token (an empty text for a tokeniser without special tokens) becomes one of padding.
+    return Tokens(
+        ids=tuple(np.asarray(row or [tokenizer.pad_token_id], dtype=np.int32) for row in ids),
+        kinds=None if kinds is None else tuple(np.asarray(row or [0], dtype=np.int32) for row in kinds),
+        pad=tokenizer.pad_token_id,
+        cut=len(too_long),
+        lost=lost,
+    )
+
+
+def _encode(texts: Sequence[tuple[str, ...]], tokenizer: Any, **options: Any) -> Any:
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    return tokenizer(*columns, return_attention_mask=False, verbose=False, **options)

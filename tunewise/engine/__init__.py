@@ -1,0 +1,1 @@
+"""Training: plans applied, the loop, checkpoints, the model handed over."""

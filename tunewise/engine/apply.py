@@ -1,0 +1,138 @@
+"""Plan -> model: the only place that inserts modules and touches `requires_grad`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tunewise.errors import MethodError
+from tunewise.methods import METHODS
+from tunewise.models.blocks import named_tensors
+from tunewise.models.load import Net, fresh_model
+from tunewise.types import ModelMap, ModuleInsert, PeftInsert, Plan, Rule
+
+
+@dataclass(frozen=True)
+class TrainedTensor:
+    """A parameter that the plan trains. `weight_decay` None: the run's own on matrices, 0 on norms and biases."""
+
+    name: str
+    parameter: nn.Parameter
+    lr_scale: float
+    weight_decay: float | None
+
+
+def insert(plan: Plan, net: Net, seed: int) -> None:
+    """Draws the plan's `reset` tensors anew and puts its inserts into the model; once per run. `seed` decides the
+    first values."""
+    if plan.reset:
+        _reset(plan.reset, net, seed)
+    torch.manual_seed(seed)
+    for addition in plan.inserts:
+        if isinstance(addition, PeftInsert):
+            net.model = _with_peft(addition, net)
+        else:
+            _with_modules(addition, net.model)
+
+
+def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
+    """Sets `requires_grad` and train/eval mode as the plan says, and returns what trains.
+
+    The frozen prefix (embedding and blocks below the first trained tensor) runs in eval mode: its output for a row
+    never changes, so dropout there would only be noise.
+
+    Raises:
+        MethodError: the plan trains nothing.
+    """
+    trained = []
+    for name, parameter in named_tensors(net.model).items():
+        rule = plan.rule_for(name)
+        parameter.requires_grad_(rule is not None)
+        if rule is not None:
+            trained.append(TrainedTensor(name, parameter, rule.lr_scale, rule.weight_decay))
+    if not trained:
+        raise MethodError(f"the plan trains nothing in a '{net.map.family}' model",
+                          where="; ".join(rule.pattern for rule in plan.rules[:5]),
+                          fix="check the names against `tunewise methods`, or take another method")  # fmt: skip
+    net.model.train()
+    for module in _prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
+        module.eval()
+    return trained
+
+
+def frozen_blocks(trained: Iterable[str], model_map: ModelMap, plan: Plan) -> int:
+    """Depth k of the frozen prefix: embedding and blocks 0..k-1 have no trained tensor in or before them."""
+    if any(addition.positions for addition in plan.inserts):
+        return 0
+    trained, depth = set(trained), len(model_map.blocks)
+    if any(tensor.name in trained for tensor in model_map.embedding):
+        return 0
+    for block in model_map.blocks:
+        if any(name.startswith(f"{block.path}.") for name in trained):
+            return block.index
+    return depth
+
+
+def _prefix_modules(net: Net, depth: int) -> list[nn.Module]:
+    """The blocks of the prefix, and what is registered before the blocks (embedding, its norm and dropout)."""
+    if depth == 0:
+        return []
+    base = net.model.get_base_model() if hasattr(net.model, "get_base_model") else net.model
+    modules = []
+    for chain in net.map.chains:
+        parts = chain.name.split(".")
+        for level in range(len(parts)):
+            for name, child in base.get_submodule(".".join(parts[:level])).named_children():
+                if name == parts[level]:
+                    break
+                modules.append(child)
+        modules += [base.get_submodule(block.path) for block in chain.blocks if block.index < depth]
+    return modules
+
+
+def _reset(patterns: tuple[str, ...], net: Net, seed: int) -> None:
+    rules = Plan(rules=tuple(Rule(pattern) for pattern in patterns), learning_rate=0.0)
+    fresh = named_tensors(fresh_model(net, seed))
+    with torch.no_grad():
+        for name, parameter in named_tensors(net.model).items():
+            if rules.rule_for(name) is not None:
+                parameter.copy_(fresh[name])
+
+
+def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
+    """Wraps the model by peft. The modules of the head are saved with the adapter, since they train with it."""
+    import peft
+
+    head = sorted({tensor.name.rpartition(".")[0] for tensor in net.map.head})
+    config = getattr(peft, addition.config)(task_type="SEQ_CLS", modules_to_save=head, **addition.options)
+    config.base_model_name_or_path = net.located.name if "/" in net.located.name else str(net.located.path)
+    try:
+        return peft.get_peft_model(net.model, config)
+    except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
+        raise MethodError(f"peft cannot put {addition.config} into a '{net.map.family}' model: {problem}",
+                          fix="choose other targets, or the method 'last_k' or 'adapter'") from None  # fmt: skip
+
+
+def _with_modules(addition: ModuleInsert, model: nn.Module) -> None:
+    build = _builder(addition.build)
+    for path in addition.where:
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, build(model.get_submodule(path), **addition.options))
+
+
+def _builder(reference: str) -> Callable[..., nn.Module]:
+    """The function that a reference names. Only functions in files of methods are taken: a stored plan is data from a
+    folder, which must not be able to call anything else.
+
+    Raises:
+        MethodError: it names something else.
+    """
+    module_name, _, function = reference.partition(":")
+    if module_name not in {method.__module__ for method in METHODS.values()}:
+        raise MethodError(f"'{reference}' is not a function of a method", where="the plan's inserts",
+                          fix="install the package of the method that made this model")  # fmt: skip
+    return getattr(sys.modules[module_name], function)

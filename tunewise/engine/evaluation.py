@@ -1,0 +1,61 @@
+"""What the trained model says of validation and of every test set, and how good that is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+from tunewise.engine.train import Trained, to_predictions
+from tunewise.evaluate.sample import confusion_matrix
+from tunewise.evaluate.decide import choose_threshold
+from tunewise.evaluate.evaluator import Evaluator
+from tunewise.types import DataBundle, Predictions, Score
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """`predictions` and `confusion` by split, `scores` by test set and metric; `threshold` where one was chosen."""
+
+    predictions: dict[str, Predictions]
+    validation: dict[str, Score]
+    scores: dict[str, dict[str, Score]]
+    confusion: dict[str, list[list[int]]]
+    threshold: float | None
+    predict_ms_per_example: float
+
+
+def evaluate(trained: Trained, data: DataBundle, evaluator: Evaluator, stop: Callable[[], None]) -> Results:
+    """Predicts with the weights to hand over, in fp32; the threshold is chosen on validation, never on test."""
+    batch_size = evaluator.config.batch_size
+    validation, threshold = data.splits["validation"], None
+    logits_NC = trained.outputs(validation.texts, batch_size, stop)
+    predictions = {"validation": to_predictions(logits_NC, validation, evaluator)}
+    if evaluator.config.threshold:
+        threshold = choose_threshold(evaluator.config.threshold, predictions["validation"], evaluator)
+        predictions["validation"] = to_predictions(logits_NC, validation, evaluator, threshold)
+    seconds = 0.0
+    for name, split in data.tests.items():
+        start = time.perf_counter()
+        logits_NC = trained.outputs(split.texts, batch_size, stop)
+        seconds += time.perf_counter() - start
+        predictions[name] = to_predictions(logits_NC, split, evaluator, threshold)
+    scores = {name: evaluator.score_with_intervals(said) for name, said in predictions.items()}
+    return Results(
+        predictions=predictions,
+        validation=scores.pop("validation"),
+        scores=scores,
+        confusion=_confusion(predictions, data),
+        threshold=threshold,
+        predict_ms_per_example=1000 * seconds / sum(len(split) for split in data.tests.values()),
+    )
+
+
+def _confusion(predictions: dict[str, Predictions], data: DataBundle) -> dict[str, list[list[int]]]:
+    if data.schema.task != "classification":
+        return {}
+    return {
+        name: confusion_matrix(said).tolist()
+        for name, said in predictions.items()
+    }

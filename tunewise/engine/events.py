@@ -1,0 +1,143 @@
+"""What happens in a run, as events, and who watches. Events are frozen: an observer cannot change training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from tunewise.types import Status
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run begins, or goes on after optimiser step `step`. `run` is its label for people."""
+
+    total_steps: int
+    run: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The method has decided what trains from here on; `phase` counts its plans from 0."""
+
+    step: int
+    trainable_parameters: int
+    phase: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step. `loss` is the mean over its rows, `tokens` those it read, `seconds` what it took;
+    `grad_norm` is that before clipping."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A split was evaluated after optimiser step `step`."""
+
+    step: int
+    epoch: float
+    split: str
+    loss: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
+
+    def __reduce__(self):
+        return Evaluated, (self.step, self.epoch, self.split, self.loss, dict(self.scores))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was committed and verified."""
+
+    step: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something the user should know, in a sentence. Without a step, it is about the last one that was told of."""
+
+    message: str
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run ends, in whatever way; the last event."""
+
+    status: Status
+    step: int = 0
+
+
+Event = Started | Planned | Step | Evaluated | Saved | Warned | Finished
+
+
+class Observer:
+    """Watches a run. A subclass overrides what it cares for."""
+
+    def on_started(self, event: Started) -> None: ...
+
+    def on_planned(self, event: Planned) -> None: ...
+
+    def on_step(self, event: Step) -> None: ...
+
+    def on_evaluated(self, event: Evaluated) -> None: ...
+
+    def on_saved(self, event: Saved) -> None: ...
+
+    def on_warned(self, event: Warned) -> None: ...
+
+    def on_finished(self, event: Finished) -> None: ...
+
+
+class Observers(Observer):
+    """Tells every observer of every event. One that raises is dropped, with a warning; training goes on.
+
+    Attributes:
+        warnings: the messages of all warnings so far, each once.
+    """
+
+    def __init__(self, observers: Iterable[Observer] = ()):
+        self._watching = list(observers)
+        self._step = 0
+        self.warnings: list[str] = []
+
+    def emit(self, event: Event) -> None:
+        if event.step is None:
+            event = replace(event, step=self._step)
+        self._step = event.step
+        if isinstance(event, Warned) and event.message not in self.warnings:
+            self.warnings.append(event.message)
+        problems = [self._tell(observer, event) for observer in tuple(self._watching)]
+        for problem in filter(None, problems):
+            self.emit(Warned(problem))
+
+    on_started = on_planned = on_step = on_evaluated = on_saved = on_warned = on_finished = emit
+
+    def _tell(self, observer: Observer, event: Event) -> str | None:
+        """Why the observer was dropped, or None."""
+        try:
+            getattr(observer, f"on_{type(event).__name__.lower()}")(event)
+        except Exception as exc:  # noqa: BLE001 - whatever an observer does wrong, training is worth more
+            if observer in self._watching:
+                self._watching.remove(observer)
+            name = type(observer).__name__
+            _log.debug("%s was dropped", name, exc_info=True)
+            return f"{name} stopped at step {event.step}, and the run goes on without it: {type(exc).__name__}: {exc}"
+        return None

@@ -1,0 +1,176 @@
+"""The model handed over: a transformers folder, a PEFT folder, or a tunewise folder; and how each is loaded again.
+
+Every folder holds the tokeniser, a README.md (the model card) and `tunewise.json`, which says what tunewise needs to
+predict with it. A transformers or PEFT folder is loaded by those libraries without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from tunewise.commit import commit_folder, read_manifest
+from tunewise.engine.apply import insert
+from tunewise.engine.features import FeatureHead
+from tunewise.engine.train import Trained
+from tunewise.errors import ModelError, StoreError
+from tunewise.models.blocks import named_tensors
+from tunewise.models.load import Net, load_net
+from tunewise.models.locate import LocatedModel, check_folder, locate
+from tunewise.types import Handover, ModuleInsert, PeftInsert, Plan, Rule, Schema, Solver
+
+FORMAT = 1
+META = "tunewise.json"
+TENSORS = "tunewise.safetensors"
+
+
+def handover_kind(declared: Handover, plan: Plan, merge: bool) -> Handover:
+    """What the folder will be: merged low-rank updates leave an ordinary transformers folder."""
+    return "transformers" if declared == "peft" and merge else declared
+
+
+def save_model(
+    trained: Trained, kind: Handover, folder: Path, schema: Schema, decision: dict[str, Any], card: Callable[[int], str]
+) -> int:
+    """Commits the model folder and returns its size in bytes.
+
+    Args:
+        decision: `threshold` and `positive`, as chosen on validation.
+        card: from the size of the model files in bytes to the text of README.md.
+    """
+    net = trained.net
+    meta = {
+        "format": FORMAT,
+        "kind": kind,
+        "schema": asdict(schema),
+        "max_length": net.max_length,
+        "base": {"name": net.located.name, "path": str(net.located.path), "fingerprint": net.located.fingerprint},
+        "plan": trained.plan.as_dict() if kind == "tunewise" else None,
+        **decision,
+    }
+
+    def write(staging: Path) -> None:
+        if kind == "tunewise":
+            save_file(_own_tensors(trained), staging / TENSORS)
+        else:
+            model = net.model.merge_and_unload() if kind == "transformers" and _is_peft(net) else net.model
+            model.config.use_cache = True
+            model.save_pretrained(staging)
+        net.tokenizer.save_pretrained(staging)
+        (staging / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        size = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())
+        (staging / "README.md").write_text(card(size), encoding="utf-8")
+
+    expected = sum(parameter.numel() * 4 for parameter in net.model.parameters()) if kind == "transformers" else None
+    commit_folder(folder, write, {"kind": kind}, replace=True, size=expected)
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHead | None, dict[str, Any]]:
+    """Loads a model folder of any kind: net, plan, head (for `features`), and the content of tunewise.json.
+
+    Raises:
+        StoreError: not a model of tunewise, a newer format, or damaged.
+        ModelError: the base model is not there, or is another.
+    """
+    meta = _read_meta(folder)
+    schema = Schema(**{**meta["schema"], "text": tuple(meta["schema"]["text"]), "labels": tuple(meta["schema"]["labels"])})
+    plan, head = Plan(rules=(), learning_rate=0.0), None
+    if meta["kind"] == "transformers":
+        net = load_net(check_folder(str(folder), folder), schema, max_length=meta["max_length"])
+    else:
+        net = load_net(_base(meta), schema, max_length=meta["max_length"])
+        if meta["kind"] == "peft":
+            net.model = _load_peft(net, folder)
+        else:
+            plan = plan_from(meta["plan"])
+            head = _load_own(net, plan, folder)
+    net.to(device).model.eval()
+    return net, plan, head, meta
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    file = folder / META
+    if not file.is_file():
+        raise StoreError(f"this is not the folder of a model that tunewise made: it has no {META}", where=str(folder),
+                         fix="name the run's folder, or its `model` folder")  # fmt: skip
+    read_manifest(folder)
+    meta = json.loads(file.read_text(encoding="utf-8"))
+    if meta["format"] > FORMAT:
+        raise StoreError(f"the model was made by a newer tunewise (format {meta['format']}, this one reads {FORMAT})",
+                         where=str(file), fix="update tunewise")  # fmt: skip
+    return meta
+
+
+def _base(meta: dict[str, Any]) -> LocatedModel:
+    base = meta["base"]
+    located = locate(base["path"] if Path(base["path"]).is_dir() else base["name"], Path.cwd())
+    if located.fingerprint != base["fingerprint"]:
+        raise ModelError("the base model is not the one this model was made from: its config or weights changed",
+                         where=str(located.path), fix=f"put the original '{base['name']}' back")  # fmt: skip
+    return located
+
+
+def _load_peft(net: Net, folder: Path) -> torch.nn.Module:
+    from peft import PeftModel
+
+    # Without this file peft would look for a pickle.
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError("the adapter has no weights (adapter_model.safetensors)", where=str(folder),
+                         fix="train the model again, or restore the folder")  # fmt: skip
+    return PeftModel.from_pretrained(net.model, folder, local_files_only=True)
+
+
+def _is_peft(net: Net) -> bool:
+    return hasattr(net.model, "merge_and_unload")
+
+
+def _own_tensors(trained: Trained) -> dict[str, torch.Tensor]:
+    if trained.head is not None:
+        layers = {}
+        for number, (weight, bias) in enumerate(trained.head.layers):
+            layers |= {f"layer.{number}.weight": torch.from_numpy(weight), f"layer.{number}.bias": torch.from_numpy(bias)}
+        return {name: tensor.contiguous() for name, tensor in layers.items()}
+    drawn = {tensor.name for tensor in trained.net.map.tensors if not tensor.pretrained}
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in named_tensors(trained.net.model).items()
+        if parameter.requires_grad or name in drawn
+    }
+
+
+def _load_own(net: Net, plan: Plan, folder: Path) -> FeatureHead | None:
+    stored = load_file(folder / TENSORS)
+    if plan.solver.name == "features":
+        count = len(stored) // 2
+        pairs = [(stored[f"layer.{n}.weight"].numpy(), stored[f"layer.{n}.bias"].numpy()) for n in range(count)]
+        return FeatureHead(tuple((np.asarray(weight), np.asarray(bias)) for weight, bias in pairs))
+    insert(plan, net, seed=0)
+    tensors = named_tensors(net.model)
+    with torch.no_grad():
+        for name, value in stored.items():
+            tensors[name].copy_(value)
+    return None
+
+
+def plan_from(stored: dict[str, Any]) -> Plan:
+    """The plan that `Plan.as_dict` gave."""
+    inserts = tuple(
+        PeftInsert(**entry) if "config" in entry else ModuleInsert(**{**entry, "where": tuple(entry["where"])})
+        for entry in stored["inserts"]
+    )
+    return Plan(
+        rules=tuple(Rule(**rule) for rule in stored["rules"]),
+        learning_rate=stored["learning_rate"],
+        inserts=inserts,
+        solver=Solver(**stored["solver"]),
+        reset=tuple(stored["reset"]),
+        until=stored["until"],
+    )

@@ -1,0 +1,299 @@
+"""The training loop: plan, step, validate, save.
+
+Gradient descent for any plan; methods have no branch here. Shape legend: B rows of a batch, C outputs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from tunewise.commit import Series
+from tunewise.data.tokenise import Tokens
+from tunewise.engine.apply import TrainedTensor, choose_trained, insert
+from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
+from tunewise.engine.course import Course
+from tunewise.engine.device import Tuned
+from tunewise.engine.events import Evaluated, Observers, Planned, Saved, Started, Step, Warned
+from tunewise.engine.optim import Optimizer
+from tunewise.engine.settings import TrainConfig
+from tunewise.engine.stop import Stop
+from tunewise.errors import NonFiniteError
+from tunewise.methods.base import Method
+from tunewise.models.blocks import named_tensors
+from tunewise.models.cost import StepFlops, watch_flops
+from tunewise.models.load import Net
+from tunewise.objectives.base import Objective
+from tunewise.types import Plan, Signals, Split
+
+
+@dataclass
+class Progress:
+    """How far a training is; JSON in a checkpoint. `seconds` is the time in steps, `elapsed` that of everything since
+    the training began, `curve` has one entry per validation."""
+
+    step: int = 0
+    seconds: float = 0.0
+    elapsed: float = 0.0
+    forward_flops: float = 0.0
+    backward_flops: float = 0.0
+    tokens: int = 0
+    planned_at: int = 0
+    trained: list[str] = field(default_factory=list)
+    plans: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    best_step: int | None = None
+    best_value: float | None = None
+    without_gain: int = 0
+    stopped_early: bool = False
+
+
+@dataclass
+class Training:
+    """One run of gradient descent.
+
+    Args:
+        validate: gives (loss, value of the metric to choose by, all scores) of the model as it is now, on validation.
+        greater_is_better: of that metric.
+    """
+
+    net: Net
+    method: Method
+    objective: Objective
+    train: Split
+    tokens: Tokens
+    config: TrainConfig
+    tuned: Tuned
+    seed: int
+    validate: Callable[[], tuple[float, float, Mapping[str, float]]]
+    greater_is_better: bool
+    observers: Observers
+    label: str
+    checkpoints: Series
+    stop: Stop
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        self.course = Course(self.tokens.lengths, self.config, self.seed)
+        self.progress = Progress()
+        self.best: dict[str, torch.Tensor] | None = None
+        self.scaler = torch.amp.GradScaler(self.tuned.device, enabled=self.tuned.precision == "fp16")
+        self.device = torch.device(self.tuned.device)
+        self.targets = torch.as_tensor(self.train.targets).to(self.device)
+        self.flops: StepFlops | None = None
+        self.begun = self.saved_at = time.perf_counter()
+        self.earlier_seconds = 0.0
+
+    def run(self) -> Progress:
+        """Trains to the end, or to an early stop, and leaves the weights to hand over in the model.
+
+        Raises:
+            Interrupted: the user stopped it; a checkpoint was saved.
+            NonFiniteError: the loss or a gradient is not finite; the weights are those before that step.
+        """
+        self.plan = self._make_plan(step=0)
+        insert(self.plan, self.net, self.seed)
+        self.net.to(self.device)
+        torch.manual_seed(self.seed)
+        self._begin()
+        course, progress = self.course, self.progress
+        while progress.step < course.total_steps and not progress.stopped_early:
+            if self.plan.until == progress.step:
+                self._replan()
+            self._step()
+            if course.validates(progress.step):
+                self._validate()
+            if course.saves(progress.step, time.perf_counter() - self.saved_at) or self.stop.requested:
+                self._save()
+                self.stop.check()
+        self._take_best()
+        return progress
+
+    # ---- plan
+
+    def _make_plan(self, step: int) -> Plan:
+        signals = Signals(step, self.course.total_steps, self.course.steps_per_epoch, self.objective.schema.task)
+        return self.method.plan(self.net.map, signals)
+
+    def _begin(self) -> None:
+        """At the first step, or where the newest sound checkpoint is."""
+        folder = self.checkpoints.latest()
+        state, tensors = load_checkpoint(folder) if folder else (None, {})
+        if state:
+            self.progress = Progress(**state["progress"])
+            self.earlier_seconds = self.progress.elapsed
+        self.observers.emit(Started(self.course.total_steps, self.label, self.progress.step))
+        for message in self.checkpoints.warnings:
+            self.observers.emit(Warned(message, self.progress.step))
+        if state:
+            self._restore(state, tensors)
+        else:
+            trained = self._apply_plan()
+            self.optimizer = Optimizer(trained, self.plan.learning_rate, self.config, self.course.total_steps)
+
+    def _replan(self) -> None:
+        self.plan = self._make_plan(self.progress.step)
+        self.optimizer.regroup(self._apply_plan(), self.plan.learning_rate)
+
+    def _apply_plan(self) -> list[TrainedTensor]:
+        tensors = choose_trained(self.plan, self.net)
+        progress, step = self.progress, self.progress.step
+        progress.planned_at = step
+        progress.trained += [tensor.name for tensor in tensors if tensor.name not in set(progress.trained)]
+        count = sum(tensor.parameter.numel() for tensor in tensors)
+        progress.plans = [entry for entry in progress.plans if entry["step"] < step]
+        progress.plans.append({"step": step, "trainable_parameters": count, **self.plan.as_dict()})
+        self.flops = None
+        self.observers.emit(Planned(step=step, trainable_parameters=count, phase=len(progress.plans) - 1))
+        return tensors
+
+    # ---- one optimiser step
+
+    def _step(self) -> None:
+        start, progress = time.perf_counter(), self.progress
+        rate = self.optimizer.set_rates(progress.step)
+        rows = self.course.rows(progress.step)
+        n_items = self.objective.n_items(self.targets[rows])
+        total = 0.0
+        for batch_rows in self.course.micro_batches(progress.step):
+            total += self._backward(batch_rows, n_items)
+        self.scaler.unscale_(self.optimizer.adamw)
+        norm = self.optimizer.clip()
+        self._check_finite(total, norm, rows)
+        self.scaler.step(self.optimizer.adamw)
+        self.scaler.update()
+        self.optimizer.adamw.zero_grad(set_to_none=True)
+        progress.step += 1
+        progress.seconds += time.perf_counter() - start
+        tokens = int(self.tokens.lengths[rows].sum())
+        progress.tokens += tokens
+        progress.loss_sum += total / n_items
+        progress.loss_steps += 1
+        self.observers.emit(
+            Step(
+                step=progress.step, epoch=self.course.epoch_of(progress.step), loss=total / n_items,
+                learning_rate=rate, grad_norm=norm, tokens=tokens, seconds=time.perf_counter() - start,
+            )  # fmt: skip
+        )
+
+    def _backward(self, batch_rows: np.ndarray, n_items: float) -> float:
+        """Adds the gradients of a batch's share of the mean over the step's rows; returns its sum of losses."""
+        batch = {key: value.to(self.device) for key, value in self.tokens.batch(batch_rows).items()}
+        with self.tuned.autocast():
+            logits_BC = self._forward(batch)
+        loss = self.objective.loss(logits_BC, self.targets[batch_rows])
+        self.scaler.scale(loss.total / n_items).backward()
+        rows, width = batch["input_ids"].shape
+        self.progress.forward_flops += self.flops.forward(rows, width)
+        self.progress.backward_flops += self.flops.backward(rows, width)
+        return float(loss.total.detach())
+
+    def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if self.flops is not None:
+            return self.net.model(**batch).logits
+        with watch_flops(self.net.model, self.net.map) as self.flops:
+            return self.net.model(**batch).logits
+
+    def _check_finite(self, total: float, norm: float, rows: np.ndarray) -> None:
+        """Raises before the update; in fp16 an infinite gradient is the scaler's business, which skips the step."""
+        if np.isfinite(total) and (np.isfinite(norm) or self.scaler.is_enabled()):
+            return
+        what = "loss" if not np.isfinite(total) else "gradient"
+        numbers = ", ".join(str(row) for row in self.train.rows[rows][:20])
+        raise NonFiniteError(
+            f"the {what} of step {self.progress.step + 1} is not a finite number; the weights were not updated",
+            where=f"rows {numbers} of {self.train.source}",
+            fix="lower the learning rate, or set train.precision to fp32; look at these rows for extreme targets",
+        )
+
+    # ---- validation
+
+    def _validate(self) -> None:
+        progress = self.progress
+        loss, value, scores = self.validate()
+        train_loss = progress.loss_sum / max(1, progress.loss_steps)
+        progress.loss_sum, progress.loss_steps = 0.0, 0
+        epoch = self.course.epoch_of(progress.step)
+        progress.curve.append(
+            {"step": progress.step, "epoch": epoch, "train_loss": train_loss, "validation_loss": loss, "metric": value}
+        )
+        self.observers.emit(
+            Evaluated(step=progress.step, epoch=epoch, split="validation", loss=loss, scores=dict(scores))
+        )
+        if self._is_best(value):
+            progress.best_step, progress.best_value, progress.without_gain = progress.step, value, 0
+            if self.config.keep_best:
+                self.best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained().items()}
+        else:
+            progress.without_gain += 1
+        if self.config.early_stopping and progress.without_gain >= self.config.early_stopping:
+            progress.stopped_early = True
+        self._warn_of_overfitting()
+
+    def _is_best(self, value: float) -> bool:
+        best = self.progress.best_value
+        if best is None or np.isnan(best):
+            return True
+        return value > best if self.greater_is_better else value < best
+
+    def _warn_of_overfitting(self) -> None:
+        """Two validations in a row at which the training loss fell and the validation loss rose."""
+        last = self.progress.curve[-3:]
+        parts = len(last) == 3 and all(
+            after["train_loss"] < before["train_loss"] and after["validation_loss"] > before["validation_loss"]
+            for before, after in zip(last, last[1:], strict=False)
+        )
+        if parts:
+            advice = "the best weights are kept" if self.config.keep_best else "set keep_best, or fewer epochs"
+            self.observers.emit(
+                Warned(f"training and validation part at step {self.progress.step}: over-fitting ({advice})",
+                       self.progress.step)
+            )
+
+    def _take_best(self) -> None:
+        if self.config.keep_best and self.best is not None and self.progress.best_step != self.progress.step:
+            self._set_weights(self.best)
+
+    # ---- checkpoints
+
+    def _trained(self) -> dict[str, torch.nn.Parameter]:
+        tensors = named_tensors(self.net.model)
+        return {name: tensors[name] for name in self.progress.trained}
+
+    def _set_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        tensors = named_tensors(self.net.model)
+        with torch.no_grad():
+            for name, value in weights.items():
+                tensors[name].copy_(value)
+
+    def _save(self) -> None:
+        self.progress.elapsed = self.earlier_seconds + time.perf_counter() - self.begun
+        path = save_checkpoint(
+            self.checkpoints,
+            self.progress.step,
+            weights=self._trained(),
+            best=self.best,
+            optimizer=self.optimizer.state(named_tensors(self.net.model)),
+            state={"progress": asdict(self.progress), "scaler": self.scaler.state_dict()},
+            fingerprint=self.fingerprint,
+        )
+        self.saved_at = time.perf_counter()
+        self.observers.emit(Saved(step=self.progress.step, path=str(path)))
+
+    def _restore(self, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        self._set_weights(tensors["weights"])
+        self.best = dict(tensors["best"]) if "best" in tensors else None
+        self.plan = self._make_plan(self.progress.planned_at)
+        trained = choose_trained(self.plan, self.net)
+        self.optimizer = Optimizer(trained, self.plan.learning_rate, self.config, self.course.total_steps)
+        self.optimizer.load_state(tensors["optimizer"], named_tensors(self.net.model))
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        set_random_state(tensors["random"])

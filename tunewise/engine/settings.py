@@ -1,0 +1,76 @@
+"""The `train` section of a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tunewise.config.base import Config
+
+
+class TrainConfig(Config):
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training rows. 3 where neither this nor `max_steps` is given."""
+
+    max_steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps, instead of epochs."""
+
+    batch_size: int = Field(default=16, ge=1)
+    """Rows per forward pass. Rows per optimiser step: this times `accumulate`."""
+
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients make one step: exactly the mean over all their rows."""
+
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate of every method that is not given its own. Where left out: each method's default."""
+
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate goes on after the warm-up: down to 0 in a line or half a cosine, or not at all."""
+
+    warmup: float = Field(default=0.1, ge=0)
+    """Below 1: share of the steps in which the learning rate rises from 0; from 1 on: number of steps."""
+
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay (AdamW) on matrices; never on norms and biases."""
+
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are scaled down to this global norm; 0 leaves them as they are."""
+
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout probability everywhere in the model. Where left out: what the model's configuration says."""
+
+    max_length: int | None = Field(default=None, ge=4)
+    """Tokens per row; longer rows are cut, counted and told. Where left out: the model's limit."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the forward and backward pass; weights stay fp32. auto: bf16 where the
+    hardware has it (some CPUs, most GPUs), else fp32. fp16 needs a GPU."""
+
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Optimiser steps between validations. Where left out: once per epoch."""
+
+    keep_best: bool = True
+    """Hand over the weights of the best validation, not the last."""
+
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Stop after so many validations without improvement. Where left out: never."""
+
+    save_steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps between checkpoints. Where left out: at the end of an epoch, once a minute has passed since the
+    last. Ctrl-C saves one in any case."""
+
+    group_by_length: bool = True
+    """Batches of rows of similar length, in random order: less padding, same rows per epoch."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train. auto: CUDA, else MPS, else CPU."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads. Where left out: one per physical core."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        if self.epochs is not None and self.max_steps is not None:
+            raise ValueError("give either epochs or max_steps, not both")
+        return self

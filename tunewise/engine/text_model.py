@@ -1,0 +1,89 @@
+"""A trained model for prediction: what `tunewise.load` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tunewise.engine.handover import META, load_model
+from tunewise.engine.train import outputs
+from tunewise.errors import DataError, StoreError
+from tunewise.evaluate.decide import decide
+from tunewise.evaluate.scores import to_scores
+from tunewise.types import Schema
+
+Text = str | tuple[str, str] | list[str]
+
+
+class TextModel:
+    """Predicts for texts, in batches, whatever kind of folder the model was handed over in.
+
+    Attributes:
+        labels: class names in the order of the columns of `scores`; empty for regression.
+        task: classification, multilabel or regression.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self._net, self._plan, self._head, meta = load_model(folder, torch.device(device))
+        self._threshold, self._positive = meta["threshold"], meta["positive"]
+        schema = meta["schema"]
+        self.schema = Schema(schema["task"], tuple(schema["text"]), schema["label"], tuple(schema["labels"]))
+        self.labels, self.task = self.schema.labels, self.schema.task
+
+    def scores(self, texts: Sequence[Text], batch_size: int = 64) -> np.ndarray:
+        """Probabilities (n, C), or values (n,) for regression, in the order of the texts.
+
+        Raises:
+            DataError: a text is not text, or a pair is needed and not given.
+        """
+        rows = [self._row(place, text) for place, text in enumerate(texts)]
+        if not rows:
+            return np.empty((0,) if self.task == "regression" else (0, len(self.labels)))
+        return to_scores(self.task, outputs(self._net, self._plan, self._head, rows, batch_size))
+
+    def decisions(self, scores: np.ndarray) -> np.ndarray:
+        """Class indices (n,), 0/1 per label (n, C), or the values, by the threshold that was chosen on validation."""
+        return decide(scores, self.schema, self._threshold, self._positive)
+
+    def predict(self, texts: Sequence[Text], batch_size: int = 64) -> list[dict[str, Any]]:
+        """Per text: `label` and `probabilities` by class name; `labels` and `probabilities` for multi-label; `value`
+        for regression."""
+        scores = self.scores(texts, batch_size)
+        return [self._named(row, decision) for row, decision in zip(scores, self.decisions(scores), strict=True)]
+
+    def _named(self, row: Any, decision: Any) -> dict[str, Any]:
+        if self.task == "regression":
+            return {"value": float(row)}
+        probabilities = {label: float(value) for label, value in zip(self.labels, row, strict=True)}
+        if self.task == "multilabel":
+            chosen = [label for label, marked in zip(self.labels, decision, strict=True) if marked]
+            return {"labels": chosen, "probabilities": probabilities}
+        return {"label": self.labels[int(decision)], "probabilities": probabilities}
+
+    def _row(self, place: int, text: Text) -> tuple[str, ...]:
+        wanted = len(self.schema.text)
+        row = (text,) if isinstance(text, str) else tuple(text)
+        if len(row) != wanted or not all(isinstance(part, str) for part in row):
+            kind = "a text" if wanted == 1 else f"a pair of texts ({', '.join(self.schema.text)})"
+            raise DataError(f"the model reads {kind} per row; row {place + 1} is {text!r:.80}",
+                            fix="give strings" if wanted == 1 else "give tuples of two strings")  # fmt: skip
+        return row
+
+
+def load(folder: Path | str, device: str = "cpu") -> TextModel:
+    """Loads the model of a run folder, or a model folder itself.
+
+    Raises:
+        StoreError: there is no model of tunewise there, or it is damaged.
+        ModelError: the base model it needs is not there.
+    """
+    folder = Path(folder)
+    path = next((place for place in (folder / "model", folder) if (place / META).is_file()), None)
+    if path is None:
+        raise StoreError(f"there is no trained model in {folder}", where=str(folder),
+                         fix="name the folder that was given as --out to `tunewise train`, or a run of a comparison")  # fmt: skip
+    return TextModel(path, device)

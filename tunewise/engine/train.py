@@ -1,0 +1,193 @@
+"""Carries out a method: gradient descent or a closed solver, to a model that gives outputs for texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from tunewise.commit import Series
+from tunewise.data.tokenise import Tokens, tokenise
+from tunewise.engine.device import Tuned
+from tunewise.engine.events import Observers, Planned, Started, Warned
+from tunewise.engine.features import Embedder, FeatureHead, fit_features
+from tunewise.engine.loop import Training
+from tunewise.engine.settings import TrainConfig
+from tunewise.engine.stop import Stop
+from tunewise.errors import MethodError
+from tunewise.evaluate.decide import decide
+from tunewise.evaluate.evaluator import Evaluator
+from tunewise.evaluate.predict import predict_logits
+from tunewise.evaluate.scores import to_scores
+from tunewise.methods.base import Method
+from tunewise.models.blocks import named_tensors
+from tunewise.models.load import Net
+from tunewise.objectives.base import Objective
+from tunewise.types import DataBundle, Plan, Predictions, Signals, Split
+
+
+@dataclass
+class Trained:
+    """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
+    is what sessions before a resume took."""
+
+    net: Net
+    plan: Plan
+    plans: list[dict[str, Any]]
+    seconds: float
+    forward_flops: float
+    backward_flops: float
+    trainable_parameters: int
+    total_parameters: int
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    head: FeatureHead | None = None
+    earlier_seconds: float = 0.0
+
+    def outputs(self, texts: Sequence[tuple[str, ...]], batch_size: int, stop: Callable[[], None]) -> np.ndarray:
+        """The model's outputs (n, C) in fp32: what the model handed over gives."""
+        return outputs(self.net, self.plan, self.head, texts, batch_size, stop)
+
+
+@dataclass
+class Job:
+    """Everything that a training needs besides net and method."""
+
+    objective: Objective
+    data: DataBundle
+    evaluator: Evaluator
+    metric: str
+    config: TrainConfig
+    tuned: Tuned
+    seed: int
+    observers: Observers
+    label: str
+    checkpoints: Series
+    stop: Stop
+    fingerprint: str
+
+
+def outputs(
+    net: Net,
+    plan: Plan,
+    head: FeatureHead | None,
+    texts: Sequence[tuple[str, ...]],
+    batch_size: int,
+    stop: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """Outputs (n, C) for texts, in their order."""
+    if head is not None:
+        embed = Embedder(net, plan.solver.options["pooling"], plan.solver.options["normalize"], batch_size, stop=stop)
+        return head.logits(embed(texts))
+    return predict_logits(net.model, tokenise(texts, net.tokenizer, net.max_length), batch_size, stop=stop)
+
+
+def train(net: Net, method: Method, job: Job) -> Trained:
+    """Trains, and folds what the objective changed about the targets back into the model.
+
+    Raises:
+        Interrupted, NonFiniteError, MethodError
+    """
+    plan = method.plan(net.map, Signals(task=job.data.schema.task))
+    return _solve(net, plan, job) if plan.solver.name == "features" else _descend(net, method, job)
+
+
+def _solve(net: Net, plan: Plan, job: Job) -> Trained:
+    net.to(torch.device(job.tuned.device))
+    schema, validation = job.data.schema, job.data.splits["validation"]
+    sign = 1.0 if job.evaluator.greater_is_better(job.metric) else -1.0
+
+    def value_of(logits_NC: np.ndarray) -> float:
+        predictions = to_predictions(logits_NC, validation, job.evaluator)
+        return sign * job.evaluator.score_one(job.metric, predictions)
+
+    total = sum(parameter.numel() for parameter in net.model.parameters())
+    job.observers.emit(Started(1, job.label))
+    job.observers.emit(Planned(step=0, trainable_parameters=0, phase=0))
+    options = plan.solver.options
+    embed = Embedder(
+        net, options["pooling"], options["normalize"], autocast=job.tuned.autocast, stop=job.stop.check
+    )
+    fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
+    edges = [strength for strength in (min(fit.tried), max(fit.tried)) if len(fit.tried) > 1]
+    solved = {"step": 0, "trainable_parameters": fit.head.size, **plan.as_dict(),
+              "solved": {"classifier": fit.classifier, "strength": fit.strength, "at_edge": fit.strength in edges,
+                         "tried": {str(key): sign * value for key, value in fit.tried.items()}}}  # fmt: skip
+    return Trained(
+        net, plan, [solved], fit.seconds, embed.flops, 0.0, fit.head.size, total + fit.head.size, head=fit.head
+    )
+
+
+def _descend(net: Net, method: Method, job: Job) -> Trained:
+    splits = job.data.splits
+    tokens = {name: _tokens(splits[name], net, job.observers) for name in ("train", "validation")}
+    validation = splits["validation"]
+    targets = torch.as_tensor(validation.targets)
+
+    def validate() -> tuple[float, float, Mapping[str, float]]:
+        logits_NC = predict_logits(
+            training.net.model, tokens["validation"], 64, autocast=job.tuned.autocast, stop=lambda: None
+        )
+        loss = float(job.objective.loss(torch.from_numpy(logits_NC), targets).mean)
+        predictions = to_predictions(job.objective.unscale(logits_NC), validation, job.evaluator)
+        scores = job.evaluator.score(predictions)
+        return loss, scores[job.metric], scores
+
+    training = Training(
+        net=net, method=method, objective=job.objective, train=splits["train"], tokens=tokens["train"],
+        config=job.config, tuned=job.tuned, seed=job.seed, validate=validate,
+        greater_is_better=job.evaluator.greater_is_better(job.metric), observers=job.observers, label=job.label,
+        checkpoints=job.checkpoints, stop=job.stop, fingerprint=job.fingerprint,
+    )  # fmt: skip
+    progress = training.run()
+    _fold(net, job.objective)
+    return Trained(
+        net=net,
+        plan=training.plan,
+        plans=progress.plans,
+        seconds=progress.seconds,
+        forward_flops=progress.forward_flops,
+        backward_flops=progress.backward_flops,
+        trainable_parameters=max(entry["trainable_parameters"] for entry in progress.plans),
+        total_parameters=sum(parameter.numel() for parameter in named_tensors(net.model).values()),
+        curve=progress.curve,
+        earlier_seconds=training.earlier_seconds,
+    )
+
+
+def to_predictions(logits_NC: np.ndarray, split: Split, evaluator: Evaluator, threshold: float | None = None) -> Predictions:
+    """Outputs in the unit of the targets -> scores and decisions."""
+    scores = to_scores(evaluator.schema.task, logits_NC)
+    decisions = decide(scores, evaluator.schema, threshold, evaluator.config.positive)
+    return Predictions(scores, decisions, split.targets, split.rows)
+
+
+def _tokens(split: Split, net: Net, observers: Observers) -> Tokens:
+    tokens = tokenise(split.texts, net.tokenizer, net.max_length)
+    if tokens.cut:
+        observers.emit(
+            Warned(
+                f"{tokens.cut} of {len(tokens)} rows of {split.name} are longer than {net.max_length} tokens and were "
+                f"cut; {tokens.lost} tokens are lost"
+            )
+        )
+    return tokens
+
+
+def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:
+    """Weight and bias of the last layer: the last matrix of the head with one row per output."""
+    tensors, outputs_ = named_tensors(net.model), net.model.config.num_labels
+    matrices = [t.name for t in net.map.head if len(t.shape) == 2 and t.shape[0] == outputs_]
+    if not matrices:
+        raise MethodError(f"no output layer was found in a '{net.map.family}' model",
+                          fix="set objective.standardize to false")  # fmt: skip
+    name = matrices[-1]
+    return tensors[name], tensors.get(name.removesuffix("weight") + "bias")
+
+
+def _fold(net: Net, objective: Objective) -> None:
+    if objective.schema.task == "regression":
+        with torch.no_grad():
+            objective.fold(*output_layer(net))

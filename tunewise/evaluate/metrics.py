@@ -1,0 +1,158 @@
+"""The table of metrics: what there is, for which task, which direction is good, what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tunewise.evaluate import classification as classes
+from tunewise.evaluate import regression as numbers
+from tunewise.evaluate.sample import Sample
+from tunewise.types import Task
+
+CLASSES: tuple[Task, ...] = ("classification",)
+LABELS: tuple[Task, ...] = ("multilabel",)
+BOTH: tuple[Task, ...] = ("classification", "multilabel")
+NUMBERS: tuple[Task, ...] = ("regression",)
+
+SOKOLOVA = "Sokolova & Lapalme (2009), A systematic analysis of performance measures for classification tasks"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    `words` explains it in one line; `reads` says whether it depends on the decisions or only on the scores (then no
+    threshold can be chosen by it); `binary` that it needs exactly two classes; `compute` gives its (R,) values.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    greater_is_better: bool
+    words: str
+    source: str
+    compute: Callable[[Sample], np.ndarray]
+    reads: Literal["decisions", "scores"] = "decisions"
+    binary: bool = False
+
+
+_PARTS: dict[classes.Part, str] = {
+    "precision": "share of what was called a class that is one",
+    "recall": "share of a class that was found",
+    "f1": "harmonic mean of precision and recall",
+}
+_AVERAGES: dict[classes.Average, str] = {
+    "micro": "over all decisions together",
+    "macro": "mean over the classes that occur, each counting the same",
+    "weighted": "mean over classes, each counting by its true rows",
+}
+
+_ALL: tuple[Metric, ...] = (
+    Metric(
+        "accuracy", BOTH, True, "share of rows that are right (multi-label: in every label)", SOKOLOVA, classes.accuracy
+    ),
+    Metric(
+        "balanced_accuracy",
+        CLASSES,
+        True,
+        "mean recall over the classes that occur",
+        "Brodersen et al. (2010), The balanced accuracy and its posterior distribution",
+        classes.balanced_accuracy,
+    ),
+    *(
+        Metric(f"{part}_{average}", BOTH, True, f"{words}, {how}", SOKOLOVA, classes.averaged(part, average))
+        for part, words in _PARTS.items()
+        for average, how in _AVERAGES.items()
+    ),
+    *(
+        Metric(part, CLASSES, True, f"{words}, of the positive class", SOKOLOVA, classes.of_positive(part), binary=True)
+        for part, words in _PARTS.items()
+    ),
+    Metric(
+        "f1_samples",
+        LABELS,
+        True,
+        "F1 between the true and the given labels of a row, mean over rows",
+        SOKOLOVA,
+        classes.f1_samples,
+    ),
+    Metric("hamming_loss", LABELS, False, "share of label decisions that are wrong", SOKOLOVA, classes.hamming_loss),
+    Metric(
+        "roc_auc",
+        BOTH,
+        True,
+        "chance that a row of a class gets a higher score for it than another row; "
+        "mean over classes (one against the rest) or labels where there are several",
+        "Hanley & McNeil (1982), The meaning and use of the area under a ROC curve",
+        classes.roc_auc,
+        "scores",
+    ),
+    Metric(
+        "average_precision",
+        BOTH,
+        True,
+        "precision, averaged over the recall that each score adds; mean over classes or labels where there are several",
+        "Davis & Goadrich (2006), The relationship between precision-recall and ROC curves",
+        classes.average_precision,
+        "scores",
+    ),
+    Metric(
+        "mcc",
+        CLASSES,
+        True,
+        "Matthews' correlation of true and predicted classes: 0 is chance, 1 is perfect",
+        "Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient",
+        classes.matthews,
+    ),
+    Metric(
+        "log_loss",
+        BOTH,
+        False,
+        "mean of -ln of the probability given to what is true (multi-label: per label)",
+        "Good (1952), Rational decisions",
+        classes.log_loss,
+        "scores",
+    ),
+    Metric(
+        "ece",
+        BOTH,
+        False,
+        "expected calibration error: how far confidence and accuracy part, over 15 bins of the "
+        "top probability (multi-label: over all label decisions)",
+        "Guo et al. (2017), On calibration of modern neural networks",
+        classes.expected_calibration_error,
+        "scores",
+    ),
+    Metric("mse", NUMBERS, False, "mean squared error", "Gauss (1823)", numbers.mean_squared_error),
+    Metric("mae", NUMBERS, False, "mean absolute error", "Laplace (1774)", numbers.mean_absolute_error),
+    Metric(
+        "rmse",
+        NUMBERS,
+        False,
+        "root of the mean squared error, in the unit of the target",
+        "Gauss (1823)",
+        numbers.root_mean_squared_error,
+    ),
+    Metric(
+        "r2",
+        NUMBERS,
+        True,
+        "share of the target's variance that is explained; 0 is as good as its mean",
+        "Wright (1921), Correlation and causation",
+        numbers.r2,
+    ),
+    Metric("pearson", NUMBERS, True, "linear correlation of target and prediction", "Pearson (1895)", numbers.pearson),
+    Metric("spearman", NUMBERS, True, "correlation of their ranks", "Spearman (1904)", numbers.spearman),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+_DEFAULTS: dict[Task, str] = {"classification": "f1_macro", "multilabel": "f1_macro", "regression": "r2"}
+
+
+def default_metric(task: Task) -> str:
+    """What to choose by where the recipe does not say: macro F1 for classes and labels, R2 for numbers."""
+    return _DEFAULTS[task]

@@ -1,0 +1,46 @@
+"""A model's outputs for many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tunewise.data.batches import sorted_batches
+from tunewise.data.tokenise import Tokens
+
+
+def predict_logits(
+    model: nn.Module,
+    tokens: Tokens,
+    batch_size: int,
+    *,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    stop: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """Outputs (n, C) in the order of the rows, fp32, in eval mode without gradients.
+
+    Rows go in batches of similar length; `stop` is called before each batch and may raise.
+    """
+    device = next(model.parameters()).device
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    rows, outputs = [], []
+    try:
+        with torch.inference_mode():
+            for batch_rows in sorted_batches(tokens.lengths, batch_size):
+                stop()
+                batch = {key: value.to(device) for key, value in tokens.batch(batch_rows).items()}
+                with autocast():
+                    logits_BC = model(**batch).logits
+                rows.append(batch_rows)
+                outputs.append(logits_BC.float().cpu().numpy())
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    order = np.argsort(np.concatenate(rows))
+    return np.concatenate(outputs)[order]

@@ -1,0 +1,34 @@
+"""The `evaluate` section of a recipe."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tunewise.config.base import Config
+
+
+class EvaluateConfig(Config):
+    threshold: str | None = None
+    """Metric (for instance `f1_macro`) by which the decision threshold is chosen on validation: binary classification
+    and multi-label. Where left out: the most probable class, or 0.5 per label."""
+
+    positive: str | None = None
+    """Binary classification: the class that `precision`, `recall`, `f1`, `roc_auc` and `average_precision` look for.
+    Where left out: the second in order."""
+
+    costs: dict[str, dict[str, float]] | None = None
+    """What each mistake costs, as {true class: {predicted class: cost}}; the rest costs 0. Adds the metric `cost`,
+    the mean per row (lower is better)."""
+
+    functions: list[str] = Field(default_factory=list)
+    """Your own metrics as `file.py:function`, the file in the recipe's folder, called as
+    `function(targets, decisions, scores)`; higher is better. Runs only with `--allow-code`."""
+
+    resamples: int = Field(default=1000, ge=100, le=100_000)
+    """Bootstrap resamples behind every interval."""
+
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Level of the intervals."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Rows per batch in evaluation and prediction; does not change results beyond rounding."""

@@ -1,0 +1,42 @@
+"""Frozen features and a classical classifier: the encoder is only read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tunewise.methods.base import Method, MethodConfig
+from tunewise.types import ModelMap, Plan, Signals, Solver
+
+
+class FeaturesConfig(MethodConfig):
+    pooling: Literal["mean", "first", "last"] | None = None
+    """How token vectors become one: their mean, the first token, the last. Where left out: mean for encoders, last
+    for decoders."""
+
+    classifier: Literal["auto", "logistic", "ridge", "mlp"] = "auto"
+    """logistic regression, ridge regression, or an MLP with one hidden layer of 128. auto: logistic for classes, ridge
+    for numbers."""
+
+    normalize: bool = True
+    """Scale every embedding to length 1, as the sentence-embedding models expect."""
+
+    strength: float | None = Field(default=None, gt=0)
+    """Regularisation: the C of logistic regression, the alpha of ridge and MLP. Where left out: chosen on validation
+    from a grid."""
+
+
+class Features(Method):
+    """Embeddings are computed once, then a convex solver fits the rest: no gradient goes through the encoder. Pairs
+    of sentences (u, v) are encoded apart and joined as (u, v, |u - v|, u * v)."""
+
+    name = "features"
+    trains = "nothing in the encoder; logistic or ridge regression on its embeddings"
+    source = "Peters et al. 2019, To Tune or Not to Tune?; Reimers and Gurevych 2019, Sentence-BERT (pairs)"
+    handover = "tunewise"
+    Config = FeaturesConfig
+
+    def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        options = self.config.model_dump(exclude={"learning_rate"})
+        return Plan(rules=(), learning_rate=0.0, solver=Solver("features", options))

@@ -1,0 +1,23 @@
+"""Output layers only: the pretrained encoder stays as it is."""
+
+from __future__ import annotations
+
+from tunewise.methods.base import Method
+from tunewise.types import ModelMap, Plan, Rule, Signals
+
+
+class Head(Method):
+    """Trains what comes after the last block: the pooling layer where the model has one, and the output layer."""
+
+    name = "head"
+    trains = "output layers only"
+    source = "Raschka 2023, Finetuning Large Language Models (last layers only)"
+
+    def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        rules = tuple(Rule(tensor.name) for tensor in model.head)
+        return Plan(rules=rules, learning_rate=self.learning_rate(model))
+
+    @classmethod
+    def default_learning_rate(cls, model: ModelMap) -> float:
+        """20x that of full fine-tuning: nothing pretrained below can be damaged."""
+        return 20 * super().default_learning_rate(model)

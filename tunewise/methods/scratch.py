@@ -1,0 +1,23 @@
+"""The control: the same architecture from random weights."""
+
+from __future__ import annotations
+
+from tunewise.methods.base import Method
+from tunewise.types import ModelMap, Plan, Rule, Signals
+
+
+class Scratch(Method):
+    """Full training of a model whose weights were drawn anew: what it lacks to `full` is what pretraining is worth."""
+
+    name = "scratch"
+    trains = "every tensor, from random weights (a control)"
+    control = True
+    source = "He, Girshick, Dollar 2019, Rethinking ImageNet Pre-training"
+
+    def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        return Plan(rules=(Rule("*"),), learning_rate=self.learning_rate(model), reset=("*",))
+
+    @classmethod
+    def default_learning_rate(cls, model: ModelMap) -> float:
+        """4x that of full fine-tuning: there is nothing to preserve."""
+        return 4 * super().default_learning_rate(model)

@@ -1,0 +1,100 @@
+"""Checks of a model folder's weight files by their headers: safetensors only, complete, inside the folder."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from tunewise.errors import ModelError
+
+BYTES_PER_VALUE = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+                   "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+LARGEST_HEADER = 100_000_000
+
+
+def check_weights(path: Path) -> dict[str, Any]:
+    """Checks every weight file that a model folder uses and returns {file: header}.
+
+    Raises:
+        ModelError: no safetensors, a pickle, a missing or truncated shard, a path outside the folder.
+    """
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        files = _indexed_files(index)
+    elif (path / "model.safetensors").exists():
+        files = ["model.safetensors"]
+    else:
+        pickles = sorted(file.name for pattern in PICKLES for file in path.glob(pattern))
+        if pickles:
+            raise ModelError(f"the weights are a pickle ({pickles[0]}), which can run code when it is opened",
+                             where=str(path), fix="save the model again as safetensors")  # fmt: skip
+        raise ModelError("the model folder has no weights (model.safetensors)", where=str(path),
+                         fix="name a folder saved by transformers, or download the model again")  # fmt: skip
+    return {name: read_header(_inside(path, name, path)) for name in sorted(files)}
+
+
+def _indexed_files(index: Path) -> set[str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return {str(name) for name in weight_map.values()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ModelError("the index of the weight files cannot be read", where=str(index),
+                         fix="download the model again") from None  # fmt: skip
+
+
+def _inside(path: Path, name: str, folder: Path) -> Path:
+    """The file, if it is a plain file that belongs to the folder (or to the hub's cache of it)."""
+    file = path / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ModelError(f"the index names a file outside the model folder: {name}", where=str(path),
+                         fix="do not use this model")  # fmt: skip
+    if not file.is_file():
+        raise ModelError(f"the weight file {name} is missing", where=str(path), fix="download the model again")
+    # The hub's cache links snapshots/<revision>/file to blobs/<hash> in the same model's folder.
+    home = folder.resolve().parents[1] if folder.parent.name == "snapshots" else folder.resolve()
+    if not file.resolve().is_relative_to(home):
+        raise ModelError(f"the weight file {name} is a link out of the model folder", where=str(file),
+                         fix="copy the file into the folder")  # fmt: skip
+    return file
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """The header of a safetensors file: {tensor: {dtype, shape, data_offsets}}, checked against the file's size.
+
+    Raises:
+        ModelError: it is not a safetensors file, or it is truncated.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        if start.startswith(b"version "):
+            raise ModelError(f"{file.name} is a Git LFS pointer, not the weights", where=str(file),
+                             fix="run `git lfs pull` in that folder")  # fmt: skip
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > min(size - 8, LARGEST_HEADER):
+            raise ModelError(f"{file.name} is not a safetensors file, or it is cut off", where=str(file),
+                             fix="save the model as safetensors, or download it again")  # fmt: skip
+        try:
+            header = json.loads(stream.read(length))
+            header.pop("__metadata__", None)
+            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            whole = all(_is_whole(entry) for entry in header.values())
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+            raise ModelError(f"{file.name} has no readable safetensors header", where=str(file),
+                             fix="download the model again") from None  # fmt: skip
+    if 8 + length + end != size or not whole:
+        raise ModelError(f"{file.name} should have {8 + length + end:,} bytes and has {size:,}", where=str(file),
+                         fix="download the model again")  # fmt: skip
+    return header
+
+
+def _is_whole(entry: dict[str, Any]) -> bool:
+    values = 1
+    for length in entry["shape"]:
+        values *= length
+    begin, end = entry["data_offsets"]
+    width = BYTES_PER_VALUE.get(entry["dtype"])
+    return width is None or end - begin == values * width

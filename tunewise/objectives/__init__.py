@@ -1,0 +1,23 @@
+"""What is minimised, one file per task."""
+
+from __future__ import annotations
+
+from tunewise.objectives.base import Loss, Objective
+from tunewise.objectives.classification import Classification
+from tunewise.objectives.multilabel import Multilabel
+from tunewise.objectives.regression import Regression
+from tunewise.objectives.settings import ObjectiveConfig
+from tunewise.types import DataBundle
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "classification": Classification,
+    "multilabel": Multilabel,
+    "regression": Regression,
+}
+
+
+def make_objective(config: ObjectiveConfig, data: DataBundle) -> Objective:
+    return OBJECTIVES[data.schema.task](config, data)
+
+
+__all__ = ["OBJECTIVES", "Loss", "Objective", "make_objective"]

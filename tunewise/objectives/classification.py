@@ -1,0 +1,43 @@
+"""One label per row: cross-entropy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunewise.objectives.base import Loss, Objective
+from tunewise.objectives.weights import class_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from tunewise.objectives.settings import ObjectiveConfig
+    from tunewise.types import DataBundle
+
+
+class Classification(Objective):
+    """Cross-entropy with class weights w: sum of w[y] (-log p[y]) over sum of w[y], as torch and transformers have
+    it; with label smoothing e the target is (1 - e) on the label plus e / C everywhere."""
+
+    def __init__(self, config: ObjectiveConfig, data: DataBundle):
+        super().__init__(config, data)
+        counts = np.bincount(data.splits["train"].targets, minlength=len(self.schema.labels))
+        self.weights = class_weights(config.class_weights, self.schema.labels, counts)
+
+    def n_items(self, targets: torch.Tensor) -> float:
+        if self.weights is None:
+            return float(len(targets))
+        return float(self.weights[targets.cpu().numpy()].sum())
+
+    def loss(self, logits_BC: torch.Tensor, targets: torch.Tensor) -> Loss:
+        import torch
+        from torch.nn import functional
+
+        weight = None
+        if self.weights is not None:
+            weight = torch.as_tensor(self.weights, dtype=torch.float32, device=logits_BC.device)
+        total = functional.cross_entropy(
+            logits_BC.float(), targets, weight=weight, label_smoothing=self.config.label_smoothing, reduction="sum"
+        )
+        return Loss(total, self.n_items(targets))

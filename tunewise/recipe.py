@@ -1,0 +1,200 @@
+"""The recipe: everything that decides a run. Composes the Config of each room; explains nothing itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from tunewise.config.base import Config
+from tunewise.config.override import override
+from tunewise.config.problems import InvalidOptions
+from tunewise.config.validate import validate
+from tunewise.config.yaml_file import read_yaml
+from tunewise.config.yaml_text import write_yaml
+from tunewise.data.settings import DataConfig
+from tunewise.engine.settings import TrainConfig
+from tunewise.errors import RecipeError
+from tunewise.evaluate.settings import EvaluateConfig
+from tunewise.methods import METHODS, Method, find_method
+from tunewise.objectives.settings import ObjectiveConfig
+
+
+class MethodChoice(Config):
+    """A method with its options. Written as `lora`, or as `lora: {rank: 16}`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+            ((name, options),) = value.items()
+            return {"name": name, "options": {} if options is None else options}
+        if isinstance(value, MethodChoice) or (isinstance(value, dict) and value.keys() <= {"name", "options"}):
+            return value
+        raise ValueError("expected the name of a method, or one name with its options, as in `lora: {rank: 16}`")
+
+    @model_validator(mode="after")
+    def _known(self) -> MethodChoice:
+        try:
+            options = find_method(self.name).Config
+        except RecipeError as error:
+            raise ValueError(error) from error
+        try:
+            options.model_validate(self.options)
+        except ValidationError as error:
+            raise InvalidOptions(options, error) from error
+        return self
+
+    def build(self, learning_rate: float | None = None) -> Method:
+        """The method; `learning_rate` is used where its own options give none."""
+        kind = find_method(self.name)
+        options = {"learning_rate": learning_rate, **self.options}
+        return kind(kind.Config.model_validate(options))
+
+    @property
+    def label(self) -> str:
+        """`lora`, or `lora(rank=16)`."""
+        if not self.options:
+            return self.name
+        return f"{self.name}({', '.join(f'{key}={value}' for key, value in self.options.items())})"
+
+    def short_form(self) -> str | dict[str, Any]:
+        return {self.name: self.options} if self.options else self.name
+
+
+class Recipe(Config):
+    model: str | None = None
+    """Pretrained model: a folder, or the id of a model on the hub."""
+
+    models: list[str] = Field(default_factory=list)
+    """Several pretrained models, to compare them too."""
+
+    data: DataConfig
+
+    method: MethodChoice | None = None
+    """The method of `train`."""
+
+    methods: list[MethodChoice] = Field(default_factory=list)
+    """The methods of `compare`, each by name or with options. Where left out: all."""
+
+    objective: ObjectiveConfig = ObjectiveConfig()
+
+    train: TrainConfig = TrainConfig()
+
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    metric: str | None = None
+    """What to choose by. Where left out: f1_macro for classes, r2 for numbers."""
+
+    seed: int = Field(default=0, ge=0)
+    """Decides the output layer's first values, order of rows and dropout."""
+
+    seeds: int | list[int] = Field(default=3)
+    """`compare` runs each method with so many seeds (or these): one seed cannot tell luck from merit."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, value: int | list[int]) -> int | list[int]:
+        if (isinstance(value, int) and value < 1) or value == []:
+            raise ValueError("at least one seed is needed")
+        if isinstance(value, list) and len(set(value)) < len(value):
+            raise ValueError("each seed may stand in the list only once")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_name_models(self) -> Recipe:
+        if bool(self.model) == bool(self.models):
+            raise ValueError("give either model (one) or models (a list)")
+        return self
+
+    @property
+    def all_models(self) -> list[str]:
+        return self.models or [self.model]
+
+    @property
+    def all_seeds(self) -> list[int]:
+        return list(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def all_methods(self) -> list[MethodChoice]:
+        if self.methods:
+            return self.methods
+        return [self.method] if self.method else [MethodChoice(name=name) for name in METHODS]
+
+    def for_run(self, model: str, method: MethodChoice, seed: int) -> Recipe:
+        """The recipe of one run: one model, one method, one seed."""
+        return self.model_copy(
+            update={"model": model, "models": [], "method": method, "methods": [], "seed": seed, "seeds": 1}
+        )
+
+    def anchored(self, folder: Path) -> Recipe:
+        """The same with absolute paths, so that it means the same from any folder. Names of the hub stay."""
+
+        def anchor(name: str) -> str:
+            path = folder / Path(name).expanduser()
+            return str(path.resolve()) if path.exists() else name
+
+        tests = self.data.test
+        data = {
+            "train": anchor(self.data.train),
+            "validation": self.data.validation and anchor(self.data.validation),
+            "test": _each(anchor, tests),
+        }
+        update = {"data": self.data.model_copy(update=data), "models": [anchor(name) for name in self.models]}
+        return self.model_copy(update={**update, "model": self.model and anchor(self.model)})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, methods in short form, only what differs from the defaults; loads back to the same recipe."""
+        plain = self.model_dump(mode="json", exclude_defaults=True)
+        if self.method:
+            plain["method"] = self.method.short_form()
+        if self.methods:
+            plain["methods"] = [method.short_form() for method in self.methods]
+        return plain
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of every option, defaults included."""
+        whole = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _each(anchor: Callable[[str], str], tests: str | dict[str, str] | None) -> str | dict[str, str] | None:
+    if isinstance(tests, dict):
+        return {name: anchor(source) for name, source in tests.items()}
+    return tests and anchor(tests)
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, each override (`train.epochs=5`) in the place of what the file says.
+
+    Paths in it stay as they are written: they are relative to the recipe's folder.
+
+    Raises:
+        RecipeError: the file cannot be read, or a key or value in it is wrong.
+    """
+    located = override(read_yaml(path), overrides)
+    return validate(Recipe, located.data, located, located.source)
+
+
+def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
+    """The recipe in a mapping as a YAML file would hold it.
+
+    Raises:
+        RecipeError: a key or value is wrong.
+    """
+    return validate(Recipe, dict(mapping) if isinstance(mapping, Mapping) else mapping)
+
+
+def write_recipe(recipe: Recipe) -> str:
+    """YAML text that loads back to an equal recipe."""
+    return write_yaml(recipe.as_dict())

@@ -1,0 +1,179 @@
+"""The model card: README.md of a model folder, in the form that the hub reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tunewise.report.card_code import loading_code
+from tunewise.report.cost_columns import share
+from tunewise.report.entries import model_name
+from tunewise.report.figures import (
+    count,
+    flops,
+    interval,
+    is_number,
+    metric_name,
+    milliseconds,
+    plain,
+    score,
+    seconds,
+    size,
+)
+from tunewise.report.metric_words import default_metric
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$<>&-])")
+_LABELS_SHOWN = 100
+
+
+def model_card(record: Mapping[str, Any]) -> str:
+    """The card of a finished run.
+
+    Args:
+        record: what `RunRecord.as_dict()` gives; `handover.kind` decides how the model is loaded.
+    """
+    parts = [
+        f"---\n{_front_matter(record)}---",
+        f"# {text(model_name(record['model']['name']))}, tuned with {text(record['method'])}",
+        _what(record),
+        f"## How to load\n\n{loading_code(record)}",
+        f"## Scores\n\n{_scores(record)}",
+        f"## What it cost\n\n{_costs(record['costs'])}",
+        f"## Data\n\n{_data(record['data'])}",
+        f"## Training\n\n{_training(record)}",
+        f"## Limits\n\n{_limits(record)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def text(value: Any, limit: int = 200) -> str:
+    """A user's text as Markdown that shows it as it is: one line, every character that could mean something escaped."""
+    return _MARKDOWN.sub(r"\\\1", plain(value, limit))
+
+
+def _front_matter(record: Mapping[str, Any]) -> str:
+    import yaml
+
+    kind = record["handover"]["kind"]
+    tests = list(record["scores"])
+    metrics = [
+        {"type": plain(name), "name": metric_name(name), "value": round(value["value"], 6)}
+        for name, value in (record["scores"][tests[0]] if tests else {}).items()
+        if is_number(value["value"])
+    ]
+    dataset = {"name": plain((record["recipe"].get("data") or {}).get("train"), 80), "type": "custom"}
+    result = {
+        "task": {"type": "text-classification"},
+        "dataset": {**dataset, "split": plain(tests[0])} if tests else dataset,
+        "metrics": metrics,
+    }
+    name = f"{model_name(record['model']['name'])}-{plain(record['method'], 80)}"
+    matter = {
+        "library_name": kind,
+        "pipeline_tag": "text-classification",
+        "tags": ["tunewise", "text-classification", plain(record["data"]["schema"]["task"])],
+        "model-index": [{"name": name, "results": [result]}],
+    }
+    if _HUB_ID.fullmatch(record["model"]["name"]):
+        matter = {"base_model": record["model"]["name"], **matter}
+    return yaml.safe_dump(matter, sort_keys=False, allow_unicode=False)
+
+
+def _what(record: Mapping[str, Any]) -> str:
+    from tunewise.methods import METHODS
+
+    schema = record["data"]["schema"]
+    method = METHODS.get(record["method"].partition("(")[0])
+    task = {
+        "classification": "classifies texts",
+        "multilabel": "gives texts any number of labels",
+        "regression": "gives texts a number",
+    }[schema["task"]]
+    columns = " and ".join(text(column) for column in schema["text"])
+    lines = [
+        f"This model {task}: from {columns} to {text(schema['label'])}. Base model: "
+        f"{text(record['model']['name'])}. Method: {text(record['method'])}"
+        + (f" ({text(method.trains)}; {text(method.source)})." if method else "."),
+    ]
+    if labels := schema.get("labels"):
+        names = ", ".join(text(label, 80) for label in labels[:_LABELS_SHOWN])
+        more = f", and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
+        lines.append(f"The {len(labels)} labels, in the order of the outputs: {names}{more}.")
+    return "\n\n".join(lines)
+
+
+def _scores(record: Mapping[str, Any]) -> str:
+    """Every metric on every test set, the primary first."""
+    scores = record["scores"]
+    primary = record["recipe"].get("metric") or default_metric(record["data"]["schema"]["task"])
+    names = list(dict.fromkeys(name for values in scores.values() for name in values))
+    names.sort(key=lambda name: name != primary)
+    heads = [text(split) for split in scores]
+    lines = [f"| metric | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for name in names:
+        cells = [_cell(values.get(name)) for values in scores.values()]
+        shown = f"**{text(metric_name(name))}**" if name == primary else text(metric_name(name))
+        lines.append(f"| {shown} | {' | '.join(cells)} |")
+    counted = ", ".join(f"{text(split)}: {record['data']['rows'].get(split, 0):,} rows" for split in scores)
+    confidence = (record["recipe"].get("evaluate") or {}).get("confidence", 0.95)
+    note = f"In brackets: {confidence:.0%} bootstrap intervals over the test rows ({counted})."
+    return "\n".join(lines) + f"\n\n{note} What had to be chosen was chosen on validation."
+
+
+def _cell(value: Mapping[str, Any] | None) -> str:
+    if value is None or not is_number(value["value"]):
+        return "–"
+    ends = interval(value["low"], value["high"])
+    return score(value["value"]) if ends == "–" else f"{score(value['value'])} ({ends})"
+
+
+def _costs(costs: Mapping[str, float]) -> str:
+    trainable, total = costs["trainable_parameters"], costs["total_parameters"]
+    work = [costs["forward_flops"], costs["backward_flops"]]
+    rows = [
+        ("training", seconds(costs["train_seconds"])),
+        ("in all", seconds(costs["total_seconds"])),
+        ("peak memory", size(costs["peak_memory_bytes"])),
+        ("training FLOPs", flops(sum(work)) if all(is_number(part) for part in work) else "–"),
+        ("trained parameters", f"{count(trainable)} of {count(total)} ({share(trainable / total)})" if total else "–"),
+        ("saved files", size(costs["saved_bytes"])),
+        ("prediction", f"{milliseconds(costs['predict_ms_per_example'])} per example, in batches"),
+    ]
+    return "\n".join(["| cost | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    rows = ", ".join(f"{text(split)} {number:,}" for split, number in data["rows"].items())
+    lines = [f"Rows: {rows}. Fingerprint of texts, labels and split: `{re.sub('[^0-9a-f]', '', data['fingerprint'])}`."]
+    for step in data["steps"]:
+        lines.append(
+            f"- {text(step['name'])}: {step['rows_in']:,} rows in, {step['rows_out']:,} out; {text(step['reason'], 400)}"
+        )
+    return "\n\n".join([lines[0], "\n".join(lines[1:])]).strip()
+
+
+def _training(record: Mapping[str, Any]) -> str:
+    import yaml
+
+    versions = (record["environment"] or {}).get("packages") or {}
+    used = ", ".join(f"{text(name)} {text(version)}" for name, version in versions.items() if version)
+    recipe = yaml.safe_dump(json.loads(json.dumps(record["recipe"])), sort_keys=False, allow_unicode=False)
+    # No line of the recipe may close the block: a fence longer than any run of backticks in it.
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", recipe)), default=0))
+    return f"Seed {record['seed']}. {used and f'Made with {used}.'}\n\n{fence}yaml\n{recipe}{fence}"
+
+
+def _limits(record: Mapping[str, Any]) -> str:
+    lines = [
+        "The scores hold for texts like the test rows; on others (another source, language or time) measure first.",
+        "The intervals show the luck of the test rows, not that of the seed: one run made this model.",
+        "It was not examined for fairness or for what it may reveal of its training rows.",
+        "The licences of the base model and of the data apply.",
+    ]
+    if record["data"]["schema"]["task"] != "regression":
+        lines.insert(2, "Probabilities may be over- or underconfident: see the calibration error above.")
+    lines += [text(warning, 400) for warning in record["warnings"]]
+    return "\n".join(f"- {line}" for line in lines)

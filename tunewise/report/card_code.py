@@ -1,0 +1,84 @@
+"""The code in a model card that loads the model and predicts with it, for each kind of folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TUNEWISE = """\
+```python
+from tunewise import load
+
+model = load({folder})
+print(model.predict([{example}]))
+```"""
+
+_TRANSFORMERS = """\
+```python
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = {folder}
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder)
+model.eval()
+batch = tokenizer({example}, truncation=True, return_tensors="pt")
+with torch.no_grad():
+    logits = model(**batch).logits[0]
+{result}
+```"""
+
+_PEFT = """\
+```python
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = {folder}
+tokenizer = AutoTokenizer.from_pretrained(folder)
+base = AutoModelForSequenceClassification.from_pretrained(
+    {base},
+    num_labels={outputs},
+    pad_token_id=tokenizer.pad_token_id,
+    ignore_mismatched_sizes=True,
+    dtype=torch.float32,
+)
+model = PeftModel.from_pretrained(base, folder)
+model.eval()
+batch = tokenizer({example}, truncation=True, return_tensors="pt")
+with torch.no_grad():
+    logits = model(**batch).logits[0]
+{result}
+```"""
+
+_RESULTS = {
+    "classification": "print(labels[logits.argmax()], logits.softmax(-1))",
+    "multilabel": "print([label for label, p in zip(labels, logits.sigmoid()) if p >= 0.5])",
+    "regression": "print(float(logits))",
+}
+
+
+def loading_code(record: Mapping[str, Any]) -> str:
+    """The code for the record's kind of folder, ready to run beside it; tunewise's own after that of the library."""
+    schema, kind = record["data"]["schema"], record["handover"]["kind"]
+    folder = _python("path/to/this/folder")
+    first = "a text like those in the data"
+    texts = ", ".join(_python(part) for part in ((first,) if len(schema["text"]) == 1 else (first, "its second text")))
+    own = _TUNEWISE.format(folder=folder, example=texts if len(schema["text"]) == 1 else f"({texts})")
+    if kind == "tunewise":
+        return f"This kind of model is loaded by tunewise, which finds the base model again:\n\n{own}"
+    labels = schema.get("labels") or []
+    code = (_PEFT if kind == "peft" else _TRANSFORMERS).format(
+        folder=folder,
+        base=_python(record["model"]["name"]),
+        outputs=len(labels) or 1,
+        example=texts,
+        result=(f"labels = [{', '.join(_python(label) for label in labels)}]\n" if labels else "")
+        + _RESULTS[schema["task"]],
+    )
+    return f"{code}\n\nOr with tunewise, in batches, with the decision threshold that was chosen:\n\n{own}"
+
+
+def _python(value: str) -> str:
+    """A Python string literal in double quotes, plain ASCII: no text can end it or the block of code."""
+    return '"' + value.encode("unicode_escape").decode().replace('"', '\\"').replace("`", "\\x60") + '"'

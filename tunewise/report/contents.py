@@ -1,0 +1,125 @@
+"""What `comparison.json` holds: the only thing a report is made of.
+
+A run is one method on one model with one seed; an entry is the runs of a method on a model over all seeds. Every entry
+has a `name`, unique in the comparison: the method's label, and the model behind it where several models are compared.
+`pairs`, `recommendation` and `disagreements` call entries by that name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Kind = Literal["method", "baseline", "control"]
+
+
+class Interval(TypedDict):
+    """A metric with its confidence interval; None where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class CurvePoint(TypedDict):
+    """One look at a run while it trains; what was not measured at that step is None. `metric` is on validation."""
+
+    step: int
+    epoch: float
+    train_loss: float | None
+    validation_loss: float | None
+    metric: float | None
+
+
+class Problem(TypedDict):
+    """Why a run has no result."""
+
+    what: str
+    where: str | None
+    fix: str | None
+
+
+class Run(TypedDict):
+    """One method on one model with one seed. `scores` and `confusion` go by test set, the first being the main one."""
+
+    id: str
+    name: NotRequired[str]
+    method: str
+    model: str
+    seed: int
+    status: str
+    kind: Kind
+    scores: dict[str, dict[str, Interval]]
+    validation: dict[str, Interval]
+    costs: dict[str, float]
+    marginal: dict[str, float]
+    plan: dict[str, Any] | list[dict[str, Any]] | None
+    curve: list[CurvePoint]
+    confusion: dict[str, list[list[int]]]
+    folder: str
+    error: Problem | None
+    warnings: list[str]
+
+
+class MeanAndSpread(TypedDict):
+    """Mean and standard deviation over seeds; `sd` is None with one seed."""
+
+    mean: float | None
+    sd: float | None
+
+
+class Summary(TypedDict):
+    """An entry: the primary metric on the main test set, over the seeds that finished."""
+
+    name: NotRequired[str]
+    method: str
+    model: str
+    kind: Kind
+    runs: int
+    finished: int
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    validation_mean: float | None
+    costs: dict[str, float]
+    scores: dict[str, MeanAndSpread]
+
+
+class Data(TypedDict):
+    """What was read. `rows` goes by split; `schema` and `steps` are types.Schema and types.DataStep as mappings."""
+
+    fingerprint: str
+    rows: dict[str, int]
+    schema: dict[str, Any]
+    steps: list[dict[str, Any]]
+
+
+class Disagreement(TypedDict):
+    """A test row on which the entries decide differently; labels by name, numbers, or lists of label names.
+
+    As in `compare.disagreements`, with the text (two for sentence pairs) added.
+    """
+
+    row: int
+    index: int
+    text: str | list[str]
+    truth: Any
+    decisions: dict[str, Any]
+    split: float
+
+
+class Comparison(TypedDict):
+    """The whole file. `recommendation` is that of `compare.recommend`, `pairs` those of `compare.statistics`."""
+
+    format: int
+    created: str
+    recipe: dict[str, Any]
+    metric: str
+    greater_is_better: bool
+    data: Data
+    environment: dict[str, Any]
+    runs: list[Run]
+    summary: list[Summary]
+    recommendation: dict[str, Any] | None
+    pairs: list[dict[str, Any]]
+    disagreements: list[Disagreement]

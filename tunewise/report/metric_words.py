@@ -1,0 +1,26 @@
+"""What the report says of a metric: its meaning in one line and which direction is good."""
+
+from __future__ import annotations
+
+
+def meaning(metric: str) -> str:
+    """One line of explanation; nothing for the user's own metrics."""
+    from tunewise.evaluate.metrics import METRICS
+
+    if metric == "cost":
+        return "mean cost of the mistakes per row, by the recipe's table"
+    return METRICS[metric].words if metric in METRICS else ""
+
+
+def greater_is_better(metric: str) -> bool:
+    """The direction; the user's own metrics are better when higher, mistakes' cost when lower."""
+    from tunewise.evaluate.metrics import METRICS
+
+    return METRICS[metric].greater_is_better if metric in METRICS else metric != "cost"
+
+
+def default_metric(task: str) -> str:
+    """What is chosen by where the recipe names no metric."""
+    from tunewise.evaluate import metrics
+
+    return metrics.default_metric(task)

@@ -1,0 +1,75 @@
+"""Where a run took place: what to know in order to repeat it or to compare its seconds with others."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "tunewise",
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "scikit-learn",
+    "pydantic",
+    "tensorboard",
+)
+
+
+def environment() -> dict[str, Any]:
+    """Python, machine and versions, as plain JSON data. Imports nothing heavy: GPUs are named where torch is loaded.
+
+    Keys: `python`, `platform`, `cpu`, `cores` (usable by this process), `memory_bytes` (what it may use), `gpus`,
+    `packages` (name to version; None: not installed), `hash_seed` (PYTHONHASHSEED; None: random).
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(Path("/proc/cpuinfo")),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": _memory_bytes(Path("/sys/fs/cgroup/memory.max")),
+        "gpus": _gpus(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hash_seed": os.environ.get("PYTHONHASHSEED"),
+    }
+
+
+def _cpu_model(cpuinfo: Path) -> str:
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes(limit: Path) -> int | None:
+    """The machine's memory, or the container's limit (a cgroup file) where that is lower."""
+    if not hasattr(os, "sysconf"):
+        return None
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return min(machine, int(text)) if text.isdigit() else machine
+
+
+def _gpus() -> list[str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

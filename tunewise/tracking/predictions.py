@@ -1,0 +1,60 @@
+"""Predictions of a run, one Parquet file per split: row, target, decision, score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tunewise.commit import commit_folder, verify
+from tunewise.types import Predictions
+
+FOLDER = "predictions"
+
+
+def write_predictions(run_folder: Path, predictions: Mapping[str, Predictions]) -> None:
+    """Commits the folder `predictions`: columns `row`, `target`, `decision`, `score`; the last three are lists where
+    a row has several numbers."""
+    import pyarrow
+    from pyarrow import parquet
+
+    def write(staging: Path) -> None:
+        for split, said in predictions.items():
+            columns = {"row": said.rows, "target": said.targets, "decision": said.decisions, "score": said.scores}
+            table = pyarrow.table({name: _column(values) for name, values in columns.items()})
+            parquet.write_table(table, staging / f"{split}.parquet")
+
+    commit_folder(Path(run_folder) / FOLDER, write, {"kind": "predictions"}, replace=True)
+
+
+def read_predictions(run_folder: Path, split: str) -> Predictions:
+    """The predictions of a split.
+
+    Raises:
+        CorruptError: the file is not what was written.
+    """
+    from pyarrow import parquet
+
+    folder = Path(run_folder) / FOLDER
+    verify(folder)
+    table = parquet.read_table(folder / f"{split}.parquet")
+    values = {name: _array(table[name]) for name in table.column_names}
+    return Predictions(values["score"], values["decision"], values["target"], values["row"])
+
+
+def _column(values: np.ndarray):
+    import pyarrow
+
+    if values.ndim == 1:
+        return pyarrow.array(values)
+    return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.ravel()), values.shape[1])
+
+
+def _array(column) -> np.ndarray:
+    import pyarrow
+
+    if not pyarrow.types.is_fixed_size_list(column.type):
+        return column.to_numpy()
+    flat = column.combine_chunks().flatten().to_numpy()
+    return flat.reshape(-1, column.type.list_size)
