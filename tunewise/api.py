@@ -13,7 +13,7 @@ from tunewise.recipe import MethodChoice, Recipe, load_recipe, recipe_from
 from tunewise.tracking.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from tunewise.compare.compare import Comparison
+    from tunewise.comparison.compare import Comparison
     from tunewise.engine.text_model import TextModel
     from tunewise.tracking.record import RunRecord
 
@@ -39,7 +39,7 @@ def compare(
         quiet: show no progress.
     """
     from tunewise.cli.watching import Silent, make_watcher
-    from tunewise.compare.compare import compare as compare_runs
+    from tunewise.comparison.compare import compare as compare_runs
 
     loaded, folder = _loaded(recipe, overrides)
     watcher = Silent() if quiet else make_watcher()

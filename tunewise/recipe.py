@@ -57,7 +57,9 @@ class MethodChoice(Config):
     def build(self, learning_rate: float | None = None) -> Method:
         """The method; `learning_rate` is used where its own options give none."""
         kind = find_method(self.name)
-        options = {"learning_rate": learning_rate, **self.options}
+        options = dict(self.options)
+        if "learning_rate" in kind.Config.model_fields:
+            options.setdefault("learning_rate", learning_rate)
         return kind(kind.Config.model_validate(options))
 
     @property

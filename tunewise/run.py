@@ -71,6 +71,7 @@ def run(
     with lock(out), Stop() as stop:
         earlier = earlier_record(out, recipe.fingerprint, resume)
         if earlier and earlier.status == "finished":
+            drop_checkpoints(out)  # where the run was killed just before it did so
             return earlier
         watchers = Observers([JsonlLog(out / "log.jsonl"), TensorBoard(out / "tensorboard"), *observers])
         tuned = _tuned(recipe, out, tuned)
@@ -171,7 +172,7 @@ def _hand_over(
     trained: Trained, results: Results, clock: _Clock,
 ) -> RunRecord:  # fmt: skip
     method = recipe.method.build()
-    kind = handover_kind(method.handover, trained.plan, getattr(method, "merged", False))
+    kind = handover_kind(method.handover, getattr(method, "merged", False))
     costs = Costs(
         train_seconds=trained.seconds,
         total_seconds=0.0,
@@ -204,8 +205,9 @@ def _hand_over(
 
     decision = {"threshold": results.threshold, "positive": recipe.evaluate.positive}
     saved_bytes = save_model(
-        trained, kind, out / MODEL, checked.data.schema, decision, card=lambda size: model_card(finished(size).as_dict())
-    )
+        trained, kind, out / MODEL, checked.data.schema, decision,
+        card=lambda size: model_card(finished(size).as_dict()),
+    )  # fmt: skip
     record = finished(saved_bytes)
     write_record(out, record)
     drop_checkpoints(out)

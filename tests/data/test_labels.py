@@ -110,7 +110,7 @@ def test_label_sets_of_cells_lists_and_columns():
 
 @pytest.mark.parametrize("cells", [[["a"], [1]], [["a", None]], [["a", " "]], [[["a"]]], [["a"], "b"]])
 def test_lists_that_are_no_label_sets(cells):
-    with pytest.raises(DataError, match="f.csv, row"):
+    with pytest.raises(DataError, match=r"f\.csv, row"):
         read(cells, "multilabel")
 
 

@@ -38,6 +38,12 @@ def test_proportions_are_within_one_row_of_the_share_and_of_scikit_learn():
         assert abs(counts[name] - theirs[name]) <= 1
 
 
+def test_what_is_left_over_goes_to_the_class_with_the_largest_remainder():
+    labels = ["a"] * 7 + ["b"] * 3  # a fifth is 1.4 and 0.6 rows, 2 in all
+    test = assign(texts_of(10), labels, "classification", {"test": 0.2}, 0)["test"]
+    assert Counter(labels[place] for place in test) == {"a": 1, "b": 1}
+
+
 def test_other_seed_other_rows_same_seed_same_rows():
     labels = skewed(300)
     first, again, other = (assign(texts_of(300), labels, "classification", SHARES, seed) for seed in (0, 0, 1))

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tunewise.compare.disagreements import disagreements
-from tunewise.compare.recommend import choose, mean_scores, recommend
-from tunewise.compare.statistics import bootstrap, compare_pairs, summarise
+from tunewise.comparison.disagreements import disagreements
+from tunewise.comparison.recommend import choose, mean_scores, recommend
+from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.sample import confusion_matrix
@@ -20,7 +20,8 @@ from tunewise.evaluate.settings import EvaluateConfig
 from tunewise.types import Predictions, Schema
 
 INTENTS = (
-    "account_access", "billing", "cancellation", "complaint", "delivery", "product_question", "refund", "technical_issue",
+    "account_access", "billing", "cancellation", "complaint", "delivery", "product_question", "refund",
+    "technical_issue",
 )  # fmt: skip
 # method: (skill, luck of the seed, train seconds, trainable parameters, saved bytes, FLOPs)
 METHODS = {
@@ -35,7 +36,22 @@ METHODS = {
     "scratch": (0.55, 0.05, 38.2, 22_700_000, 90_900_000, 3.9e12),
 }
 KINDS = {"majority": "baseline", "mean": "baseline", "tfidf": "baseline", "scratch": "control"}
-WORDS = "my card was charged twice for order and the parcel still has not come could you please look into it".split()
+WORDS = (
+    "my",
+    "card",
+    "was",
+    "charged",
+    "twice",
+    "and",
+    "the",
+    "parcel",
+    "still",
+    "has",
+    "not",
+    "come",
+    "please",
+    "look",
+)
 
 
 def comparison(
@@ -192,12 +208,12 @@ def _run(method: str, seed: int, kind: str) -> dict[str, Any]:
         "id": f"{method}-{seed}", "method": method, "model": model, "seed": seed, "status": "finished", "kind": kind,
         "scores": {}, "validation": {}, "costs": costs, "marginal": {**costs, "total_seconds": seconds + 1.2},
         "plan": [], "curve": [], "confusion": {}, "folder": f"runs/{method}-{seed}", "error": None,
-        "warnings": ["training and validation part from epoch 2 on: over-fitting"] if (method, seed) == ("full", 1) else [],
+        "warnings": ["training and validation part: over-fitting"] if (method, seed) == ("full", 1) else [],
     }  # fmt: skip
 
 
 def _curve(method: str, seed: int, end: float) -> list[dict[str, Any]]:
-    if method in KINDS and method != "scratch" or method == "features":
+    if (method in KINDS and method != "scratch") or method == "features":
         return []
     points = []
     for step in range(1, 13):

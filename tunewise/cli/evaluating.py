@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tunewise.cli.predicting import trained_on
-from tunewise.compare.results import plain
+from tunewise.cli.printing import print_scores
+from tunewise.comparison.results import plain
 from tunewise.data.prepare import load_split
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.recipe import recipe_from
@@ -29,7 +30,5 @@ def evaluate_file(run: Path, data: Path, allow_code: bool, as_json: bool) -> Non
     if as_json:
         print(json.dumps({"rows": len(split), "scores": plain({name: asdict(score) for name, score in found.items()})}))
         return
-    from tunewise.report.table import print_scores
-
     print(f"{data}: {len(split):,} rows")
-    print_scores(plain({name: asdict(score) for name, score in found.items()}), recipe.evaluate.confidence)
+    print_scores(plain({name: asdict(score) for name, score in found.items()}))

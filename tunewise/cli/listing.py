@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tunewise.cli.printing import print_methods, print_runs
 from tunewise.config.explain import fields_of
 from tunewise.methods import METHODS, Method
-from tunewise.report.table import print_methods, print_runs
 from tunewise.tracking.store import find_runs, table_row
 
 
@@ -41,5 +41,5 @@ def describe_method(method: type[Method]) -> dict[str, Any]:
         "tasks": list(method.tasks),
         "needs": list(method.packages),
         "source": method.source,
-        "options": [asdict(option) for option in fields_of(method.Config)],
+        "options": [option._asdict() for option in fields_of(method.Config)],
     }

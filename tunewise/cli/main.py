@@ -52,7 +52,7 @@ def compare(
     with _errors():
         from tunewise.api import load_recipe
         from tunewise.cli.watching import make_watcher
-        from tunewise.compare.compare import compare as compare_runs
+        from tunewise.comparison.compare import compare as compare_runs
         from tunewise.report.table import print_comparison
 
         loaded = load_recipe(recipe, overrides)
@@ -81,11 +81,12 @@ def train(
     """Train one model with one method, and hand it over in OUT/model."""
     with _errors():
         from tunewise.api import choose, load_recipe, train_recipe
-        from tunewise.report.table import print_run
+        from tunewise.cli.printing import print_run
+        from tunewise.evaluate.metrics import default_metric
 
         loaded = choose(load_recipe(recipe, overrides), method, model)
         record = train_recipe(loaded, out, folder=recipe.resolve().parent, resume=resume, allow_code=allow_code)
-        print_run(record.as_dict())
+        print_run(record.as_dict(), loaded.metric or default_metric(record.data.schema["task"]))
         print(f"\nmodel:  {out / 'model'}\nrecord: {out / 'record.json'}")
 
 

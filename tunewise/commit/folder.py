@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import uuid4
@@ -100,8 +100,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify(folder: Path, editable: Collection[str] = ()) -> dict[str, Any]:
     """Reads every file of a committed folder and compares it with the manifest, which is returned.
+
+    Args:
+        editable: files that people may have changed, added or removed since.
 
     Raises:
         CorruptError: a file is missing, extra, or not what was written; it is named.
@@ -112,8 +115,8 @@ def verify(folder: Path) -> dict[str, Any]:
     listed = manifest["files"]
     with explained("read", folder):
         found = _files(folder)
-        found.pop(MANIFEST)
-        for name in sorted(listed.keys() - found.keys()):
+        found = {name: path for name, path in found.items() if name != MANIFEST and name not in editable}
+        for name in sorted(listed.keys() - found.keys() - set(editable)):
             raise CorruptError(f"a file is missing: {name}", where=str(folder / name), fix=_RESTORE)
         for name in sorted(found.keys() - listed.keys()):
             raise CorruptError(

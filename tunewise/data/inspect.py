@@ -65,7 +65,7 @@ def describe_file(source: str | Path, folder: Path | None = None) -> FileDescrip
         DataError: the source is not there or cannot be read.
     """
     source, folder = str(source), folder or Path()
-    options = {} if source.startswith((EXAMPLE, HUB)) else _file_options(folder / source)
+    options = {} if source.startswith((EXAMPLE, HUB)) else _file_options(source, folder)
     table = _load(source, folder, options)
     columns = tuple(_describe(name, cells) for name, cells in table.columns.items())
     text = guess_text(columns)
@@ -76,14 +76,13 @@ def _load(source: str, folder: Path, options: dict[str, Any]) -> Table:
     return load_table(DataConfig(train=source, label=0, **options), source, folder, "train")
 
 
-def _file_options(path: Path) -> dict[str, Any]:
+def _file_options(source: str, folder: Path) -> dict[str, Any]:
     """format, encoding, delimiter and header, each only where it is not what the file name says."""
-    if not path.is_file():
+    start = _first_bytes(folder / source)
+    if not start:
         return {}
-    with path.open("rb") as file:
-        start = file.read(_LOOK)
     options: dict[str, Any] = {}
-    known = SUFFIXES.get(path.suffix.lower())
+    known = SUFFIXES.get(Path(source).suffix.lower())
     if known == "parquet" or start.startswith(b"PAR1"):
         return {} if known == "parquet" else {"format": "parquet"}
     encoding = guess_encoding(start)
@@ -95,8 +94,19 @@ def _file_options(path: Path) -> dict[str, Any]:
         options["encoding"] = encoding
     if kind != "jsonl":
         options |= _delimiter_option(line, "\t" if kind == "tsv" else ",")
-        options |= _header_option(path, options)
+        options |= _header_option(source, folder, options)
     return options
+
+
+def _first_bytes(path: Path) -> bytes:
+    """The start of a file; nothing where it cannot be read, for `load_table` to say why."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(_LOOK)
+    except OSError:
+        pass
+    return b""
 
 
 def _delimiter_option(line: str, usual: str) -> dict[str, str]:
@@ -104,9 +114,9 @@ def _delimiter_option(line: str, usual: str) -> dict[str, str]:
     return {"delimiter": found} if usual not in line and found in line else {}
 
 
-def _header_option(path: Path, options: dict[str, Any]) -> dict[str, bool]:
+def _header_option(source: str, folder: Path, options: dict[str, Any]) -> dict[str, bool]:
     """`header: false` where the first row holds a number or a sentence, as rows of data do."""
-    table = _load(str(path), path.parent, {**options, "header": False})
+    table = _load(source, folder, {**options, "header": False})
     first = [cells[0] for cells in table.columns.values()]
     data = any(as_number(cell) is not None or len(cell) > 60 or len(cell.split()) > 6 for cell in first)
     return {"header": False} if data else {}

@@ -13,7 +13,8 @@ from tunewise.types import Task
 class DataConfig(Config):
     train: str
     """File (CSV, TSV, JSONL, Parquet), a folder saved by `datasets`, `hub:owner/name` (a dataset of the hub), or
-    `example:customer-messages`, the data that comes with tunewise. Paths are relative to the recipe."""
+    `example:customer-messages`, the data that comes with tunewise. `@split` after folder or id takes that split.
+    Paths are relative to the recipe."""
 
     validation: str | None = None
     """Rows to choose on (early stopping, best epoch, which method to take). Split off from train when not given."""

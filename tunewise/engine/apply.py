@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import FunctionType
 
 import torch
 from torch import nn
@@ -13,12 +15,13 @@ from tunewise.errors import MethodError
 from tunewise.methods import METHODS
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net, fresh_model
-from tunewise.types import ModelMap, ModuleInsert, PeftInsert, Plan, Rule
+from tunewise.types import Chain, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
 
 
 @dataclass(frozen=True)
 class TrainedTensor:
-    """A parameter that the plan trains. `weight_decay` None: the run's own on matrices, 0 on norms and biases."""
+    """A parameter that the plan trains. `weight_decay` None: the run's own on matrices, 0 on norms and biases.
+    Embeddings have none, unless the plan says otherwise: rare tokens would fade for want of gradients."""
 
     name: str
     parameter: nn.Parameter
@@ -48,12 +51,13 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
     Raises:
         MethodError: the plan trains nothing.
     """
-    trained = []
+    trained, embeddings = [], {tensor.name for tensor in net.map.embedding}
     for name, parameter in named_tensors(net.model).items():
         rule = plan.rule_for(name)
         parameter.requires_grad_(rule is not None)
         if rule is not None:
-            trained.append(TrainedTensor(name, parameter, rule.lr_scale, rule.weight_decay))
+            decay = 0.0 if rule.weight_decay is None and name in embeddings else rule.weight_decay
+            trained.append(TrainedTensor(name, parameter, rule.lr_scale, decay))
     if not trained:
         raise MethodError(f"the plan trains nothing in a '{net.map.family}' model",
                           where="; ".join(rule.pattern for rule in plan.rules[:5]),
@@ -78,20 +82,34 @@ def frozen_blocks(trained: Iterable[str], model_map: ModelMap, plan: Plan) -> in
 
 
 def _prefix_modules(net: Net, depth: int) -> list[nn.Module]:
-    """The blocks of the prefix, and what is registered before the blocks (embedding, its norm and dropout)."""
+    """The blocks of the prefix, and what comes before the blocks (embedding, its norm and dropout)."""
     if depth == 0:
         return []
     base = net.model.get_base_model() if hasattr(net.model, "get_base_model") else net.model
     modules = []
     for chain in net.map.chains:
-        parts = chain.name.split(".")
-        for level in range(len(parts)):
-            for name, child in base.get_submodule(".".join(parts[:level])).named_children():
-                if name == parts[level]:
-                    break
-                modules.append(child)
+        if chain.blocks[0].index > depth:  # blocks of an earlier chain train: they are registered before this one
+            break
+        modules += _before_blocks(base, chain, net.map.head)
         modules += [base.get_submodule(block.path) for block in chain.blocks if block.index < depth]
     return modules
+
+
+def _before_blocks(model: nn.Module, chain: Chain, head: tuple[TensorInfo, ...]) -> Iterator[nn.Module]:
+    """On the way down to the chain's blocks, the modules registered before (but for the head's), and those that hold
+    tensors of the embedding."""
+
+    def holds(path: str, tensors: tuple[TensorInfo, ...]) -> bool:
+        return any(tensor.name.startswith(path) for tensor in tensors)
+
+    parts = chain.name.split(".")
+    for level, part in enumerate(parts):
+        parent, passed = ".".join(parts[:level]), False
+        for name, child in model.get_submodule(parent).named_children():
+            passed = passed or name == part
+            path = f"{parent}.{name}.".removeprefix(".")
+            if name != part and ((not passed and not holds(path, head)) or holds(path, chain.embedding)):
+                yield child
 
 
 def _reset(patterns: tuple[str, ...], net: Net, seed: int) -> None:
@@ -107,14 +125,30 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
     """Wraps the model by peft. The modules of the head are saved with the adapter, since they train with it."""
     import peft
 
-    head = sorted({tensor.name.rpartition(".")[0] for tensor in net.map.head})
-    config = getattr(peft, addition.config)(task_type="SEQ_CLS", modules_to_save=head, **addition.options)
-    config.base_model_name_or_path = net.located.name if "/" in net.located.name else str(net.located.path)
+    config = getattr(peft, addition.config)(
+        task_type="SEQ_CLS", modules_to_save=_head_modules(net.map), **addition.options
+    )
     try:
-        return peft.get_peft_model(net.model, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
+            model = peft.get_peft_model(net.model, config)
     except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
         raise MethodError(f"peft cannot put {addition.config} into a '{net.map.family}' model: {problem}",
                           fix="choose other targets, or the method 'last_k' or 'adapter'") from None  # fmt: skip
+    model.peft_config["default"].base_model_name_or_path = net.located.name
+    return model
+
+
+def _head_modules(model_map: ModelMap) -> list[str]:
+    """The outermost modules that hold nothing but the head. peft adds `classifier` of itself, and would wrap what is
+    inside it (RoBERTa: `classifier.dense`) a second time, in a copy that no forward pass uses."""
+    others = [tensor.name for group in model_map.groups[:-1] for tensor in group]
+    modules = set()
+    for tensor in model_map.head:
+        parts = tensor.name.split(".")[:-1]
+        paths = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+        modules.add(next(path for path in paths if not any(name.startswith(f"{path}.") for name in others)))
+    return sorted(modules)
 
 
 def _with_modules(addition: ModuleInsert, model: nn.Module) -> None:
@@ -131,8 +165,10 @@ def _builder(reference: str) -> Callable[..., nn.Module]:
     Raises:
         MethodError: it names something else.
     """
-    module_name, _, function = reference.partition(":")
-    if module_name not in {method.__module__ for method in METHODS.values()}:
+    module_name, _, name = reference.partition(":")
+    known = module_name in {method.__module__ for method in METHODS.values()}
+    function = vars(sys.modules[module_name]).get(name) if known else None
+    if not isinstance(function, FunctionType) or function.__module__ != module_name:
         raise MethodError(f"'{reference}' is not a function of a method", where="the plan's inserts",
                           fix="install the package of the method that made this model")  # fmt: skip
-    return getattr(sys.modules[module_name], function)
+    return function

@@ -50,10 +50,14 @@ def set_random_state(random: Mapping[str, torch.Tensor]) -> None:
     for name, state in random.items():
         if name.startswith("cuda") and int(name[4:]) < torch.cuda.device_count():
             torch.cuda.set_rng_state(state, int(name[4:]))
+    if "mps" in random and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(random["mps"])
 
 
 def _random_state() -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         states |= {f"cuda{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
     return states

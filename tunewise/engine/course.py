@@ -62,4 +62,5 @@ class Course:
         """Whether to save a checkpoint after `step` steps, the last checkpoint being so many seconds old."""
         if self.config.save_steps:
             return step % self.config.save_steps == 0
-        return step % self.steps_per_epoch == 0 and seconds_unsaved >= SECONDS_BETWEEN_SAVES
+        whole = step % self.steps_per_epoch == 0 or step == self.total_steps
+        return whole and seconds_unsaved >= SECONDS_BETWEEN_SAVES

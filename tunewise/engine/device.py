@@ -30,7 +30,12 @@ class Tuned:
         return asdict(self)
 
     def apply(self) -> torch.device:
-        """Sets the threads of this process and returns the device."""
+        """Sets the threads of this process and returns the device.
+
+        Raises:
+            RecipeError: the run was begun on a device that is not here.
+        """
+        _check_device(self.device, "the run was begun on it: resume it where there is one, or begin another with cpu")
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
 
@@ -46,10 +51,7 @@ def tune(config: TrainConfig, side_by_side: int = 1) -> Tuned:
         RecipeError: the recipe asks for a device or precision that is not here.
     """
     device = config.device if config.device != "auto" else _best_device()
-    if (device == "cuda" and not torch.cuda.is_available()) or (
-        device == "mps" and not torch.backends.mps.is_available()
-    ):
-        raise RecipeError(f"there is no '{device}' device here", where="train.device", fix="set it to auto or cpu")
+    _check_device(device, "set it to auto or cpu")
     if config.precision == "fp16" and device != "cuda":
         raise RecipeError(f"fp16 needs a CUDA GPU; this run is on {device}", where="train.precision",
                           fix="set it to auto, bf16 or fp32")  # fmt: skip
@@ -57,6 +59,12 @@ def tune(config: TrainConfig, side_by_side: int = 1) -> Tuned:
     torch.set_num_threads(threads)
     precision = config.precision if config.precision != "auto" else _faster_precision(torch.device(device))
     return Tuned(device, precision, threads)
+
+
+def _check_device(device: str, fix: str) -> None:
+    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in here and not here[device]():
+        raise RecipeError(f"there is no '{device}' device here", where="train.device", fix=fix)
 
 
 def _best_device() -> str:

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-
 from tunewise.engine.train import Trained, to_predictions
-from tunewise.evaluate.sample import confusion_matrix
 from tunewise.evaluate.decide import choose_threshold
 from tunewise.evaluate.evaluator import Evaluator
+from tunewise.evaluate.sample import confusion_matrix
 from tunewise.types import DataBundle, Predictions, Score
 
 
@@ -55,7 +54,4 @@ def evaluate(trained: Trained, data: DataBundle, evaluator: Evaluator, stop: Cal
 def _confusion(predictions: dict[str, Predictions], data: DataBundle) -> dict[str, list[list[int]]]:
     if data.schema.task != "classification":
         return {}
-    return {
-        name: confusion_matrix(said).tolist()
-        for name, said in predictions.items()
-    }
+    return {name: confusion_matrix(said).tolist() for name, said in predictions.items()}

@@ -79,10 +79,10 @@ class Warned:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run ends, in whatever way; the last event."""
+    """The run ends, in whatever way; the last event. Without a step, it is at the last one that was told of."""
 
     status: Status
-    step: int = 0
+    step: int | None = None
 
 
 Event = Started | Planned | Step | Evaluated | Saved | Warned | Finished
@@ -118,6 +118,10 @@ class Observers(Observer):
         self._step = 0
         self.warnings: list[str] = []
 
+    def recall(self, warnings: Iterable[str]) -> None:
+        """Takes up the warnings of the session that a resumed run goes on from."""
+        self.warnings = list(dict.fromkeys([*warnings, *self.warnings]))
+
     def emit(self, event: Event) -> None:
         if event.step is None:
             event = replace(event, step=self._step)
@@ -134,7 +138,7 @@ class Observers(Observer):
         """Why the observer was dropped, or None."""
         try:
             getattr(observer, f"on_{type(event).__name__.lower()}")(event)
-        except Exception as exc:  # noqa: BLE001 - whatever an observer does wrong, training is worth more
+        except Exception as exc:  # whatever an observer does wrong, training is worth more
             if observer in self._watching:
                 self._watching.remove(observer)
             name = type(observer).__name__

@@ -12,15 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from tunewise.commit import commit_folder, read_manifest
+from tunewise.commit import commit_folder, verify
 from tunewise.engine.apply import insert
-from tunewise.engine.features import FeatureHead
+from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.train import Trained
-from tunewise.errors import ModelError, StoreError
+from tunewise.errors import CorruptError, ModelError, StoreError
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import LocatedModel, check_folder, locate
@@ -28,10 +27,11 @@ from tunewise.types import Handover, ModuleInsert, PeftInsert, Plan, Rule, Schem
 
 FORMAT = 1
 META = "tunewise.json"
+CARD = "README.md"
 TENSORS = "tunewise.safetensors"
 
 
-def handover_kind(declared: Handover, plan: Plan, merge: bool) -> Handover:
+def handover_kind(declared: Handover, merge: bool) -> Handover:
     """What the folder will be: merged low-rank updates leave an ordinary transformers folder."""
     return "transformers" if declared == "peft" and merge else declared
 
@@ -66,7 +66,7 @@ def save_model(
         net.tokenizer.save_pretrained(staging)
         (staging / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         size = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())
-        (staging / "README.md").write_text(card(size), encoding="utf-8")
+        (staging / CARD).write_text(card(size), encoding="utf-8")
 
     expected = sum(parameter.numel() * 4 for parameter in net.model.parameters()) if kind == "transformers" else None
     commit_folder(folder, write, {"kind": kind}, replace=True, size=expected)
@@ -77,11 +77,12 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
     """Loads a model folder of any kind: net, plan, head (for `features`), and the content of tunewise.json.
 
     Raises:
-        StoreError: not a model of tunewise, a newer format, or damaged.
+        StoreError: not a model of tunewise, or of a newer one.
+        CorruptError: a file is not what was written; only the model card may be edited.
         ModelError: the base model is not there, or is another.
     """
     meta = _read_meta(folder)
-    schema = Schema(**{**meta["schema"], "text": tuple(meta["schema"]["text"]), "labels": tuple(meta["schema"]["labels"])})
+    schema = schema_from(meta["schema"])
     plan, head = Plan(rules=(), learning_rate=0.0), None
     if meta["kind"] == "transformers":
         net = load_net(check_folder(str(folder), folder), schema, max_length=meta["max_length"])
@@ -101,7 +102,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise StoreError(f"this is not the folder of a model that tunewise made: it has no {META}", where=str(folder),
                          fix="name the run's folder, or its `model` folder")  # fmt: skip
-    read_manifest(folder)
+    verify(folder, editable=(CARD,))
     meta = json.loads(file.read_text(encoding="utf-8"))
     if meta["format"] > FORMAT:
         raise StoreError(f"the model was made by a newer tunewise (format {meta['format']}, this one reads {FORMAT})",
@@ -111,7 +112,14 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 def _base(meta: dict[str, Any]) -> LocatedModel:
     base = meta["base"]
-    located = locate(base["path"] if Path(base["path"]).is_dir() else base["name"], Path.cwd())
+    try:
+        located = locate(base["path"] if Path(base["path"]).is_dir() else base["name"], Path.cwd())
+    except ModelError as problem:
+        raise ModelError(
+            f"this model stands on a base model, '{base['name']}', which cannot be had: {problem.what}",
+            where=problem.where,
+            fix=f"put it back at {base['path']}; {problem.fix}",
+        ) from None
     if located.fingerprint != base["fingerprint"]:
         raise ModelError("the base model is not the one this model was made from: its config or weights changed",
                          where=str(located.path), fix=f"put the original '{base['name']}' back")  # fmt: skip
@@ -134,10 +142,11 @@ def _is_peft(net: Net) -> bool:
 
 def _own_tensors(trained: Trained) -> dict[str, torch.Tensor]:
     if trained.head is not None:
-        layers = {}
-        for number, (weight, bias) in enumerate(trained.head.layers):
-            layers |= {f"layer.{number}.weight": torch.from_numpy(weight), f"layer.{number}.bias": torch.from_numpy(bias)}
-        return {name: tensor.contiguous() for name, tensor in layers.items()}
+        return {
+            f"layer.{number}.{name}": torch.from_numpy(values).contiguous()
+            for number, layer in enumerate(trained.head.layers)
+            for name, values in zip(("weight", "bias"), layer, strict=True)
+        }
     drawn = {tensor.name for tensor in trained.net.map.tensors if not tensor.pretrained}
     return {
         name: parameter.detach().cpu().contiguous()
@@ -150,14 +159,23 @@ def _load_own(net: Net, plan: Plan, folder: Path) -> FeatureHead | None:
     stored = load_file(folder / TENSORS)
     if plan.solver.name == "features":
         count = len(stored) // 2
-        pairs = [(stored[f"layer.{n}.weight"].numpy(), stored[f"layer.{n}.bias"].numpy()) for n in range(count)]
-        return FeatureHead(tuple((np.asarray(weight), np.asarray(bias)) for weight, bias in pairs))
+        return FeatureHead(
+            tuple((stored[f"layer.{n}.weight"].numpy(), stored[f"layer.{n}.bias"].numpy()) for n in range(count))
+        )
     insert(plan, net, seed=0)
     tensors = named_tensors(net.model)
     with torch.no_grad():
         for name, value in stored.items():
+            if name not in tensors or tensors[name].shape != value.shape:
+                raise CorruptError(f"{TENSORS} holds a tensor that the model has not: {name} {list(value.shape)}",
+                                   where=str(folder), fix="train the model again, or restore the folder")  # fmt: skip
             tensors[name].copy_(value)
     return None
+
+
+def schema_from(stored: dict[str, Any]) -> Schema:
+    """The schema that `asdict` gave."""
+    return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]))
 
 
 def plan_from(stored: dict[str, Any]) -> Plan:

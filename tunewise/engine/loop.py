@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from tunewise.engine.events import Evaluated, Observers, Planned, Saved, Started
 from tunewise.engine.optim import Optimizer
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
+from tunewise.engine.vocabulary import only_used_rows
 from tunewise.errors import NonFiniteError
 from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
@@ -102,7 +104,13 @@ class Training:
         insert(self.plan, self.net, self.seed)
         self.net.to(self.device)
         torch.manual_seed(self.seed)
-        self._begin()
+        with only_used_rows(self.net.model, self.tokens):
+            self._begin()
+            self._go_on()
+            self._take_best()
+        return self.progress
+
+    def _go_on(self) -> None:
         course, progress = self.course, self.progress
         while progress.step < course.total_steps and not progress.stopped_early:
             if self.plan.until == progress.step:
@@ -113,8 +121,6 @@ class Training:
             if course.saves(progress.step, time.perf_counter() - self.saved_at) or self.stop.requested:
                 self._save()
                 self.stop.check()
-        self._take_best()
-        return progress
 
     # ---- plan
 
@@ -129,6 +135,7 @@ class Training:
         if state:
             self.progress = Progress(**state["progress"])
             self.earlier_seconds = self.progress.elapsed
+            self.observers.recall(state["warnings"])
         self.observers.emit(Started(self.course.total_steps, self.label, self.progress.step))
         for message in self.checkpoints.warnings:
             self.observers.emit(Warned(message, self.progress.step))
@@ -146,8 +153,13 @@ class Training:
         tensors = choose_trained(self.plan, self.net)
         progress, step = self.progress, self.progress.step
         progress.planned_at = step
-        progress.trained += [tensor.name for tensor in tensors if tensor.name not in set(progress.trained)]
-        count = sum(tensor.parameter.numel() for tensor in tensors)
+        known = set(progress.trained)
+        added = {tensor.name: tensor.parameter for tensor in tensors if tensor.name not in known}
+        progress.trained += added
+        if self.best is not None:  # the best weights so far are of a model in which these were still untouched
+            self.best |= _copies(added)
+        sizes = {tensor.name: tensor.size for tensor in self.net.map.tensors}
+        count = sum(sizes.get(tensor.name, tensor.parameter.numel()) for tensor in tensors)
         progress.plans = [entry for entry in progress.plans if entry["step"] < step]
         progress.plans.append({"step": step, "trainable_parameters": count, **self.plan.as_dict()})
         self.flops = None
@@ -160,7 +172,7 @@ class Training:
         start, progress = time.perf_counter(), self.progress
         rate = self.optimizer.set_rates(progress.step)
         rows = self.course.rows(progress.step)
-        n_items = self.objective.n_items(self.targets[rows])
+        n_items = self.objective.n_items(self.targets[rows]) or 1.0  # 0 where all rows are of classes of weight 0
         total = 0.0
         for batch_rows in self.course.micro_batches(progress.step):
             total += self._backward(batch_rows, n_items)
@@ -176,12 +188,10 @@ class Training:
         progress.tokens += tokens
         progress.loss_sum += total / n_items
         progress.loss_steps += 1
-        self.observers.emit(
-            Step(
-                step=progress.step, epoch=self.course.epoch_of(progress.step), loss=total / n_items,
-                learning_rate=rate, grad_norm=norm, tokens=tokens, seconds=time.perf_counter() - start,
-            )  # fmt: skip
-        )
+        self.observers.emit(Step(
+            step=progress.step, epoch=self.course.epoch_of(progress.step), loss=total / n_items,
+            learning_rate=rate, grad_norm=norm, tokens=tokens, seconds=time.perf_counter() - start,
+        ))  # fmt: skip
 
     def _backward(self, batch_rows: np.ndarray, n_items: float) -> float:
         """Adds the gradients of a batch's share of the mean over the step's rows; returns its sum of losses."""
@@ -202,13 +212,15 @@ class Training:
             return self.net.model(**batch).logits
 
     def _check_finite(self, total: float, norm: float, rows: np.ndarray) -> None:
-        """Raises before the update; in fp16 an infinite gradient is the scaler's business, which skips the step."""
-        if np.isfinite(total) and (np.isfinite(norm) or self.scaler.is_enabled()):
+        """Raises before the update. In fp16 an infinite gradient is first the scaler's business: it skips the step and
+        halves its scale of 65536; where that has come down to 1, the gradient itself is infinite."""
+        skips = self.scaler.is_enabled() and self.scaler.get_scale() > 1
+        if np.isfinite(total) and (np.isfinite(norm) or skips):
             return
-        what = "loss" if not np.isfinite(total) else "gradient"
+        what, value = ("loss", total) if not np.isfinite(total) else ("gradient's norm", norm)
         numbers = ", ".join(str(row) for row in self.train.rows[rows][:20])
         raise NonFiniteError(
-            f"the {what} of step {self.progress.step + 1} is not a finite number; the weights were not updated",
+            f"the {what} of step {self.progress.step + 1} is {value}; the weights were not updated",
             where=f"rows {numbers} of {self.train.source}",
             fix="lower the learning rate, or set train.precision to fp32; look at these rows for extreme targets",
         )
@@ -230,7 +242,7 @@ class Training:
         if self._is_best(value):
             progress.best_step, progress.best_value, progress.without_gain = progress.step, value, 0
             if self.config.keep_best:
-                self.best = {name: tensor.detach().cpu().clone() for name, tensor in self._trained().items()}
+                self.best = _copies(self._trained())
         else:
             progress.without_gain += 1
         if self.config.early_stopping and progress.without_gain >= self.config.early_stopping:
@@ -248,7 +260,7 @@ class Training:
         last = self.progress.curve[-3:]
         parts = len(last) == 3 and all(
             after["train_loss"] < before["train_loss"] and after["validation_loss"] > before["validation_loss"]
-            for before, after in zip(last, last[1:], strict=False)
+            for before, after in pairwise(last)
         )
         if parts:
             advice = "the best weights are kept" if self.config.keep_best else "set keep_best, or fewer epochs"
@@ -281,7 +293,11 @@ class Training:
             weights=self._trained(),
             best=self.best,
             optimizer=self.optimizer.state(named_tensors(self.net.model)),
-            state={"progress": asdict(self.progress), "scaler": self.scaler.state_dict()},
+            state={
+                "progress": asdict(self.progress),
+                "scaler": self.scaler.state_dict(),
+                "warnings": self.observers.warnings,
+            },
             fingerprint=self.fingerprint,
         )
         self.saved_at = time.perf_counter()
@@ -297,3 +313,7 @@ class Training:
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         set_random_state(tensors["random"])
+
+
+def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -32,7 +32,7 @@ class TrainConfig(Config):
     """Below 1: share of the steps in which the learning rate rises from 0; from 1 on: number of steps."""
 
     weight_decay: float = Field(default=0.01, ge=0)
-    """Decoupled weight decay (AdamW) on matrices; never on norms and biases."""
+    """Decoupled weight decay (AdamW) on matrices; never on norms, biases and embeddings."""
 
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are scaled down to this global norm; 0 leaves them as they are."""

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tunewise.engine.handover import META, load_model
+from tunewise.engine.handover import META, load_model, schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
-from tunewise.types import Schema
 
 Text = str | tuple[str, str] | list[str]
 
@@ -30,8 +29,7 @@ class TextModel:
     def __init__(self, folder: Path, device: str = "cpu"):
         self._net, self._plan, self._head, meta = load_model(folder, torch.device(device))
         self._threshold, self._positive = meta["threshold"], meta["positive"]
-        schema = meta["schema"]
-        self.schema = Schema(schema["task"], tuple(schema["text"]), schema["label"], tuple(schema["labels"]))
+        self.schema = schema_from(meta["schema"])
         self.labels, self.task = self.schema.labels, self.schema.task
 
     def scores(self, texts: Sequence[Text], batch_size: int = 64) -> np.ndarray:
@@ -40,6 +38,8 @@ class TextModel:
         Raises:
             DataError: a text is not text, or a pair is needed and not given.
         """
+        if isinstance(texts, str):
+            raise DataError(f"a list of texts is expected; came one text, {texts!r:.80}", fix="put it into a list")
         rows = [self._row(place, text) for place, text in enumerate(texts)]
         if not rows:
             return np.empty((0,) if self.task == "regression" else (0, len(self.labels)))
@@ -66,7 +66,7 @@ class TextModel:
 
     def _row(self, place: int, text: Text) -> tuple[str, ...]:
         wanted = len(self.schema.text)
-        row = (text,) if isinstance(text, str) else tuple(text)
+        row = tuple(text) if isinstance(text, (tuple, list)) else (text,)
         if len(row) != wanted or not all(isinstance(part, str) for part in row):
             kind = "a text" if wanted == 1 else f"a pair of texts ({', '.join(self.schema.text)})"
             raise DataError(f"the model reads {kind} per row; row {place + 1} is {text!r:.80}",
@@ -84,6 +84,9 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel:
     folder = Path(folder)
     path = next((place for place in (folder / "model", folder) if (place / META).is_file()), None)
     if path is None:
-        raise StoreError(f"there is no trained model in {folder}", where=str(folder),
-                         fix="name the folder that was given as --out to `tunewise train`, or a run of a comparison")  # fmt: skip
+        raise StoreError(
+            f"there is no trained model in {folder}",
+            where=str(folder),
+            fix="name the folder that was given as --out to `tunewise train`, or a run of a comparison",
+        )
     return TextModel(path, device)

@@ -13,7 +13,8 @@ from tunewise.commit import Series
 from tunewise.data.tokenise import Tokens, tokenise
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observers, Planned, Started, Warned
-from tunewise.engine.features import Embedder, FeatureHead, fit_features
+from tunewise.engine.feature_head import FeatureHead
+from tunewise.engine.features import Embedder, fit_features
 from tunewise.engine.loop import Training
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
@@ -96,28 +97,26 @@ def train(net: Net, method: Method, job: Job) -> Trained:
 
 def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     net.to(torch.device(job.tuned.device))
-    schema, validation = job.data.schema, job.data.splits["validation"]
+    validation = job.data.splits["validation"]
     sign = 1.0 if job.evaluator.greater_is_better(job.metric) else -1.0
 
     def value_of(logits_NC: np.ndarray) -> float:
         predictions = to_predictions(logits_NC, validation, job.evaluator)
         return sign * job.evaluator.score_one(job.metric, predictions)
 
-    total = sum(parameter.numel() for parameter in net.model.parameters())
     job.observers.emit(Started(1, job.label))
-    job.observers.emit(Planned(step=0, trainable_parameters=0, phase=0))
     options = plan.solver.options
-    embed = Embedder(
-        net, options["pooling"], options["normalize"], autocast=job.tuned.autocast, stop=job.stop.check
-    )
+    embed = Embedder(net, options["pooling"], options["normalize"], autocast=job.tuned.autocast, stop=job.stop.check)
     fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
+    job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
+    if embed.cut:
+        job.observers.emit(Warned(_cut(embed.cut, "texts", net.max_length, embed.lost)))
     edges = [strength for strength in (min(fit.tried), max(fit.tried)) if len(fit.tried) > 1]
     solved = {"step": 0, "trainable_parameters": fit.head.size, **plan.as_dict(),
               "solved": {"classifier": fit.classifier, "strength": fit.strength, "at_edge": fit.strength in edges,
                          "tried": {str(key): sign * value for key, value in fit.tried.items()}}}  # fmt: skip
-    return Trained(
-        net, plan, [solved], fit.seconds, embed.flops, 0.0, fit.head.size, total + fit.head.size, head=fit.head
-    )
+    total = fit.head.size + sum(parameter.numel() for parameter in net.model.base_model.parameters())
+    return Trained(net, plan, [solved], fit.seconds, embed.flops, 0.0, fit.head.size, total, head=fit.head)
 
 
 def _descend(net: Net, method: Method, job: Job) -> Trained:
@@ -125,11 +124,13 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
     tokens = {name: _tokens(splits[name], net, job.observers) for name in ("train", "validation")}
     validation = splits["validation"]
     targets = torch.as_tensor(validation.targets)
+    if _standardizes(job.objective) and output_layer(net)[1] is None:
+        job.objective.without_bias()
+    batch_size = job.evaluator.config.batch_size
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
-        logits_NC = predict_logits(
-            training.net.model, tokens["validation"], 64, autocast=job.tuned.autocast, stop=lambda: None
-        )
+        # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
+        logits_NC = predict_logits(net.model, tokens["validation"], batch_size, autocast=job.tuned.autocast)
         loss = float(job.objective.loss(torch.from_numpy(logits_NC), targets).mean)
         predictions = to_predictions(job.objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
@@ -157,7 +158,9 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
     )
 
 
-def to_predictions(logits_NC: np.ndarray, split: Split, evaluator: Evaluator, threshold: float | None = None) -> Predictions:
+def to_predictions(
+    logits_NC: np.ndarray, split: Split, evaluator: Evaluator, threshold: float | None = None
+) -> Predictions:
     """Outputs in the unit of the targets -> scores and decisions."""
     scores = to_scores(evaluator.schema.task, logits_NC)
     decisions = decide(scores, evaluator.schema, threshold, evaluator.config.positive)
@@ -168,12 +171,13 @@ def _tokens(split: Split, net: Net, observers: Observers) -> Tokens:
     tokens = tokenise(split.texts, net.tokenizer, net.max_length)
     if tokens.cut:
         observers.emit(
-            Warned(
-                f"{tokens.cut} of {len(tokens)} rows of {split.name} are longer than {net.max_length} tokens and were "
-                f"cut; {tokens.lost} tokens are lost"
-            )
+            Warned(_cut(tokens.cut, f"of {len(tokens)} rows of {split.name}", net.max_length, tokens.lost))
         )
     return tokens
+
+
+def _cut(count: int, of_what: str, max_length: int, lost: int) -> str:
+    return f"{count} {of_what} are longer than {max_length} tokens and were cut; {lost} tokens are lost"
 
 
 def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:
@@ -187,7 +191,11 @@ def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | Non
     return tensors[name], tensors.get(name.removesuffix("weight") + "bias")
 
 
+def _standardizes(objective: Objective) -> bool:
+    return objective.schema.task == "regression" and objective.config.standardize
+
+
 def _fold(net: Net, objective: Objective) -> None:
-    if objective.schema.task == "regression":
+    if _standardizes(objective):
         with torch.no_grad():
             objective.fold(*output_layer(net))

@@ -26,12 +26,14 @@ def predict_logits(
 
     Rows go in batches of similar length; `stop` is called before each batch and may raise.
     """
+    if not len(tokens):
+        return np.empty((0, model.config.num_labels), dtype=np.float32)
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
     rows, outputs = [], []
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode: what a model caches in a forward pass must serve training too
             for batch_rows in sorted_batches(tokens.lengths, batch_size):
                 stop()
                 batch = {key: value.to(device) for key, value in tokens.batch(batch_rows).items()}

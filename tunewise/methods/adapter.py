@@ -39,14 +39,16 @@ class Adapter(Method):
     Config = AdapterConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
-        where = [path for block in model.blocks for path in block.feed_forward]
-        if self.config.placement == "both":
-            where += [path for block in model.blocks for path in block.attention]
-        if not where:
-            raise MethodError(
-                f"adapter: cannot tell where attention and feed-forward end in a block of a '{model.family}' model",
-                fix="take the method 'lora', which works on any linear layer",
-            )
+        halves = ("attention", "feed_forward") if self.config.placement == "both" else ("feed_forward",)
+        where = []
+        for half in halves:
+            ends = [path for block in model.blocks for path in getattr(block, half)]
+            if not ends:
+                raise MethodError(
+                    f"adapter: cannot tell where the {half.replace('_', '-')} of a '{model.family}' model's block ends",
+                    fix="take the method 'lora', which works on any linear layer",
+                )
+            where += ends
         insert = ModuleInsert(
             build="tunewise.methods.adapter:with_bottleneck",
             where=tuple(sorted(where)),
@@ -82,6 +84,11 @@ def with_bottleneck(module: nn.Module, size: int, activation: str) -> nn.Module:
             nn.init.zeros_(self.adapter_down.bias)
             nn.init.zeros_(self.adapter_up.weight)
             nn.init.zeros_(self.adapter_up.bias)
+
+        @property
+        def weight(self) -> torch.Tensor:
+            """T5 looks at the number format of its last layer's weight."""
+            return self.base_layer.weight
 
         def forward(self, hidden_BTD: torch.Tensor) -> torch.Tensor:
             out_BTD = self.base_layer(hidden_BTD)

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from tunewise.config.base import Config
+from tunewise.config.base import Config as BaseConfig
 from tunewise.types import Handover, ModelMap, Plan, Signals, Task
 
 
-class MethodConfig(Config):
-    """Options that every method has."""
+class MethodConfig(BaseConfig):
+    """Options that every method of gradient descent has."""
 
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate of this method. Where left out: `train.learning_rate`, else the method's default."""
@@ -43,9 +43,9 @@ class Method(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel", "regression")
     control: ClassVar[bool] = False
-    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    Config: ClassVar[type[BaseConfig]] = MethodConfig
 
-    def __init__(self, config: MethodConfig):
+    def __init__(self, config: BaseConfig):
         self.config = config
 
     @abstractmethod

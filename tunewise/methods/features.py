@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from tunewise.methods.base import Method, MethodConfig
+from tunewise.config.base import Config as BaseConfig
+from tunewise.methods.base import Method
 from tunewise.types import ModelMap, Plan, Signals, Solver
 
 
-class FeaturesConfig(MethodConfig):
+class FeaturesConfig(BaseConfig):
     pooling: Literal["mean", "first", "last"] | None = None
     """How token vectors become one: their mean, the first token, the last. Where left out: mean for encoders, last
     for decoders."""
@@ -38,5 +39,4 @@ class Features(Method):
     Config = FeaturesConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
-        options = self.config.model_dump(exclude={"learning_rate"})
-        return Plan(rules=(), learning_rate=0.0, solver=Solver("features", options))
+        return Plan(rules=(), learning_rate=0.0, solver=Solver("features", self.config.model_dump()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunewise.errors import ModelError
 from tunewise.types import Block, Chain, ModelMap, TensorInfo, TensorKind
@@ -13,9 +13,15 @@ from tunewise.types import Block, Chain, ModelMap, TensorInfo, TensorKind
 if TYPE_CHECKING:
     from torch import nn
 
-# Tensors that stand after the blocks in registration order but feed every block.
-EMBEDDING_AFTER_BLOCKS = {"deberta": ("*.encoder.LayerNorm.*", "*.encoder.rel_embeddings.*"),
-                          "deberta-v2": ("*.encoder.LayerNorm.*", "*.encoder.rel_embeddings.*")}  # fmt: skip
+# Tensors registered after the blocks that feed them, and before the blocks though they come after.
+EMBEDDING_AFTER_BLOCKS = ("*.rel_embeddings.*", "*.encoder.relative_attention_bias.*", "*.layernorm_embedding.*")
+EMBEDDING_AFTER_BLOCKS_IN = {
+    "deberta": ("*.encoder.LayerNorm.*",),  # the norm of rel_embeddings
+    "deberta-v2": ("*.encoder.LayerNorm.*", "*.encoder.conv.*"),  # conv feeds all blocks but the first
+}
+HEAD_BEFORE_BLOCKS = ("*.pooler.*",)
+HEAD_BEFORE_BLOCKS_IN = {"opt": ("*.decoder.final_layer_norm.*", "*.decoder.project_out.*")}
+WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 WRAPPED = ((".base_layer.", "."), (".modules_to_save.default.", "."), (".default.", "."))
 
@@ -41,14 +47,14 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
     """Finds embedding, blocks and head of a transformers model.
 
     The blocks of a chain are the largest `nn.ModuleList` of modules of one class. What is registered before them
-    belongs to the embedding, what comes after to the head.
+    belongs to the embedding, what comes after to the head, but for the exceptions at the top of this file.
 
     Args:
         model: a model with an output layer, as `AutoModelFor...` gives it, before anything is inserted.
         missing: names of tensors that the checkpoint does not hold.
 
     Raises:
-        ModelError: no repeated blocks were found.
+        ModelError: no repeated blocks were found, or their parts lie in separate lists.
     """
     config = model.config
     stacks = _block_stacks(model, encoder_decoder=bool(getattr(config, "is_encoder_decoder", False)))
@@ -60,16 +66,20 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
         name: TensorInfo(name, tuple(parameter.shape), "other", name not in missing)
         for name, parameter in model.named_parameters()
     }
-    width = next(value for key in ("hidden_size", "d_model", "dim", "n_embd") if (value := getattr(config, key, None)))
     order = list(infos)
     in_blocks = {name for path, _ in stacks for name in order if name.startswith(f"{path}.")}
-    late = EMBEDDING_AFTER_BLOCKS.get(config.model_type, ())
+    late = EMBEDDING_AFTER_BLOCKS + EMBEDDING_AFTER_BLOCKS_IN.get(config.model_type, ())
+    displaced = [name for name in order if name not in in_blocks and _any_match(name, late)]
+    early = HEAD_BEFORE_BLOCKS + HEAD_BEFORE_BLOCKS_IN.get(config.model_type, ())
+    apart = {*in_blocks, *displaced, *(name for name in order if _any_match(name, early))}
+    width = _width(config)
 
     chains, seen = [], 0
     for path, modules in stacks:
         first = next(number for number, name in enumerate(order) if name.startswith(f"{path}."))
-        before = [name for name in order[seen:first] if name not in in_blocks]
-        before += [name for name in order if any(fnmatchcase(name, pattern) for pattern in late)]
+        before = [name for name in order[seen:first] if name not in apart]
+        half = path.rpartition(".")[0]
+        before += [name for name in displaced if name.startswith(f"{half}.")]
         seen = max(seen, first)
         blocks = tuple(
             _block(number, f"{path}.{number}", module, infos, width) for number, module in enumerate(modules)
@@ -77,7 +87,19 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
         chains.append(Chain(path, tuple(_with_kind(infos[name], "embedding") for name in before), blocks))
     taken = in_blocks | {tensor.name for chain in chains for tensor in chain.embedding}
     head = tuple(_with_kind(infos[name], "head") for name in order if name not in taken)
-    return ModelMap(config.model_type, int(width), tuple(_renumbered(chains)), head)
+    return ModelMap(config.model_type, width, tuple(_renumbered(chains)), head)
+
+
+def _width(config: Any) -> int:
+    width = next((value for key in WIDTHS if (value := getattr(config, key, None))), None)
+    if width is None:
+        raise ModelError(f"the configuration of a '{config.model_type}' model does not say how wide it is",
+                         fix=f"take a model with one of {', '.join(WIDTHS)} in its config.json")  # fmt: skip
+    return int(width)
+
+
+def _any_match(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _block_stacks(model: nn.Module, encoder_decoder: bool) -> list[tuple[str, nn.ModuleList]]:
@@ -92,7 +114,14 @@ def _block_stacks(model: nn.Module, encoder_decoder: bool) -> list[tuple[str, nn
 
     def largest(candidates: list[tuple[str, nn.ModuleList]]) -> list[tuple[str, nn.ModuleList]]:
         sized = [(sum(p.numel() for p in module.parameters()), path, module) for path, module in candidates]
-        return [max(sized, key=lambda entry: entry[0])[1:]] if sized else []
+        if not sized:
+            return []
+        _, path, module = max(sized, key=lambda entry: entry[0])
+        beside = [other for other, _ in lists if other.rpartition(".")[0] == path.rpartition(".")[0] and other != path]
+        if any(len(model.get_submodule(other)) == len(module) > 1 for other in beside):
+            raise ModelError(f"the parts of a block lie in separate lists in a '{model.config.model_type}' model "
+                             f"({path}, {', '.join(beside)})", fix="take another architecture")  # fmt: skip
+        return [(path, module)]
 
     if not encoder_decoder:
         return largest(lists)
@@ -106,16 +135,24 @@ def _block(number: int, path: str, module: nn.Module, infos: dict[str, TensorInf
     )
     linear = [name for name, child in module.named_modules() if is_linear(child)]
     into_residual = [name for name in linear if _outputs(module.get_submodule(name)) == width]
-    attention = [name for name in into_residual if ATTENTION.search(name)]
+    # The last projection of each attention: a decoder's block has two, to itself and to the encoder.
+    attention = {_attention_of(name): name for name in into_residual if ATTENTION.search(name)}.values()
     feed_forward = [name for name in into_residual if not ATTENTION.search(name)]
     return Block(
         index=number,
         path=path,
         tensors=tensors,
-        attention=tuple(f"{path}.{name}" for name in attention[-1:]),
+        attention=tuple(f"{path}.{name}" for name in attention),
         feed_forward=tuple(f"{path}.{name}" for name in feed_forward[-1:]),
         linear=tuple(f"{path}.{name}" for name in linear),
     )
+
+
+def _attention_of(name: str) -> str:
+    """The path of a module, up to the outermost attention that it is in."""
+    parts = name.split(".")
+    depth = next(place for place, part in enumerate(parts) if ATTENTION.search(part))
+    return ".".join(parts[: depth + 1])
 
 
 def _kind(block: nn.Module, name: str) -> TensorKind:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +19,7 @@ from tunewise.types import ModelMap, Schema
 
 PROBLEM_TYPES = {"classification": "single_label_classification", "multilabel": "multi_label_classification",
                  "regression": "regression"}  # fmt: skip
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
-            "activation_dropout", "embd_pdrop", "resid_pdrop", "attn_pdrop", "seq_classif_dropout", "summary_first_dropout",
-            "embedding_dropout", "mlp_dropout", "pooler_dropout", "dropout_rate", "hidden_dropout")  # fmt: skip
+DROPOUT = re.compile(r"dropout|_pdrop$")
 UNLIMITED = 1_000_000
 
 
@@ -60,51 +60,51 @@ def load_net(
     tokenizer = load_tokenizer(located)
     notes = [located.note] if located.note else []
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-        notes.append(f"the tokeniser has no padding token; '{tokenizer.pad_token}' pads, with the attention mask set")
+        notes.append(_choose_padding(tokenizer, located))
     tokenizer.padding_side = "right"
     config.pad_token_id = tokenizer.pad_token_id
+    # Whatever config.json says: a name there can be a repository, from which transformers would fetch code to run.
+    config._attn_implementation, config._experts_implementation = attention, None
 
     torch.manual_seed(seed)
-    options = {"attn_implementation": attention} if attention else {}
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             located.path, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True,
-            ignore_mismatched_sizes=True, output_loading_info=True, **options,
+            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False,
         )  # fmt: skip
-    except (ValueError, OSError, RuntimeError, KeyError) as problem:
+    except (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError, ImportError) as problem:
         raise ModelError(f"transformers cannot make a text classifier of this model: {_first_line(problem)}",
                          where=str(located.path), fix="take an encoder or decoder for text") from None  # fmt: skip
     missing = set(report["missing_keys"]) | _mismatched(report)
     model_map = map_model(model, missing)
     _check_weights(model, model_map, located)
-    if any(not tensor.pretrained for tensor in model_map.head):
-        notes.append("new, random output layers: " + ", ".join(t.name for t in model_map.head if not t.pretrained))
-    return Net(model, tokenizer, model_map, located, _max_length(config, tokenizer, max_length), tuple(notes))
+    _check_vocabulary(model, tokenizer, located)
+    _drop_unread_inputs(model, tokenizer)
+    return Net(model, tokenizer, model_map, located, _max_length(model, tokenizer, max_length), tuple(notes))
 
 
 def make_config(located: LocatedModel, schema: Schema, dropout: float | None) -> Any:
     """The model's configuration with the task's labels and the recipe's dropout."""
     try:
-        config = AutoConfig.from_pretrained(located.path, local_files_only=True)
-    except (ValueError, KeyError, OSError) as problem:
+        config = AutoConfig.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
+    except (ValueError, KeyError, OSError, TypeError, AttributeError) as problem:
         raise ModelError(f"transformers does not know this model: {_first_line(problem)}", where=str(located.path),
                          fix="take a model whose architecture is part of transformers") from None  # fmt: skip
     names = schema.labels or ("score",)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
     config.problem_type = PROBLEM_TYPES[schema.task]
-    config.use_cache = False
+    config.use_cache, config.return_dict = False, True
     if dropout is not None:
-        for key in DROPOUTS:
-            if hasattr(config, key):
+        for key, value in config.to_dict().items():
+            if DROPOUT.search(key) and type(value) in (float, int, type(None)):
                 setattr(config, key, dropout)
     return config
 
 
 def load_tokenizer(located: LocatedModel) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(located.path, local_files_only=True)
+        return AutoTokenizer.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
     except (ValueError, KeyError, OSError, TypeError) as problem:
         raise ModelError(f"the tokeniser cannot be loaded: {_first_line(problem)}", where=str(located.path),
                          fix="take the tokeniser files that were published with the model") from None  # fmt: skip
@@ -116,14 +116,36 @@ def fresh_model(net: Net, seed: int) -> nn.Module:
     return AutoModelForSequenceClassification.from_config(net.model.config)
 
 
-def _max_length(config: Any, tokenizer: Any, wanted: int | None) -> int:
+def _choose_padding(tokenizer: Any, located: LocatedModel) -> str:
+    """Gives the tokeniser a token to pad with and returns a line for the log. The end of text comes first: unlike the
+    unknown token it is in no text, and decoders look for the last token that is not padding."""
+    tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token_id is None:
+        raise ModelError("the tokeniser has no token to pad with (pad, eos or unk)", where=str(located.path),
+                         fix="set pad_token in its tokenizer_config.json")  # fmt: skip
+    return f"the tokeniser has no padding token; '{tokenizer.pad_token}' pads, with the attention mask set"
+
+
+def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
+    """Token types only where the model reads them: DistilBERT takes none, RoBERTa knows one type only."""
+    reads = "token_type_ids" in inspect.signature(model.forward).parameters
+    if not reads or getattr(model.config, "type_vocab_size", 2) < 2:
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+
+
+def _max_length(model: nn.Module, tokenizer: Any, wanted: int | None) -> int:
     """The smallest of what the recipe wants, what the tokeniser says, and the positions that the model has."""
     limits = [wanted or UNLIMITED, min(int(tokenizer.model_max_length), UNLIMITED)]
-    if positions := getattr(config, "max_position_embeddings", None):
-        # RoBERTa and its kin number positions from pad_token_id + 1 on.
-        offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
-        limits.append(positions - offset)
+    if positions := getattr(model.config, "max_position_embeddings", None):
+        limits.append(positions - _unused_positions(model))
     return min(limits)
+
+
+def _unused_positions(model: nn.Module) -> int:
+    """RoBERTa and its kin number positions from pad_token_id + 1 on: so many rows of their table are never read."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [getattr(table, "padding_idx", None) for table in tables]
+    return max((index + 1 for index in padding if index is not None), default=0)
 
 
 def _mismatched(report: dict[str, Any]) -> set[str]:
@@ -132,14 +154,25 @@ def _mismatched(report: dict[str, Any]) -> set[str]:
 
 
 def _check_weights(model: nn.Module, model_map: ModelMap, located: LocatedModel) -> None:
-    body = [tensor for group in model_map.groups[:-1] for tensor in group]
-    if lost := [tensor.name for tensor in body if not tensor.pretrained]:
+    """Only poolers and output layers may be new: many checkpoints come without them."""
+    body = {tensor.name for group in model_map.groups[:-1] for tensor in group}
+    inside = f"{model.base_model_prefix}."
+    body |= {t.name for t in model_map.head if t.name.startswith(inside) and ".pooler." not in t.name}
+    if lost := [tensor.name for tensor in model_map.tensors if tensor.name in body and not tensor.pretrained]:
         raise ModelError(f"the weights of {len(lost)} tensors are missing or have other shapes: {', '.join(lost[:3])}",
                          where=str(located.path), fix="check that config.json and weights belong together")  # fmt: skip
     for name, parameter in named_tensors(model).items():
         if not torch.isfinite(parameter).all():
             raise ModelError(f"the weights hold NaN or infinity in {name}", where=str(located.path),
                              fix="download the model again, or take another checkpoint")  # fmt: skip
+
+
+def _check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
+    """For tokenisers whose files cannot be checked before they are loaded."""
+    largest, size = max(tokenizer.get_vocab().values()), model.get_input_embeddings().weight.shape[0]
+    if largest >= size:
+        raise ModelError(f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens",
+                         where=str(located.path), fix="take the tokeniser that belongs to this model")  # fmt: skip
 
 
 def _first_line(problem: BaseException) -> str:

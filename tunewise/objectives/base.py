@@ -48,5 +48,8 @@ class Objective(ABC):
         """The model's outputs in the unit of the targets."""
         return logits_BC
 
-    def fold(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    def without_bias(self) -> None:
+        """Told before training that the output layer has no bias, and so cannot carry an offset."""
+
+    def fold(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Changes the trained output layer (in place) so that `unscale` has nothing left to do."""

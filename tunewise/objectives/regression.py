@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunewise.errors import RecipeError
 from tunewise.objectives.base import Loss, Objective
 
 if TYPE_CHECKING:
@@ -17,14 +18,23 @@ if TYPE_CHECKING:
 
 class Regression(Objective):
     """Mean squared error on (target - mean) / deviation of the training rows; `fold` then gives the output layer the
-    unit of the target: weight * deviation, bias * deviation + mean."""
+    unit of the target: weight * deviation, bias * deviation + mean. Without a bias (decoders) the mean is 0 and the
+    deviation the root of the mean square.
+
+    Raises:
+        RecipeError: class weights are given.
+    """
 
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
         super().__init__(config, data)
+        if config.class_weights is not None:
+            raise RecipeError("class weights are for classes; the task is regression", where="objective.class_weights",
+                              fix="leave them out")  # fmt: skip
         targets = data.splits["train"].targets.astype(np.float64)
         self.mean, self.deviation = 0.0, 1.0
         if config.standardize:
             self.mean, self.deviation = float(targets.mean()), float(targets.std()) or 1.0
+        self._root_mean_square = float(np.sqrt(np.square(targets).mean())) or 1.0
 
     def n_items(self, targets: torch.Tensor) -> float:
         return float(len(targets))
@@ -37,7 +47,12 @@ class Regression(Objective):
     def unscale(self, logits_BC: np.ndarray) -> np.ndarray:
         return logits_BC * self.deviation + self.mean
 
-    def fold(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    def without_bias(self) -> None:
+        if self.config.standardize:
+            self.mean, self.deviation = 0.0, self._root_mean_square
+
+    def fold(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         weight.mul_(self.deviation)
-        bias.mul_(self.deviation).add_(self.mean)
+        if bias is not None:
+            bias.mul_(self.deviation).add_(self.mean)
         self.mean, self.deviation = 0.0, 1.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunewise.report.card_code import loading_code
 from tunewise.report.cost_columns import share
-from tunewise.report.entries import model_name
+from tunewise.report.entries import last_part
 from tunewise.report.figures import (
     count,
     flops,
@@ -25,7 +25,7 @@ from tunewise.report.figures import (
 from tunewise.report.metric_words import default_metric
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$<>&-])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]#|~$<>&])")
 _LABELS_SHOWN = 100
 
 
@@ -37,7 +37,7 @@ def model_card(record: Mapping[str, Any]) -> str:
     """
     parts = [
         f"---\n{_front_matter(record)}---",
-        f"# {text(model_name(record['model']['name']))}, tuned with {text(record['method'])}",
+        f"# {text(last_part(record['model']['name']))}, tuned with {text(record['method'])}",
         _what(record),
         f"## How to load\n\n{loading_code(record)}",
         f"## Scores\n\n{_scores(record)}",
@@ -50,7 +50,7 @@ def model_card(record: Mapping[str, Any]) -> str:
 
 
 def text(value: Any, limit: int = 200) -> str:
-    """A user's text as Markdown that shows it as it is: one line, every character that could mean something escaped."""
+    """A user's text as Markdown that shows it as it is: one line, without emphasis, links, HTML or table cells."""
     return _MARKDOWN.sub(r"\\\1", plain(value, limit))
 
 
@@ -64,13 +64,13 @@ def _front_matter(record: Mapping[str, Any]) -> str:
         for name, value in (record["scores"][tests[0]] if tests else {}).items()
         if is_number(value["value"])
     ]
-    dataset = {"name": plain((record["recipe"].get("data") or {}).get("train"), 80), "type": "custom"}
+    dataset = {"name": last_part(str((record["recipe"].get("data") or {}).get("train"))), "type": "custom"}
     result = {
         "task": {"type": "text-classification"},
         "dataset": {**dataset, "split": plain(tests[0])} if tests else dataset,
         "metrics": metrics,
     }
-    name = f"{model_name(record['model']['name'])}-{plain(record['method'], 80)}"
+    name = f"{last_part(record['model']['name'])}-{plain(record['method'], 80)}"
     matter = {
         "library_name": kind,
         "pipeline_tag": "text-classification",
@@ -149,9 +149,8 @@ def _data(data: Mapping[str, Any]) -> str:
     rows = ", ".join(f"{text(split)} {number:,}" for split, number in data["rows"].items())
     lines = [f"Rows: {rows}. Fingerprint of texts, labels and split: `{re.sub('[^0-9a-f]', '', data['fingerprint'])}`."]
     for step in data["steps"]:
-        lines.append(
-            f"- {text(step['name'])}: {step['rows_in']:,} rows in, {step['rows_out']:,} out; {text(step['reason'], 400)}"
-        )
+        counts = f"{step['rows_in']:,} rows in, {step['rows_out']:,} out"
+        lines.append(f"- {text(step['name'])}: {counts}; {text(step['reason'], 400)}")
     return "\n\n".join([lines[0], "\n".join(lines[1:])]).strip()
 
 

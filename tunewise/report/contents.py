@@ -97,7 +97,7 @@ class Data(TypedDict):
 class Disagreement(TypedDict):
     """A test row on which the entries decide differently; labels by name, numbers, or lists of label names.
 
-    As in `compare.disagreements`, with the text (two for sentence pairs) added.
+    As in `comparison.disagreements`, with the text (two for sentence pairs) added.
     """
 
     row: int
@@ -109,7 +109,7 @@ class Disagreement(TypedDict):
 
 
 class Comparison(TypedDict):
-    """The whole file. `recommendation` is that of `compare.recommend`, `pairs` those of `compare.statistics`."""
+    """The whole file. `recommendation` is that of `comparison.recommend`, `pairs` those of `comparison.statistics`."""
 
     format: int
     created: str

@@ -41,7 +41,7 @@ def share(part: float) -> str:
 
 _COLUMNS = (
     CostColumn(
-        "train_seconds", "Training", "train", "time in optimiser steps; in all: from the start of the process", seconds
+        "train_seconds", "Training", "train", "in optimiser steps; in all: from the start of the process", seconds
     ),
     CostColumn("peak_memory_bytes", "Peak memory", "memory", "of the process; on a GPU, of the device", size),
     CostColumn("trainable_parameters", "Trained parameters", "trained", "parameters that training changes", count),

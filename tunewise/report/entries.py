@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from tunewise.evaluate.pareto import pareto_front
 from tunewise.report.contents import Comparison, Kind, Run
 from tunewise.report.figures import COSTS, cost, is_number, plain
 
@@ -110,8 +111,6 @@ def _place(entry: Entry, sign: int) -> tuple[bool, bool, float]:
 
 def pareto(entries: Sequence[Entry], cost_name: str, greater_is_better: bool) -> list[Entry]:
     """The entries that no other beats in both quality and cost, cheapest first; the control is not among them."""
-    from tunewise.compare.recommend import pareto_front
-
     by_name = {entry.name: entry for entry in entries if entry.kind != "control" and entry.has(cost_name)}
     points = {name: (entry.mean, entry.cost(cost_name)) for name, entry in by_name.items()}
     return [by_name[name] for name in pareto_front(points, greater_is_better)]
@@ -130,9 +129,9 @@ def named_tests(comparison: Comparison) -> list[str]:
     return names
 
 
-def model_name(model: str) -> str:
-    """The last part of a hub id or folder: "all-MiniLM-L6-v2"."""
-    return plain(PurePath(model).name or model)
+def last_part(name: str) -> str:
+    """The last part of a hub id, file or folder: "all-MiniLM-L6-v2"."""
+    return plain(PurePath(name).name or name, 80)
 
 
 def value_of(run: Run, split: str, metric: str) -> float | None:

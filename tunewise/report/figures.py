@@ -83,12 +83,8 @@ def interval(low: float | None, high: float | None) -> str:
 
 def in_points(metric: str) -> bool:
     """Whether differences are told in points (hundredths): for metrics between -1 and 1."""
-    return (
-        metric in METRIC_WORDS
-        and metric not in _UNBOUNDED
-        or metric.startswith(
-            ("accuracy", "balanced_accuracy", "precision", "recall", "average_precision", "hamming_loss")
-        )
+    return (metric in METRIC_WORDS and metric not in _UNBOUNDED) or metric.startswith(
+        ("accuracy", "balanced_accuracy", "precision", "recall", "average_precision", "hamming_loss")
     )
 
 

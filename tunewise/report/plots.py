@@ -26,7 +26,6 @@ CURVES = {
     "validation_loss": "validation loss",
     "train_loss": "training loss",
 }
-MATRIX_LIMIT = 20
 
 
 def label(text: Any, limit: int = 40) -> str:
@@ -152,7 +151,7 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
     import plotly.graph_objects as go
 
     figure = go.Figure(layout=_layout(height=420))
-    for entry in entries:
+    for place, entry in enumerate(entries):
         lines = []
         for run in entry.runs:
             points = [(point["epoch"], point[what]) for point in run["curve"] or () if is_number(point.get(what))]
@@ -170,7 +169,7 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
                     opacity=0.3,
                     hoverinfo="skip",
                     showlegend=False,
-                    legendgroup=entry.name,
+                    legendgroup=str(place),
                     name=f"{label(entry.name)}, seed {run['seed']}",
                 )
         mean = _mean_line([points for _, points in lines])
@@ -180,7 +179,7 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
             mode="lines+markers" if len(mean) < 40 else "lines",
             line={"width": 2.2, "color": entry.colour, "dash": "dash" if entry.kind == "control" else "solid"},
             marker={"size": 6, "symbol": entry.symbol},
-            legendgroup=entry.name,
+            legendgroup=str(place),
             name=label(entry.name),
             hovertext=[f"<b>{label(entry.name)}</b><br>epoch {x:.3g}: {score(y)}" for x, y in mean],
             hoverinfo="text",

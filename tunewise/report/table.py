@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING
 from tunewise.report.contents import Comparison
 from tunewise.report.cost_columns import cost_columns
 from tunewise.report.entries import Entry, entries_of
-from tunewise.report.figures import NONE, interval, is_number, metric_name, plain, score
+from tunewise.report.figures import interval, metric_name, plain, score
 from tunewise.report.words import advise
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
-    from rich.text import Text
 
 WIDTH = 100
-# The page has room for all; here these are left out first when the columns do not fit.
-_LEAST_WANTED = ("flops", "predict_ms_per_example")
+NAME_WIDTH = 24
+RANKS = (
+    "always",
+    "train_seconds",
+    "peak_memory_bytes",
+    "trainable_parameters",
+    "sd",
+    "saved_bytes",
+    "flops",
+    "predict_ms_per_example",
+)
+"""What is left out where a terminal is narrow, from the end."""
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -27,11 +36,14 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     if console is None:
         console = RichConsole(highlight=False)
         console.width = min(console.width, WIDTH)
-    console.print(terminal_report(comparison))
+    console.print(terminal_report(comparison, min(console.width, WIDTH)))
 
 
-def terminal_report(comparison: Comparison) -> Group:
-    """The advice and the table for rich. Texts from users are never read as markup and hold no control characters."""
+def terminal_report(comparison: Comparison, width: int = WIDTH) -> Group:
+    """The advice and the table for rich; columns that do not fit are left out.
+
+    Texts from users are never read as markup and hold no control characters.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -46,47 +58,70 @@ def terminal_report(comparison: Comparison) -> Group:
         same, topic = point.topic == topic, point.topic
         points.add_row(Text("" if same else topic), Text(point.text, style="yellow" if point.warning else ""))
     parts = [headline, Text(advice.lead), *([Text(), points] if advice.points else []), Text()]
-    return Group(*parts, _table(comparison), Text(_note(comparison), style="dim"))
+    problems = [Text(line, style="red") for line in _problems(entries_of(comparison))]
+    return Group(*parts, _table(comparison, width), *problems, Text(_note(comparison), style="dim"))
 
 
-def _table(comparison: Comparison) -> Table:
+def _table(comparison: Comparison, width: int) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     entries = entries_of(comparison)
-    columns = [column for column in cost_columns(entries) if column.key not in _LEAST_WANTED]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("method", overflow="fold", min_width=8)
-    table.add_column(Text(f"{metric_name(comparison['metric'])} on test"), overflow="fold")
-    table.add_column("seeds ±", justify="right", no_wrap=True)
-    for column in columns:
-        table.add_column(column.brief, justify="right", no_wrap=True)
-    table.add_column("status", overflow="fold")
-    for entry in entries:
+    columns = _fitting(_columns(entries, comparison), width)
+    for head, _, _cells in columns:
+        is_text = head in ("method", "status")
+        table.add_column(Text(head), justify="left" if is_text else "right", no_wrap=True, overflow="ellipsis")
+    for place, entry in enumerate(entries):
         style = "bold" if entry.chosen else "dim" if entry.mark else ""
-        table.add_row(
-            Text(f"{'→ ' if entry.chosen else '  '}{plain(entry.name, 40)}"),
-            Text(f"{score(entry.mean)} [{interval(entry.low, entry.high)}]" if is_number(entry.mean) else NONE),
-            score(entry.sd),
-            *(column.cell(entry)[0].replace("\u202f", " ") for column in columns),
-            _status(entry),
-            style=style,
-        )
+        table.add_row(*(Text(cells[place]) for _, _, cells in columns), style=style)
     return table
 
 
-def _status(entry: Entry) -> Text:
-    """Status, and what a failed run said."""
-    from rich.text import Text
+def _columns(entries: list[Entry], comparison: Comparison) -> list[tuple[str, int, list[str]]]:
+    """Heading, how soon it is left out where there is no room (0: never), and cells."""
+    costs = [
+        (column.brief, RANKS.index(column.key), [column.cell(entry)[0].replace("\u202f", " ") for entry in entries])
+        for column in cost_columns(entries)
+    ]
+    return [
+        ("method", 0, [f"{'→' if entry.chosen else ' '} {plain(entry.name, NAME_WIDTH)}" for entry in entries]),
+        (metric_name(comparison["metric"]), 0, [score(entry.mean) for entry in entries]),
+        ("interval", 0, [interval(entry.low, entry.high).replace(" to ", "–") for entry in entries]),
+        ("±", RANKS.index("sd"), [score(entry.sd) for entry in entries]),
+        *costs,
+        ("status", 0, [_status(entry) for entry in entries]),
+    ]
 
-    error = next((run["error"]["what"] for run in entry.runs if run["error"]), None)
-    text = ", ".join(part for part in (entry.mark, "" if entry.status == "finished" else plain(entry.status)) if part)
-    if error:
-        return Text(f"{text}: {plain(error, 80)}", style="red not dim")
-    return Text(text or "ok")
+
+def _fitting(columns: list[tuple[str, int, list[str]]], width: int) -> list[tuple[str, int, list[str]]]:
+    """The columns that fit, those of high rank left out first."""
+    kept = list(columns)
+    while sum(max(map(len, [head, *cells])) + 3 for head, _, cells in kept) > width:
+        last = max(kept, key=lambda column: column[1])
+        if last[1] == 0:
+            break
+        kept.remove(last)
+    return kept
+
+
+def _status(entry: Entry) -> str:
+    status = plain(entry.status).replace(" finished", " done").replace("finished", "")
+    return ", ".join(part for part in (entry.mark, status) if part) or "ok"
+
+
+def _problems(entries: list[Entry]) -> list[str]:
+    """What failed runs said, one line for each entry and message."""
+    lines = [
+        f"{plain(entry.name, NAME_WIDTH)}: {plain(run['error']['what'], 300)}"
+        for entry in entries
+        for run in entry.runs
+        if run["error"]
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def _note(comparison: Comparison) -> str:
     better = "higher" if comparison["greater_is_better"] else "lower"
-    return f"[interval over test rows and seeds]; {better} is better; 1 point is 0.01; in the order of validation."
+    return f"{better} is better; intervals over test rows and seeds; 1 point is 0.01; in the order of validation"

@@ -32,17 +32,20 @@ def earlier_record(folder: Path, fingerprint: str, resume: bool) -> RunRecord | 
     sweep(folder)
     record = read_record(folder) if (folder / RECORD).is_file() else None
     if record is None:
-        if others := [child.name for child in folder.iterdir() if not child.name.startswith(".")]:
-            if not (resume and set(others) <= {RECIPE, TUNED}):
-                raise StoreError(f"the folder is not empty ({', '.join(sorted(others)[:3])}), and is not a run of tunewise",
-                                 where=str(folder), fix="give another --out")  # fmt: skip
+        others = sorted(child.name for child in folder.iterdir() if not child.name.startswith("."))
+        if others and not (resume and set(others) <= {RECIPE, TUNED}):
+            raise StoreError(f"the folder is not empty ({', '.join(others[:3])}), and is not a run of tunewise",
+                             where=str(folder), fix="give another --out")  # fmt: skip
         return None
     if not resume:
         raise StoreError(f"there is a run in this folder already ({record.status})", where=str(folder),
                          fix="go on with it by --resume, or give another --out")  # fmt: skip
     if record.tuned.get("recipe") != fingerprint:
-        raise RecipeError("the run in this folder was begun with another recipe, so it cannot be resumed with this one",
-                          where=str(folder / RECIPE), fix="give another --out, or the options of that recipe")  # fmt: skip
+        raise RecipeError(
+            "the run in this folder was begun with another recipe, so it cannot be resumed with this one",
+            where=str(folder / RECIPE),
+            fix="give another --out, or the options of that recipe",
+        )
     return record
 
 

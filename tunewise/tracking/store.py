@@ -71,13 +71,15 @@ def table_row(run: FoundRun, metric: str | None = None) -> RunRow:
     """A run as a line of a table, with its score on its first test set.
 
     Args:
-        metric: which score; where left out, that of the run's recipe, else its first.
+        metric: which score; where left out, that of the run's recipe, else the task's usual one.
     """
+    from tunewise.evaluate.metrics import default_metric
+
     record = run.record
     if record is None:
         return RunRow(path=str(run.path), status=run.status, problem=run.problem)
     split, scores = next(iter(record.scores.items()), (None, {}))
-    metric = metric or record.recipe.get("metric") or next(iter(scores), None)
+    metric = metric or record.recipe.get("metric") or (record.data and default_metric(record.data.schema["task"]))
     score = scores.get(metric)
     costs = record.costs
     return RunRow(

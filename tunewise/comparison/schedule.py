@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from tunewise.compare.preload import VARIABLE
+from tunewise.comparison.preload import VARIABLE
 from tunewise.engine.stop import Stop
 from tunewise.errors import TunewiseError
 
@@ -34,7 +34,7 @@ class Pool:
         self.context = multiprocessing.get_context(START_METHOD)
         if START_METHOD == "forkserver":
             os.environ[VARIABLE] = ",".join(packages)
-            self.context.set_forkserver_preload(["tunewise.compare.preload"])
+            self.context.set_forkserver_preload(["tunewise.comparison.preload"])
 
     def ask(self, target: Callable[..., None], task: object) -> Any:
         """Runs a function in a process and returns what it sends.

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from tunewise.check import Checked, check
 from tunewise.commit import lock, write_file
-from tunewise.compare.results import Entry, build_comparison
-from tunewise.compare.schedule import Pool
-from tunewise.compare.worker import Task, probe, work
+from tunewise.comparison.results import Entry, build_comparison
+from tunewise.comparison.schedule import Pool
+from tunewise.comparison.worker import Task, probe, work
 from tunewise.engine.cores import gpu_is_here, physical_cores, runs_that_fit
 from tunewise.engine.stop import Stop
 from tunewise.errors import Interrupted, StoreError

@@ -83,7 +83,7 @@ def _guarded(carry_out: Callable[[], object]) -> None:
 
 
 def _run(task: Task, pipe: Connection) -> None:
-    from tunewise.compare import preload
+    from tunewise.comparison import preload
     from tunewise.engine.device import Tuned
     from tunewise.recipe import recipe_from
     from tunewise.run import run
@@ -104,7 +104,7 @@ def _run(task: Task, pipe: Connection) -> None:
 
 
 def _run_baseline(task: Task) -> None:
-    from tunewise.compare.baseline_run import run_baseline_run
+    from tunewise.comparison.baseline_run import run_baseline_run
     from tunewise.recipe import recipe_from
 
     run_baseline_run(

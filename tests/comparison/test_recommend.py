@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunewise.compare.recommend import Recommendation, choose, mean_scores, pareto_front, recommend
-from tunewise.compare.statistics import bootstrap, compare_pairs
+from tunewise.comparison.recommend import Recommendation, choose, mean_scores, recommend
+from tunewise.comparison.statistics import bootstrap, compare_pairs
 from tunewise.evaluate.evaluator import Evaluator
+from tunewise.evaluate.pareto import pareto_front
 from tunewise.evaluate.settings import EvaluateConfig
 from tunewise.types import Predictions, Schema
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from tunewise.compare.disagreements import disagreements
+from tunewise.comparison.disagreements import disagreements
 from tunewise.types import Predictions, Schema
 
 THREE = Schema("classification", ("text",), "label", ("a", "b", "c"))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunewise.compare.statistics import Bootstrap, Kind, Pair, Runs, Summary, summarise
+from tunewise.comparison.statistics import Bootstrap, Kind, Pair, Runs, Summary, summarise
 from tunewise.evaluate.evaluator import Evaluator
+from tunewise.evaluate.pareto import pareto_front
 
 
 @dataclass(frozen=True)
@@ -131,23 +132,3 @@ def recommend(
         against_baseline=pair,
         tuning_pays=None if best_baseline is None else pair is not None and pair.better == chosen,
     )
-
-
-def pareto_front(points: Mapping[str, tuple[float, float]], greater_is_better: bool = True) -> tuple[str, ...]:
-    """The names that no other beats: none is at least as good and as cheap, and better in one. Cheapest first.
-
-    Args:
-        points: (quality, cost) by name; a point that is not finite is left out.
-    """
-    sign = 1 if greater_is_better else -1
-    usable = {
-        name: (sign * quality, -cost)
-        for name, (quality, cost) in points.items()
-        if math.isfinite(quality) and math.isfinite(cost)
-    }
-    front = [
-        name
-        for name, own in usable.items()
-        if not any(other != own and other[0] >= own[0] and other[1] >= own[1] for other in usable.values())
-    ]
-    return tuple(sorted(front, key=lambda name: (-usable[name][1], -usable[name][0])))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunewise.compare.statistics import Runs
+from tunewise.comparison.statistics import Runs
 from tunewise.types import Predictions, Schema
 
 Decision = str | float | tuple[str, ...]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tunewise.compare.statistics import bootstrap, compare_pairs, holm, summarise
+from tunewise.comparison.statistics import bootstrap, compare_pairs, holm, summarise
 from tunewise.errors import RecipeError, StoreError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.settings import EvaluateConfig

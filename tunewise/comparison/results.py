@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tunewise.check import Checked
-from tunewise.compare.disagreements import disagreements
-from tunewise.compare.recommend import choose, mean_scores, recommend
-from tunewise.compare.statistics import bootstrap, compare_pairs, summarise
+from tunewise.comparison.disagreements import disagreements
+from tunewise.comparison.recommend import choose, mean_scores, recommend
+from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.report.contents import Kind
 from tunewise.tracking.environment import environment

@@ -1,0 +1,120 @@
+"""`tunewise compare`, end to end, with processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tunewise.types import Costs
+
+
+@pytest.fixture
+def compared(recipe, tunewise, tmp_path: Path):
+    result = tunewise("compare", recipe(), "--out", tmp_path / "first")
+    assert result.exit_code == 0, result.output
+    return tmp_path / "first", result
+
+
+def test_everything_is_there(compared) -> None:
+    out, result = compared
+    content = json.loads((out / "comparison.json").read_text())
+    assert [run["name"] for run in content["runs"]] == [
+        "majority", "tfidf", *["features", "head", "lora(rank=2)"] * 2
+    ]  # fmt: skip
+    assert {run["status"] for run in content["runs"]} == {"finished"}
+    for run in content["runs"]:
+        assert set(run["costs"]) == set(Costs.__dataclass_fields__)
+        assert run["costs"]["peak_memory_bytes"] > 10_000_000
+        assert {"accuracy", "f1_macro", "log_loss"} <= set(run["scores"]["test"])
+    by_name = {entry["name"]: entry for entry in content["summary"]}
+    assert by_name["head"]["finished"] == 2 and by_name["head"]["low"] <= by_name["head"]["mean"] <= by_name["head"]["high"]
+    assert content["recommendation"]["method"] in by_name
+    page = (out / "report.html").read_text()
+    assert "<html" in page and "http://" not in page.split("</style>")[0]
+    assert "Take " in result.stdout and str(out / "report.html") in result.stdout
+
+
+def test_costs_tell_methods_apart(compared) -> None:
+    content = json.loads((compared[0] / "comparison.json").read_text())
+    costs = {entry["name"]: entry["costs"] for entry in content["summary"]}
+    assert costs["features"]["backward_flops"] == 0 < costs["head"]["backward_flops"] < costs["lora(rank=2)"]["backward_flops"]
+    assert costs["head"]["trainable_parameters"] < costs["head"]["total_parameters"]
+    assert costs["lora(rank=2)"]["total_parameters"] > costs["head"]["total_parameters"]
+    for run in content["runs"]:  # alone, a run pays for its imports; here they were paid once for all
+        if run["kind"] == "method":
+            assert run["costs"]["total_seconds"] > run["marginal"]["total_seconds"] > run["costs"]["train_seconds"]
+
+
+def test_again_is_quick_and_changes_nothing(compared, recipe, tunewise) -> None:
+    out, _ = compared
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
+    scores = {run["id"]: run["scores"] for run in json.loads((out / "comparison.json").read_text())["runs"]}
+    assert tunewise("compare", recipe(), "--out", out).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == before
+    assert {run["id"]: run["scores"] for run in json.loads((out / "comparison.json").read_text())["runs"]} == scores
+
+
+def test_another_recipe_is_refused(compared, recipe, tunewise) -> None:
+    out, _ = compared
+    result = tunewise("compare", recipe(methods=["head"]), "--out", out)
+    assert result.exit_code != 0 and "another recipe" in result.stderr
+
+
+def test_same_seed_same_scores_side_by_side_or_not(compared, recipe, tunewise, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert tunewise("compare", recipe(), "--out", again, "--jobs", "1").exit_code == 0
+
+    def scores(out: Path) -> dict:
+        return {(run["name"], run["seed"]): run["scores"] for run in json.loads((out / "comparison.json").read_text())["runs"]}
+
+    assert scores(again) == scores(compared[0])
+
+
+def test_a_failed_run_does_not_take_the_others_down(recipe, tunewise, tmp_path: Path) -> None:
+    path = recipe(methods=["head", {"last_k": {"k": 9}}], seeds=1)
+    result = tunewise("compare", path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    status = {run["name"]: (run["status"], run["error"]) for run in content["runs"]}
+    assert status["head"] == ("finished", None)
+    assert status["last_k(k=9)"][0] == "failed" and "4 blocks" in status["last_k(k=9)"][1]["what"]
+    assert "4 blocks" in result.stdout + result.stderr
+    assert content["recommendation"]["method"] in ("head", "tfidf", "majority")
+
+
+def test_models_are_compared_too(recipe, tunewise, tiny_model, tmp_path: Path) -> None:
+    path = recipe(model=None, models=[str(tiny_model("bert")), str(tiny_model("distilbert"))], methods=["head"], seeds=1)
+    assert tunewise("compare", path, "--out", tmp_path / "out").exit_code == 0
+    names = [entry["name"] for entry in json.loads((tmp_path / "out" / "comparison.json").read_text())["summary"]]
+    assert names == ["majority", "tfidf", "head @ bert-4", "head @ distilbert-4"]
+
+
+def test_interrupted_then_continued_equals_uninterrupted(recipe, tunewise, tmp_path: Path) -> None:
+    path = recipe(methods=["full"], seeds=1, train={"max_steps": 60, "batch_size": 8, "threads": 1, "precision": "fp32"})
+    assert tunewise("compare", path, "--out", tmp_path / "whole").exit_code == 0
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-m", "tunewise.cli.main", "compare", str(path), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    log = out / "runs" / "full-seed0" / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.is_file() and '"step": 5' in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    content = json.loads((out / "comparison.json").read_text())
+    assert {run["name"]: run["status"] for run in content["runs"]}["full"] == "interrupted"
+    assert tunewise("compare", path, "--out", out).exit_code == 0
+
+    def result(folder: Path) -> tuple:
+        run = next(r for r in json.loads((folder / "comparison.json").read_text())["runs"] if r["name"] == "full")
+        return run["status"], run["scores"], run["curve"]
+
+    assert result(out) == result(tmp_path / "whole")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tunewise.engine.apply import TrainedTensor
+from tunewise.engine.optim import Optimizer, schedule_factor
+from tunewise.engine.settings import TrainConfig
+
+
+def tensor(name: str, *shape: int, scale: float = 1.0, decay: float | None = None) -> TrainedTensor:
+    return TrainedTensor(name, nn.Parameter(torch.ones(*shape)), scale, decay)
+
+
+def test_linear_by_hand() -> None:
+    factors = [schedule_factor(step, 10, 4, "linear") for step in range(10)]
+    assert factors == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+
+
+def test_cosine_by_hand() -> None:
+    factors = [schedule_factor(step, 6, 2, "cosine") for step in range(6)]
+    half = math.sqrt(0.5)
+    assert factors == pytest.approx([0.5, 1, 1, (1 + half) / 2, 0.5, (1 - half) / 2])
+
+
+def test_constant_by_hand() -> None:
+    assert [schedule_factor(step, 5, 2, "constant") for step in range(5)] == [0.5, 1, 1, 1, 1]
+
+
+def test_without_warmup_the_first_step_has_the_peak_rate() -> None:
+    assert [schedule_factor(step, 4, 0, "linear") for step in range(4)] == [1, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "total", "steps"), [(0.1, 25, 3), (0.1, 30, 3), (0.07, 100, 7), (0, 9, 0), (1, 9, 1), (5, 9, 5), (0.5, 1, 1)]
+)
+def test_warmup_steps(warmup: float, total: int, steps: int) -> None:
+    optimizer = Optimizer([tensor("w", 2, 2)], 1.0, TrainConfig(warmup=warmup), total)
+    assert optimizer.warmup_steps == steps
+
+
+def test_rates_and_decay_of_each_tensor() -> None:
+    tensors = [tensor("w", 2, 2), tensor("b", 2), tensor("low", 2, 2, scale=0.25), tensor("given", 2, 2, decay=0.5),
+               tensor("norm", 2, scale=0.25)]  # fmt: skip
+    optimizer = Optimizer(tensors, 0.8, TrainConfig(weight_decay=0.1, warmup=0, schedule="linear"), 4)
+    assert optimizer.set_rates(1) == pytest.approx(0.6)
+    found = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in optimizer.adamw.param_groups
+        for parameter in group["params"]
+    }
+    wanted = {"w": (0.6, 0.1), "b": (0.6, 0.0), "low": (0.15, 0.1), "given": (0.6, 0.5), "norm": (0.15, 0.0)}
+    for one in tensors:
+        assert found[id(one.parameter)] == pytest.approx(wanted[one.name]), one.name
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1.0, 1.0), (0.0, 5.0), (10.0, 5.0)])
+def test_clipping(limit: float, left: float) -> None:
+    first, second = tensor("a", 1), tensor("b", 1)
+    optimizer = Optimizer([first, second], 1.0, TrainConfig(max_grad_norm=limit), 1)
+    first.parameter.grad, second.parameter.grad = torch.tensor([3.0]), torch.tensor([4.0])
+    assert optimizer.clip() == pytest.approx(5.0)
+    norm = torch.cat([first.parameter.grad, second.parameter.grad]).norm()
+    assert float(norm) == pytest.approx(left, rel=1e-5)
+
+
+def stepped(optimizer: Optimizer, tensors: list[TrainedTensor], times: int) -> None:
+    for number in range(times):
+        optimizer.set_rates(number)
+        for place, one in enumerate(tensors):
+            one.parameter.grad = torch.full_like(one.parameter, 0.1 * (place + 1) + number)
+        optimizer.adamw.step()
+
+
+def test_stored_state_goes_on_bit_by_bit() -> None:
+    config = TrainConfig(schedule="constant", warmup=0)
+    tensors = [tensor("w", 3, 5), tensor("b", 7)]
+    names = {one.name: one.parameter for one in tensors}
+    optimizer = Optimizer(tensors, 0.01, config, 10)
+    stepped(optimizer, tensors, 3)
+    stored = {key: value.clone() for key, value in optimizer.state(names).items()}
+    assert sorted(stored) == ["b|exp_avg", "b|exp_avg_sq", "b|step", "w|exp_avg", "w|exp_avg_sq", "w|step"]
+    weights = {name: parameter.detach().clone() for name, parameter in names.items()}
+    stepped(optimizer, tensors, 4)
+
+    fresh = [TrainedTensor(one.name, nn.Parameter(weights[one.name]), 1.0, None) for one in tensors]
+    again = Optimizer(fresh, 0.01, config, 10)
+    again.load_state(stored, {one.name: one.parameter for one in fresh})
+    assert all(value.data_ptr() != stored[key].data_ptr() for key, value in
+               again.state({one.name: one.parameter for one in fresh}).items())  # fmt: skip
+    stepped(again, fresh, 4)
+    for one, other in zip(tensors, fresh, strict=True):
+        assert torch.equal(one.parameter, other.parameter)
+
+
+def test_regroup_trains_other_tensors_and_forgets_nothing() -> None:
+    head, block = tensor("head", 2, 2), tensor("block", 2, 2)
+    optimizer = Optimizer([head], 0.01, TrainConfig(warmup=0, schedule="constant", weight_decay=0), 10)
+    stepped(optimizer, [head], 2)
+    moment = optimizer.adamw.state[head.parameter]["exp_avg"].clone()
+    optimizer.regroup([head, block], 0.002)
+    assert torch.equal(optimizer.adamw.state[head.parameter]["exp_avg"], moment)
+    assert [group["peak"] for group in optimizer.adamw.param_groups] == [0.002]
+    stepped(optimizer, [head, block], 1)
+    assert int(optimizer.adamw.state[head.parameter]["step"]) == 3
+    assert int(optimizer.adamw.state[block.parameter]["step"]) == 1
+    block_before = block.parameter.detach().clone()
+    optimizer.regroup([head], 0.002)
+    stepped(optimizer, [head], 1)
+    assert torch.equal(block.parameter, block_before)

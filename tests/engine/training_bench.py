@@ -1,0 +1,145 @@
+"""Makes small trainings for the tests of the engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from tunewise.commit import Series
+from tunewise.engine.device import Tuned
+from tunewise.engine.events import Finished, Observer, Observers
+from tunewise.engine.settings import TrainConfig
+from tunewise.engine.stop import Stop
+from tunewise.engine.train import Job, Trained, train
+from tunewise.errors import Interrupted
+from tunewise.evaluate.evaluator import Evaluator
+from tunewise.evaluate.metrics import default_metric
+from tunewise.evaluate.settings import EvaluateConfig
+from tunewise.methods.base import Method
+from tunewise.models.blocks import named_tensors
+from tunewise.models.load import Net, load_net
+from tunewise.models.locate import locate
+from tunewise.objectives import ObjectiveConfig, make_objective
+from tunewise.recipe import MethodChoice
+from tunewise.tracking.jsonl_log import JsonlLog, read_log
+from tunewise.types import DataBundle
+
+
+class At(Observer):
+    """Calls `act` once, after optimiser step `step`."""
+
+    def __init__(self, step: int, act: Callable[[], None]):
+        self.step, self.act = step, act
+
+    def on_step(self, event: Any) -> None:
+        if event.step == self.step:
+            self.act()
+
+
+class Recorder(Observer):
+    """Keeps every event."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def _keep(self, event: Any) -> None:
+        self.seen.append(event)
+
+    on_started = on_planned = on_step = on_evaluated = on_saved = on_warned = _keep
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.seen if isinstance(event, kind)]
+
+
+@dataclass
+class Setup:
+    """A net, a method and a job, ready to train."""
+
+    net: Net
+    method: Method
+    job: Job
+    folder: Path
+
+    def train(self) -> Trained:
+        status = "failed"
+        try:
+            trained = train(self.net, self.method, self.job)
+            status = "finished"
+            return trained
+        except Interrupted:
+            status = "interrupted"
+            raise
+        finally:
+            self.job.observers.emit(Finished(status))
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in named_tensors(self.net.model).items()}
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def log(self) -> list[dict[str, Any]]:
+        """The rows of the log without what depends on the clock."""
+        return [{key: value for key, value in row.items() if key != "time"} for row in read_log(self.folder / "log.jsonl")]
+
+    def checkpoint(self) -> dict[str, str]:
+        """sha256 of the tensors of the newest checkpoint, by file and name."""
+        folder = self.job.checkpoints.latest()
+        return {
+            f"{file.stem}/{name}": hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+            for file in folder.glob("*.safetensors")
+            for name, tensor in load_file(file).items()
+        }
+
+
+def set_up(
+    model: Path,
+    data: DataBundle,
+    folder: Path,
+    method: str = "full",
+    *,
+    options: dict[str, Any] | None = None,
+    seed: int = 0,
+    dropout: float | None = None,
+    max_length: int | None = None,
+    metric: str | None = None,
+    objective: dict[str, Any] | None = None,
+    evaluate: dict[str, Any] | None = None,
+    observers: Iterable[Observer] = (),
+    stop: Stop | None = None,
+    **settings: Any,
+) -> Setup:
+    """A training of `method` in `folder`; `settings` are those of the `train` section."""
+    torch.set_num_threads(1)
+    schema = data.schema
+    net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, max_length=max_length)
+    choice = MethodChoice(name=method, options=options or {})
+    config = TrainConfig(**{"batch_size": 8, "learning_rate": 2e-3, **({} if "max_steps" in settings else {"epochs": 2}),
+                            **settings})  # fmt: skip
+    job = Job(
+        objective=make_objective(ObjectiveConfig(**(objective or {})), data),
+        data=data,
+        evaluator=Evaluator(schema, EvaluateConfig(**(evaluate or {})), folder),
+        metric=metric or default_metric(schema.task),
+        config=config,
+        tuned=Tuned("cpu", "fp32", 1),
+        seed=seed,
+        observers=Observers([JsonlLog(folder / "log.jsonl"), *observers]),
+        label=choice.label,
+        checkpoints=Series(folder / "checkpoints"),
+        stop=stop or Stop(),
+        fingerprint="test",
+    )
+    return Setup(net, choice.build(config.learning_rate), job, folder)

@@ -1,0 +1,137 @@
+"""The model card: its front matter, its scores, and code that really loads the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comparison_samples as samples
+import pytest
+import yaml
+
+from tunewise.report.card import model_card, text
+
+
+def record(kind: str, task: str = "classification", **changes: Any) -> dict[str, Any]:
+    """What `RunRecord.as_dict` gives, as far as the card reads it."""
+    metric = "r2" if task == "regression" else "f1_macro"
+    labels = () if task == "regression" else ("refund", 'say "hi"')
+    whole = samples.comparison(task, methods=("lora",), baselines=(), seeds=1, labels=labels, rows=40, metric=metric)
+    return {
+        **whole["runs"][0],
+        **{key: whole[key] for key in ("recipe", "data", "environment")},
+        "model": {"name": "owner/base-model", "path": "somewhere", "fingerprint": "ab"},
+        "handover": {"kind": kind, "paths": {}},
+        **changes,
+    }
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_the_front_matter_is_what_the_hub_reads() -> None:
+    own = record("peft")
+    matter = front_matter(model_card(own))
+    assert matter["base_model"] == "owner/base-model" and matter["library_name"] == "peft"
+    assert matter["pipeline_tag"] == "text-classification"
+    (result,) = matter["model-index"][0]["results"]
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values["f1_macro"] == pytest.approx(own["scores"]["test"]["f1_macro"]["value"], abs=1e-6)
+
+
+def test_the_front_matter_passes_the_hubs_own_reader() -> None:
+    from huggingface_hub import ModelCard
+
+    card = ModelCard(model_card(record("transformers")))
+    assert card.data.model_name == "base-model-lora"
+    assert {result.metric_type for result in card.data.eval_results} >= {"accuracy", "f1_macro"}
+
+
+def test_a_folder_as_base_model_is_no_hub_id() -> None:
+    assert "base_model" not in front_matter(model_card(record("peft", model={"name": "/data/models/base"})))
+
+
+def test_scores_costs_labels_and_data_are_told() -> None:
+    own = record("transformers", warnings=["over-fitting from epoch 2"])
+    card = model_card(own)
+    first = re.search(r"\| \*\*macro F1\*\* \| (\S+) \((\S+) to (\S+)\) \|", card)
+    assert [float(part) for part in first.groups()] == pytest.approx(
+        [own["scores"]["test"]["f1_macro"][key] for key in ("value", "low", "high")], abs=6e-4
+    )
+    assert 'The 2 labels, in the order of the outputs: refund, say "hi".' in card
+    assert own["data"]["fingerprint"] in card and "over-fitting from epoch 2" in card
+    assert "1.3\u202fM of 22.7\u202fM (5.9% of all)" in card and "## Limits" in card
+    assert yaml.safe_load(re.search(r"```yaml\n(.*?)```", card, re.S).group(1)) == own["recipe"]
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_the_code_is_python_for_every_task_and_kind(task: str) -> None:
+    for kind in ("transformers", "peft", "tunewise"):
+        blocks = re.findall(r"```python\n(.*?)```", model_card(record(kind, task)), re.S)
+        assert len(blocks) == (1 if kind == "tunewise" else 2)
+        for block in blocks:
+            compile(block, "card", "exec")
+        assert "from tunewise import load" in blocks[-1]
+
+
+def test_pairs_of_sentences_are_given_as_two_texts() -> None:
+    own = record("transformers")
+    own["data"]["schema"]["text"] = ["first", "second"]
+    card = model_card(own)
+    assert 'tokenizer("a text like those in the data", "its second text", truncation' in card
+    assert 'model.predict([("a text like those in the data", "its second text")])' in card
+
+
+def run_code(card: str, folder: Path) -> dict[str, Any]:
+    block = re.search(r"```python\n(.*?)```", card, re.S).group(1)
+    names: dict[str, Any] = {}
+    exec(compile(block.replace("path/to/this/folder", str(folder)), "card", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("kind", ["transformers", "peft"])
+def test_the_code_gives_the_logits_of_the_saved_model(
+    kind: str, tiny_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    base = tiny_model("bert")
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
+    if kind == "peft":
+        model = get_peft_model(
+            model, LoraConfig(task_type="SEQ_CLS", target_modules=["query"], init_lora_weights=False)
+        )
+    model.eval().save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.save_pretrained(tmp_path)
+    names = run_code(model_card(record(kind, model={"name": str(base)})), tmp_path)
+    with torch.no_grad():
+        expected = model(**tokenizer("a text like those in the data", return_tensors="pt")).logits[0]
+    assert torch.equal(names["logits"], expected)
+    assert capsys.readouterr().out.split()[0] in ("refund", "say")
+
+
+def test_hostile_text_cannot_leave_its_place() -> None:
+    evil = samples.HOSTILE + '```\n---\n"""\nimport os # [a](javascript:x) | b'
+    own = record("peft", method=evil, warnings=[evil], model={"name": evil})
+    own["data"]["schema"]["labels"] = [evil, "b"]
+    own["data"]["steps"][0]["reason"] = evil
+    own["recipe"]["data"]["train"] = evil
+    card = model_card(own)
+    assert front_matter(card)["library_name"] == "peft"
+    assert "\x1b" not in card and "\u202e" not in card
+    blocks = re.findall(r"^```python\n(.*?)^```$", card, re.S | re.M)
+    names = compile(blocks[0], "card", "exec").co_names
+    assert "os" not in names and "from_pretrained" in names
+    prose = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", card.split("---\n", 2)[2], flags=re.S | re.M)
+    assert not re.search(r"(?<!\\)[<\[]", prose)
+
+
+def test_markdown_is_escaped() -> None:
+    assert text("a_b*c <i> [x](y) | `z`") == r"a\_b\*c \<i\> \[x\](y) \| \`z\`"

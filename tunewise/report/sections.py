@@ -1,0 +1,196 @@
+"""What stands in each section of the page, as plain text ready to be placed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tunewise.report.contents import Comparison
+from tunewise.report.cost_columns import cost_columns
+from tunewise.report.entries import Entry, entry_name, explained, last_part, named_tests, value_of
+from tunewise.report.figures import interval, is_number, metric_name, plain, plain_lines, score, seconds, size
+from tunewise.report.interval_bar import bar_of, scale_of
+from tunewise.report.metric_words import greater_is_better, meaning
+from tunewise.report.words import gap
+
+EXAMPLES_SHOWN = 20
+TEXT_LIMIT = 600
+RECIPE_LIMIT = 50_000
+
+
+def facts(comparison: Comparison) -> list[tuple[str, str]]:
+    rows = comparison["data"]["rows"]
+    models = list(dict.fromkeys(run["model"] for run in comparison["runs"] if run["kind"] != "baseline"))
+    return [
+        ("model", ", ".join(last_part(model) for model in models) or "–"),
+        ("data", last_part(str((comparison["recipe"].get("data") or {}).get("train")))),
+        ("rows", " / ".join(f"{plain(name)} {count:,}" for name, count in rows.items())),
+        ("made", plain(comparison["created"]).replace("T", " ")[:16]),
+    ]
+
+
+def tiles(entries: list[Entry], comparison: Comparison) -> list[tuple[str, str, str]]:
+    """The figures of the chosen entry: what, how much, and a word on it."""
+    chosen = next((entry for entry in entries if entry.chosen), None)
+    if chosen is None:
+        return []
+    columns = {column.key: column for column in cost_columns([chosen])}
+    tiles = [(metric_name(comparison["metric"]), score(chosen.mean), interval(chosen.low, chosen.high))]
+    for key, words in (
+        ("train_seconds", "to train"),
+        ("peak_memory_bytes", "peak memory"),
+        ("trainable_parameters", "trained parameters"),
+        ("saved_bytes", "saved"),
+        ("predict_ms_per_example", "per prediction"),
+    ):
+        if key in columns:
+            tiles.append((words, *columns[key].cell(chosen)))
+    return tiles
+
+
+def table_rows(entries: list[Entry], comparison: Comparison) -> list[dict[str, Any]]:
+    scale = scale_of(entries, comparison["greater_is_better"])
+    columns = cost_columns(entries)
+    return [
+        {
+            "entry": entry,
+            "explained": explained(entry),
+            "score": score(entry.mean),
+            "interval": interval(entry.low, entry.high),
+            "sd": score(entry.sd) if is_number(entry.sd) else "",
+            "validation": score(entry.validation),
+            "bar": bar_of(entry, scale, comparison),
+            "costs": [column.cell(entry) for column in columns],
+            "errors": list(dict.fromkeys(plain(run["error"]["what"], 300) for run in entry.runs if run["error"])),
+        }
+        for entry in entries
+    ]
+
+
+def pair_rows(comparison: Comparison) -> list[dict[str, str]]:
+    found = comparison["recommendation"]
+    if not found:
+        return []
+    return [
+        {
+            "first": plain(pair["second"]),
+            "second": plain(pair["first"]),
+            "gap": gap(pair, found),
+            "p": score(pair["p_adjusted"]),
+        }
+        for pair in comparison["pairs"]
+    ]
+
+
+def metric_table(entries: list[Entry], primary: str) -> dict[str, Any]:
+    """Every metric of every entry on the main test set, the primary first: mean, spread, whether it is the best."""
+    scored = [entry for entry in entries if entry.scores]
+    names = list(dict.fromkeys(name for entry in scored for name in entry.scores))
+    names.sort(key=lambda name: name != primary)
+    best = {}
+    for name in names:
+        means = [entry.scores[name]["mean"] for entry in scored if name in entry.scores]
+        finite = [mean for mean in means if is_number(mean)]
+        if finite:
+            best[name] = max(finite) if greater_is_better(name) else min(finite)
+    rows = []
+    for entry in scored:
+        cells = []
+        for name in names:
+            cell: Mapping[str, Any] = entry.scores.get(name) or {"mean": None, "sd": None}
+            spread = f"± {score(cell['sd'])}" if is_number(cell["sd"]) else ""
+            top = is_number(cell["mean"]) and score(cell["mean"]) == score(best[name])
+            cells.append((score(cell["mean"]), spread, top))
+        rows.append({"entry": entry, "cells": cells})
+    heads = [(metric_name(name), meaning(name), greater_is_better(name)) for name in names]
+    return {"heads": heads, "rows": rows}
+
+
+def test_table(entries: list[Entry], comparison: Comparison) -> dict[str, Any]:
+    """The primary metric on each test set, where there are several: mean over seeds."""
+    names = named_tests(comparison)
+    if len(names) < 2:
+        return {}
+    rows = []
+    for entry in entries:
+        cells = []
+        for name in names:
+            values = [value_of(run, name, comparison["metric"]) for run in entry.finished]
+            usable = [value for value in values if is_number(value)]
+            cells.append(score(sum(usable) / len(usable)) if usable else "–")
+        if entry.finished:
+            rows.append({"entry": entry, "cells": cells})
+    return {"heads": names, "rows": rows}
+
+
+def examples(comparison: Comparison) -> list[dict[str, Any]]:
+    """Rows on which entries disagree: text, truth, and who said what, most votes first."""
+    regression = comparison["data"]["schema"].get("task") == "regression"
+    shown = []
+    for row in comparison["disagreements"][:EXAMPLES_SHOWN]:
+        votes: dict[str, list[str]] = {}
+        for name, decision in row["decisions"].items():
+            votes.setdefault(plain(decision, 80), []).append(plain(name))
+        truth = plain(row["truth"], 80)
+        order = sorted(votes.items(), key=lambda vote: -len(vote[1]))
+        if regression:
+            order = sorted(votes.items(), key=lambda vote: _number(vote[0]))
+        texts = row["text"] if isinstance(row["text"], (list, tuple)) else [row["text"]]
+        shown.append(
+            {
+                "row": row["row"],
+                "texts": [plain_lines(text, TEXT_LIMIT) for text in texts],
+                "truth": truth,
+                "votes": [
+                    {"label": label, "who": ", ".join(who), "right": None if regression else label == truth}
+                    for label, who in order
+                ],
+            }
+        )
+    return shown
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf
+
+
+def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    tests = named_tests(comparison)
+    return [
+        {
+            "name": entry_name(run),
+            "seed": run["seed"],
+            "status": run["status"],
+            "score": score(value_of(run, tests[0], comparison["metric"])) if tests else "–",
+            "time": seconds((run["costs"] or {}).get("total_seconds")),
+            "marginal": seconds((run["marginal"] or {}).get("total_seconds")),
+            "folder": plain(run["folder"]),
+            "error": run["error"],
+            "warnings": run["warnings"],
+        }
+        for run in comparison["runs"]
+    ]
+
+
+def environment_lines(comparison: Comparison) -> list[tuple[str, str]]:
+    """Where it ran: key and value as text, byte counts with their unit, package versions on one line."""
+    lines = []
+    for key, value in comparison["environment"].items():
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{plain(name)} {plain(version)}" for name, version in value.items() if version)
+        else:
+            text = size(value) if key.endswith("_bytes") else plain(value)
+        lines.append((plain(key).removesuffix("_bytes").replace("_", " "), text))
+    return lines
+
+
+def recipe_text(recipe: Mapping[str, Any]) -> str:
+    import yaml
+
+    text = yaml.safe_dump(json.loads(json.dumps(recipe)), sort_keys=False, allow_unicode=True)
+    return plain_lines(text, RECIPE_LIMIT)
