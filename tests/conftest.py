@@ -9,14 +9,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
-from tunewise.types import DataBundle, DataStep, Schema, Split, Task  # noqa: E402
+from tunewise.types import DataBundle, DataStep, Schema, Split, Task
 
 BLOCKS, WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 4, 32, 4, 64, 200, 64
 
@@ -27,19 +27,23 @@ FILLER = ("the", "a", "my", "is", "was", "it", "and", "please", "today", "order"
 
 # Special tokens in the order of their ids: BERT's, RoBERTa's, and a decoder's, which pads with none of them.
 SPECIAL = {
-    "bert": {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"},
-    "roberta": {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"},
+    "bert": {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+             "mask_token": "[MASK]"},
+    "roberta": {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>",
+                "mask_token": "<mask>"},
     "decoder": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
     "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-}
+}  # fmt: skip
 SPECIAL_OF = {"roberta": "roberta", "mpnet": "roberta", "gpt2": "decoder", "llama": "decoder", "t5": "t5"}
 
 
 def _config(family: str, blocks: int) -> Any:
     import transformers
 
-    common = {"vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_hidden_layers": blocks, "num_attention_heads": HEADS,
-              "intermediate_size": INNER, "max_position_embeddings": POSITIONS}  # fmt: skip
+    # Weights ten times the usual size: with 0.02 the words of a text hardly reach the output of so narrow a model.
+    wide = {"initializer_range": 0.2}
+    common = {**wide, "vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_hidden_layers": blocks,
+              "num_attention_heads": HEADS, "intermediate_size": INNER, "max_position_embeddings": POSITIONS}
     numbered = {**common, "max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}
     make: dict[str, Callable[[], Any]] = {
         "bert": lambda: transformers.BertConfig(**common),
@@ -47,11 +51,11 @@ def _config(family: str, blocks: int) -> Any:
         "mpnet": lambda: transformers.MPNetConfig(**numbered, bos_token_id=0, eos_token_id=2),
         "distilbert": lambda: transformers.DistilBertConfig(
             vocab_size=VOCABULARY, dim=WIDTH, n_layers=blocks, n_heads=HEADS, hidden_dim=INNER,
-            max_position_embeddings=POSITIONS,
+            max_position_embeddings=POSITIONS, **wide,
         ),
         "gpt2": lambda: transformers.GPT2Config(
             vocab_size=VOCABULARY, n_embd=WIDTH, n_layer=blocks, n_head=HEADS, n_positions=POSITIONS,
-            bos_token_id=0, eos_token_id=1,
+            bos_token_id=0, eos_token_id=1, **wide,
         ),
         "llama": lambda: transformers.LlamaConfig(**common, num_key_value_heads=2, bos_token_id=0, eos_token_id=1),
         "modernbert": lambda: transformers.ModernBertConfig(
@@ -91,7 +95,11 @@ def _tokenizer(kind: str) -> Any:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"$A {last}", pair=f"$A $B:1 {last}", special_tokens=[(last, vocabulary[last])]
         )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=POSITIONS, **special)
+    # As BERT's own tokeniser: it makes token types. Those of models without them are to be left out by the loader.
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=POSITIONS, model_input_names=inputs, **special
+    )
 
 
 @pytest.fixture(scope="session")

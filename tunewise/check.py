@@ -46,6 +46,9 @@ def check(recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code:
     if recipe.objective.label_smoothing and data.schema.task != "classification":
         raise RecipeError(f"label smoothing is for classification; the task is {data.schema.task}",
                           where="objective.label_smoothing", fix="leave it out")  # fmt: skip
+    if recipe.objective.class_weights and data.schema.task == "regression":
+        raise RecipeError("class weights are for classes; the task is regression",
+                          where="objective.class_weights", fix="leave it out")  # fmt: skip
     return Checked(data, models, evaluator, make_objective(recipe.objective, data), metric)
 
 

@@ -153,7 +153,7 @@ def _carry_out(
     trained = train(net, method, job)
     for message in method_warnings(trained):
         watchers.emit(Warned(message))
-    results = evaluate(trained, checked.data, checked.evaluator, stop.check)
+    results = evaluate(trained, checked.data, checked.evaluator, stop.check, lambda said: watchers.emit(Warned(said)))
     write_predictions(out, results.predictions)
     return _hand_over(recipe, out, checked, tuned, record, watchers, trained, results, clock)
 

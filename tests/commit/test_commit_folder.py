@@ -33,6 +33,20 @@ def test_manifest_lists_every_file(saved: Path) -> None:
     }
 
 
+def test_what_people_may_edit_is_not_compared(saved: Path) -> None:
+    vocabulary = "sub/vocabulary.txt"
+    for change in (lambda path: path.write_text("my own words"), Path.unlink):
+        change(saved / vocabulary)
+        assert verify(saved, editable=(vocabulary, "notes.txt"))["about"] == {"step": 7}
+        with pytest.raises(CorruptError, match=vocabulary):
+            verify(saved)
+    (saved / "notes.txt").write_text("added")
+    verify(saved, editable=(vocabulary, "notes.txt"))
+    (saved / "weights.bin").write_bytes(bytes(64))
+    with pytest.raises(CorruptError, match=r"weights\.bin"):
+        verify(saved, editable=(vocabulary, "notes.txt"))
+
+
 def test_a_folder_that_is_there_is_not_written_over(saved: Path) -> None:
     with pytest.raises(StoreError, match="model is already there"):
         commit_folder(saved, two_files, {})

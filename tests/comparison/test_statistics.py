@@ -179,3 +179,15 @@ def test_other_rows_and_unknown_metrics_are_refused() -> None:
             bootstrap({"full": [one], "lora": [other]}, make(), "accuracy")
     with pytest.raises(RecipeError, match="no metric 'acuracy'"):
         bootstrap({"full": [one]}, make(), "acuracy")
+
+
+def test_an_interval_stays_within_what_is_possible() -> None:
+    """Near-perfect predictions with very unequal seeds: the spread of seeds alone would pass 1."""
+    targets = np.arange(60) % 2
+    runs = []
+    for wrong in (0, 0, 12):
+        decisions = np.where(np.arange(60) < wrong, 1 - targets, targets)
+        runs.append(Predictions(np.eye(2)[decisions], decisions, targets, np.arange(60)))
+    evaluator = Evaluator(Schema("classification", ("text",), "label", ("a", "b")), EvaluateConfig(), Path())
+    (summary,) = summarise(bootstrap({"m": runs}, evaluator, "accuracy"))
+    assert summary.low < summary.mean < summary.high == 1.0

@@ -17,7 +17,9 @@ def training(
     """`training(method, family="bert", data=None, at="a", **settings)`: a training of a model with 2 blocks, in the
     folder `at`."""
 
-    def make(method: str = "full", *, family: str = "bert", data: DataBundle | None = None, at: str = "a", **more: Any) -> Setup:
+    def make(
+        method: str = "full", *, family: str = "bert", data: DataBundle | None = None, at: str = "a", **more: Any
+    ) -> Setup:
         folder = tmp_path / at
         folder.mkdir(exist_ok=True)
         return set_up(tiny_model(family, 2), data or toy_data(), folder, method, **more)

@@ -99,7 +99,11 @@ def test_the_best_of_gradual_has_the_untouched_lower_blocks(
      ([0.5, 0.4], 1, 2)],
 )  # fmt: skip
 def test_early_stopping(
-    values: list[float], patience: int, stopped_after: int, training: Callable[..., Setup], validated: Callable[..., Any]
+    values: list[float],
+    patience: int,
+    stopped_after: int,
+    training: Callable[..., Setup],
+    validated: Callable[..., Any],
 ) -> None:
     validated(values)
     setup = training("full", epochs=3, evaluate_every=3, early_stopping=patience)

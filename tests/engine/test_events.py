@@ -100,6 +100,23 @@ def test_warnings_are_listed_once() -> None:
     assert observers.warnings == ["a", "b"]
 
 
+def test_warnings_of_an_earlier_session_come_first_and_once() -> None:
+    observers = Observers()
+    observers.emit(Warned("rows were cut"))
+    observers.recall(["rows were cut", "over-fitting"])
+    observers.emit(Warned("over-fitting"))
+    observers.emit(Warned("new"))
+    assert observers.warnings == ["rows were cut", "over-fitting", "new"]
+
+
+def test_the_end_is_at_the_last_step() -> None:
+    seen = Recorder()
+    observers = Observers([seen])
+    observers.emit(EVENTS[2])
+    observers.emit(Finished("failed"))
+    assert seen.seen[-1] == Finished("failed", EVENTS[2].step)
+
+
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_events_cannot_be_changed_and_can_be_sent(event) -> None:
     for item in fields(event):

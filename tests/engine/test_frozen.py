@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from training_bench import At, Setup
 
@@ -123,11 +124,8 @@ def test_gradual_keeps_the_moments_of_what_trains_on(
     for before, after in states:
         assert before.keys() == after.keys()
         assert all(torch.equal(value, after[key]) for key, value in before.items())
-    steps = setup.job.checkpoints.latest()
-    from safetensors.torch import load_file
-
-    counted = {key.removesuffix("|step"): int(value) for key, value in load_file(steps / "optimizer.safetensors").items()
-               if key.endswith("|step")}  # fmt: skip
+    stored = load_file(setup.job.checkpoints.latest() / "optimizer.safetensors")
+    counted = {key.removesuffix("|step"): int(value) for key, value in stored.items() if key.endswith("|step")}
     assert counted["classifier.weight"] == 18
     assert counted["bert.encoder.layer.1.output.dense.weight"] == 15
     assert counted["bert.encoder.layer.0.output.dense.weight"] == 12

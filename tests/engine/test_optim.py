@@ -35,7 +35,8 @@ def test_without_warmup_the_first_step_has_the_peak_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("warmup", "total", "steps"), [(0.1, 25, 3), (0.1, 30, 3), (0.07, 100, 7), (0, 9, 0), (1, 9, 1), (5, 9, 5), (0.5, 1, 1)]
+    ("warmup", "total", "steps"),
+    [(0.1, 25, 3), (0.1, 30, 3), (0.07, 100, 7), (0, 9, 0), (1, 9, 1), (5, 9, 5), (0.5, 1, 1)],
 )
 def test_warmup_steps(warmup: float, total: int, steps: int) -> None:
     optimizer = Optimizer([tensor("w", 2, 2)], 1.0, TrainConfig(warmup=warmup), total)

@@ -32,6 +32,8 @@ CASES = {
     "early_stopping": ({"method": "full", "learning_rate": 1e-7, "early_stopping": 2, "evaluate_every": 3,
                         "save_steps": 3}, [7]),
     "max_steps": ({"method": "full", "epochs": None, "max_steps": 10, "save_steps": 5}, [3]),
+    "bf16": ({"method": "full", "precision": "bf16", "save_steps": 6}, [7]),
+    "fp16": ({"method": "full", "precision": "fp16", "save_steps": 6}, [7]),
     "multilabel": ({"method": "last_k", "options": {"k": 1}, "task": "multilabel", "save_steps": 6}, [7]),
     "regression": ({"method": "full", "family": "gpt2", "task": "regression", "save_steps": 6}, [7]),
 }  # fmt: skip
@@ -49,14 +51,18 @@ def interrupted(make: Callable[..., Setup], steps: list[int]) -> tuple[Setup, Tr
 
 def told(trained: Trained) -> str:
     """What the training says of itself, but for seconds."""
-    counted = (trained.curve, trained.plans, trained.forward_flops, trained.backward_flops, trained.trainable_parameters)
+    counted = (
+        trained.curve,
+        trained.plans,
+        trained.forward_flops,
+        trained.backward_flops,
+        trained.trainable_parameters,
+    )
     return json.dumps(counted)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_resumed_is_uninterrupted(
-    case: str, training: Callable[..., Setup], toy_data: Callable[..., Any]
-) -> None:
+def test_resumed_is_uninterrupted(case: str, training: Callable[..., Setup], toy_data: Callable[..., Any]) -> None:
     settings, steps = CASES[case]
     settings = {**COMMON, **settings}
     data = toy_data(settings.pop("task", "classification"))

@@ -92,7 +92,9 @@ class Setup:
 
     def log(self) -> list[dict[str, Any]]:
         """The rows of the log without what depends on the clock."""
-        return [{key: value for key, value in row.items() if key != "time"} for row in read_log(self.folder / "log.jsonl")]
+        return [
+            {key: value for key, value in row.items() if key != "time"} for row in read_log(self.folder / "log.jsonl")
+        ]
 
     def checkpoint(self) -> dict[str, str]:
         """sha256 of the tensors of the newest checkpoint, by file and name."""
@@ -119,6 +121,7 @@ def set_up(
     evaluate: dict[str, Any] | None = None,
     observers: Iterable[Observer] = (),
     stop: Stop | None = None,
+    precision: str = "fp32",
     **settings: Any,
 ) -> Setup:
     """A training of `method` in `folder`; `settings` are those of the `train` section."""
@@ -126,15 +129,15 @@ def set_up(
     schema = data.schema
     net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, max_length=max_length)
     choice = MethodChoice(name=method, options=options or {})
-    config = TrainConfig(**{"batch_size": 8, "learning_rate": 2e-3, **({} if "max_steps" in settings else {"epochs": 2}),
-                            **settings})  # fmt: skip
+    length = {} if "max_steps" in settings else {"epochs": 2}
+    config = TrainConfig(**{"batch_size": 8, "learning_rate": 2e-3, **length, **settings})
     job = Job(
         objective=make_objective(ObjectiveConfig(**(objective or {})), data),
         data=data,
         evaluator=Evaluator(schema, EvaluateConfig(**(evaluate or {})), folder),
         metric=metric or default_metric(schema.task),
         config=config,
-        tuned=Tuned("cpu", "fp32", 1),
+        tuned=Tuned("cpu", precision, 1),
         seed=seed,
         observers=Observers([JsonlLog(folder / "log.jsonl"), *observers]),
         label=choice.label,

@@ -48,6 +48,7 @@ class Bootstrap:
     greater_is_better: bool
     confidence: float
     methods: Mapping[str, Replicates]
+    best: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,12 @@ def bootstrap(runs: Runs, evaluator: Evaluator, metric: str, seed: int = 0) -> B
         )
         for method, seeds in runs.items()
     }
-    return Bootstrap(metric, evaluator.greater_is_better(metric), confidence, methods)
+    return Bootstrap(metric, evaluator.greater_is_better(metric), confidence, methods, evaluator.metrics[metric].best)
 
 
 def summarise(boot: Bootstrap) -> tuple[Summary, ...]:
     """Mean, spread over seeds and interval of every method."""
-    return tuple(_summary(method, replicates, boot.confidence) for method, replicates in boot.methods.items())
+    return tuple(_summary(method, replicates, boot) for method, replicates in boot.methods.items())
 
 
 def compare_pairs(boot: Bootstrap, chosen: str | None, kinds: Mapping[str, Kind]) -> tuple[Pair, ...]:
@@ -208,8 +209,10 @@ def _spread(parts: Sequence[Replicates], confidence: float) -> float:
     return float(stdtrit(freedom, upper) / ndtri(upper))
 
 
-def _summary(method: str, part: Replicates, confidence: float) -> Summary:
-    low, high = interval(part.rows + _spread([part], confidence) * part.luck, confidence)
+def _summary(method: str, part: Replicates, boot: Bootstrap) -> Summary:
+    low, high = interval(part.rows + _spread([part], boot.confidence) * part.luck, boot.confidence)
+    if boot.best is not None:  # the luck of seeds is added on both sides, so an end may pass what is possible
+        low, high = (low, min(high, boot.best)) if boot.greater_is_better else (max(low, boot.best), high)
     seeds = len(part.points)
     return Summary(method, seeds, part.mean, float(part.points.std(ddof=1)) if seeds > 1 else None, low, high)
 

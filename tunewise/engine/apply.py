@@ -131,6 +131,7 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
+            warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft tells GPT-2's Conv1D by itself
             model = peft.get_peft_model(net.model, config)
     except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
         raise MethodError(f"peft cannot put {addition.config} into a '{net.map.family}' model: {problem}",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from tunewise.engine.train import Trained, to_predictions
+from tunewise.engine.train import Trained, to_predictions, told_cut
 from tunewise.evaluate.decide import choose_threshold
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.sample import confusion_matrix
-from tunewise.types import DataBundle, Predictions, Score
+from tunewise.types import DataBundle, Predictions, Score, Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,13 @@ class Results:
     predict_ms_per_example: float
 
 
-def evaluate(trained: Trained, data: DataBundle, evaluator: Evaluator, stop: Callable[[], None]) -> Results:
+def evaluate(
+    trained: Trained,
+    data: DataBundle,
+    evaluator: Evaluator,
+    stop: Callable[[], None],
+    warn: Callable[[str], None] = lambda message: None,
+) -> Results:
     """Predicts with the weights to hand over, in fp32; the threshold is chosen on validation, never on test."""
     batch_size = evaluator.config.batch_size
     validation, threshold = data.splits["validation"], None
@@ -37,7 +44,7 @@ def evaluate(trained: Trained, data: DataBundle, evaluator: Evaluator, stop: Cal
     seconds = 0.0
     for name, split in data.tests.items():
         start = time.perf_counter()
-        logits_NC = trained.outputs(split.texts, batch_size, stop)
+        logits_NC = trained.outputs(split.texts, batch_size, stop, partial(_warn, warn, split, trained))
         seconds += time.perf_counter() - start
         predictions[name] = to_predictions(logits_NC, split, evaluator, threshold)
     scores = {name: evaluator.score_with_intervals(said) for name, said in predictions.items()}
@@ -49,6 +56,11 @@ def evaluate(trained: Trained, data: DataBundle, evaluator: Evaluator, stop: Cal
         threshold=threshold,
         predict_ms_per_example=1000 * seconds / sum(len(split) for split in data.tests.values()),
     )
+
+
+def _warn(warn: Callable[[str], None], split: Split, trained: Trained, count: int, lost: int) -> None:
+    of_what = f"of {len(split)} rows of {split.name}" if trained.head is None else f"texts of {split.name}"
+    warn(told_cut(count, of_what, trained.net.max_length, lost))
 
 
 def _confusion(predictions: dict[str, Predictions], data: DataBundle) -> dict[str, list[list[int]]]:

@@ -85,13 +85,15 @@ def _fit_ridge(
     """Least squares with an L2 penalty; classes as -1 and 1, scaled so that a softmax or sigmoid over them is sharp."""
     from sklearn.linear_model import Ridge
 
-    sample_weight = None
+    sample_weight, alpha = None, strength
     if schema.task == "classification":
         sample_weight = None if weights is None else weights[targets]
         targets = 2.0 * np.eye(schema.outputs)[targets] - 1.0
     elif schema.task == "multilabel":
         targets = 2.0 * targets - 1.0
-    model = Ridge(alpha=strength).fit(features_NF, targets, sample_weight=sample_weight)
+        if weights is not None:  # a label without rows has weight 0, and its output is constant anyway
+            alpha = strength / np.where(weights > 0, weights, 1.0)
+    model = Ridge(alpha=alpha).fit(features_NF, targets, sample_weight=sample_weight)
     weight_FC = np.atleast_2d(model.coef_).T
     scale = 1.0 if schema.task == "regression" else 4.0
     return _head([(scale * weight_FC, scale * np.atleast_1d(model.intercept_))])

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from tunewise.data.batches import sorted_batches
 from tunewise.data.tokenise import tokenise
@@ -25,8 +27,6 @@ from tunewise.types import DataBundle
 
 # Embeddings of length 1 need weak regularisation: on 384 dimensions the best C was 10 to 100 (banking77, sms-spam).
 GRIDS = {"logistic": (1.0, 10.0, 100.0), "ridge": (0.01, 0.1, 1.0, 10.0), "mlp": (1e-4, 1e-2)}
-DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "opt",
-            "gpt_neox", "olmo", "olmo2")  # fmt: skip
 
 
 @dataclass
@@ -60,6 +60,8 @@ class Embedder:
         tokens = tokenise(texts, self.net.tokenizer, self.net.max_length)
         self.cut, self.lost = self.cut + tokens.cut, self.lost + tokens.lost
         encoder = self.net.model.base_model
+        if self.net.model.config.is_encoder_decoder:
+            encoder = encoder.get_encoder()
         device = next(encoder.parameters()).device
         encoder.eval()
         rows, parts, counted = [], [], None
@@ -76,7 +78,7 @@ class Embedder:
         return np.concatenate(parts)[np.argsort(np.concatenate(rows))]
 
     def _pool(self, hidden_BTD: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        pooling = self.pooling or ("last" if self.net.map.family in DECODERS else "mean")
+        pooling = self.pooling or ("last" if _reads_left_to_right(self.net.map.family) else "mean")
         if pooling == "first":
             pooled_BD = hidden_BTD[:, 0]
         elif pooling == "last":
@@ -84,7 +86,13 @@ class Embedder:
         else:
             weights_BT1 = mask_BT.unsqueeze(-1).float()
             pooled_BD = (hidden_BTD * weights_BT1).sum(1) / weights_BT1.sum(1)
-        return torch.nn.functional.normalize(pooled_BD, dim=-1) if self.normalize else pooled_BD
+        return nn.functional.normalize(pooled_BD, dim=-1) if self.normalize else pooled_BD
+
+
+def _reads_left_to_right(family: str) -> bool:
+    """Whether only the last token has seen the whole text: families that transformers has a causal language model of,
+    and no masked one."""
+    return family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and family not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 @dataclass(frozen=True)

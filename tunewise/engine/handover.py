@@ -7,6 +7,7 @@ predict with it. A transformers or PEFT folder is loaded by those libraries with
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -133,7 +134,9 @@ def _load_peft(net: Net, folder: Path) -> torch.nn.Module:
     if not (folder / "adapter_model.safetensors").is_file():
         raise ModelError("the adapter has no weights (adapter_model.safetensors)", where=str(folder),
                          fix="train the model again, or restore the folder")  # fmt: skip
-    return PeftModel.from_pretrained(net.model, folder, local_files_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
+        return PeftModel.from_pretrained(net.model, folder, local_files_only=True)
 
 
 def _is_peft(net: Net) -> bool:

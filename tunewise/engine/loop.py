@@ -172,7 +172,7 @@ class Training:
         start, progress = time.perf_counter(), self.progress
         rate = self.optimizer.set_rates(progress.step)
         rows = self.course.rows(progress.step)
-        n_items = self.objective.n_items(self.targets[rows]) or 1.0  # 0 where all rows are of classes of weight 0
+        n_items = self.objective.n_items(self.targets[rows])
         total = 0.0
         for batch_rows in self.course.micro_batches(progress.step):
             total += self._backward(batch_rows, n_items)

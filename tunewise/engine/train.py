@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,9 +48,15 @@ class Trained:
     head: FeatureHead | None = None
     earlier_seconds: float = 0.0
 
-    def outputs(self, texts: Sequence[tuple[str, ...]], batch_size: int, stop: Callable[[], None]) -> np.ndarray:
+    def outputs(
+        self,
+        texts: Sequence[tuple[str, ...]],
+        batch_size: int,
+        stop: Callable[[], None],
+        cut: Callable[[int, int], None] = lambda count, lost: None,
+    ) -> np.ndarray:
         """The model's outputs (n, C) in fp32: what the model handed over gives."""
-        return outputs(self.net, self.plan, self.head, texts, batch_size, stop)
+        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut)
 
 
 @dataclass
@@ -77,12 +84,23 @@ def outputs(
     texts: Sequence[tuple[str, ...]],
     batch_size: int,
     stop: Callable[[], None] = lambda: None,
+    cut: Callable[[int, int], None] = lambda count, lost: None,
 ) -> np.ndarray:
-    """Outputs (n, C) for texts, in their order."""
+    """Outputs (n, C) for texts, in their order.
+
+    Args:
+        stop: is called before each batch, and may raise.
+        cut: is told how many texts were too long for the model, and the tokens they lost.
+    """
     if head is not None:
         embed = Embedder(net, plan.solver.options["pooling"], plan.solver.options["normalize"], batch_size, stop=stop)
-        return head.logits(embed(texts))
-    return predict_logits(net.model, tokenise(texts, net.tokenizer, net.max_length), batch_size, stop=stop)
+        logits_NC, read = head.logits(embed(texts)), embed
+    else:
+        read = tokenise(texts, net.tokenizer, net.max_length)
+        logits_NC = predict_logits(net.model, read, batch_size, stop=stop)
+    if read.cut:
+        cut(read.cut, read.lost)
+    return logits_NC
 
 
 def train(net: Net, method: Method, job: Job) -> Trained:
@@ -105,12 +123,14 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         return sign * job.evaluator.score_one(job.metric, predictions)
 
     job.observers.emit(Started(1, job.label))
+    if job.objective.config.label_smoothing:
+        job.observers.emit(Warned("label smoothing does not apply to a closed solver"))
     options = plan.solver.options
     embed = Embedder(net, options["pooling"], options["normalize"], autocast=job.tuned.autocast, stop=job.stop.check)
     fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
     job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
     if embed.cut:
-        job.observers.emit(Warned(_cut(embed.cut, "texts", net.max_length, embed.lost)))
+        job.observers.emit(Warned(told_cut(embed.cut, "texts", net.max_length, embed.lost)))
     edges = [strength for strength in (min(fit.tried), max(fit.tried)) if len(fit.tried) > 1]
     solved = {"step": 0, "trainable_parameters": fit.head.size, **plan.as_dict(),
               "solved": {"classifier": fit.classifier, "strength": fit.strength, "at_edge": fit.strength in edges,
@@ -120,30 +140,30 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
 
 
 def _descend(net: Net, method: Method, job: Job) -> Trained:
-    splits = job.data.splits
+    splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
     tokens = {name: _tokens(splits[name], net, job.observers) for name in ("train", "validation")}
     validation = splits["validation"]
     targets = torch.as_tensor(validation.targets)
-    if _standardizes(job.objective) and output_layer(net)[1] is None:
-        job.objective.without_bias()
+    if _standardizes(objective) and output_layer(net)[1] is None:
+        objective.without_bias()
     batch_size = job.evaluator.config.batch_size
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
         logits_NC = predict_logits(net.model, tokens["validation"], batch_size, autocast=job.tuned.autocast)
-        loss = float(job.objective.loss(torch.from_numpy(logits_NC), targets).mean)
-        predictions = to_predictions(job.objective.unscale(logits_NC), validation, job.evaluator)
+        loss = float(objective.loss(torch.from_numpy(logits_NC), targets).mean)
+        predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
         return loss, scores[job.metric], scores
 
     training = Training(
-        net=net, method=method, objective=job.objective, train=splits["train"], tokens=tokens["train"],
+        net=net, method=method, objective=objective, train=splits["train"], tokens=tokens["train"],
         config=job.config, tuned=job.tuned, seed=job.seed, validate=validate,
         greater_is_better=job.evaluator.greater_is_better(job.metric), observers=job.observers, label=job.label,
         checkpoints=job.checkpoints, stop=job.stop, fingerprint=job.fingerprint,
     )  # fmt: skip
     progress = training.run()
-    _fold(net, job.objective)
+    _fold(net, objective)
     return Trained(
         net=net,
         plan=training.plan,
@@ -171,12 +191,13 @@ def _tokens(split: Split, net: Net, observers: Observers) -> Tokens:
     tokens = tokenise(split.texts, net.tokenizer, net.max_length)
     if tokens.cut:
         observers.emit(
-            Warned(_cut(tokens.cut, f"of {len(tokens)} rows of {split.name}", net.max_length, tokens.lost))
+            Warned(told_cut(tokens.cut, f"of {len(tokens)} rows of {split.name}", net.max_length, tokens.lost))
         )
     return tokens
 
 
-def _cut(count: int, of_what: str, max_length: int, lost: int) -> str:
+def told_cut(count: int, of_what: str, max_length: int, lost: int) -> str:
+    """The warning that texts were too long: nothing is cut in silence."""
     return f"{count} {of_what} are longer than {max_length} tokens and were cut; {lost} tokens are lost"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,8 @@ class Metric:
     """A metric.
 
     `words` explains it in one line; `reads` says whether it depends on the decisions or only on the scores (then no
-    threshold can be chosen by it); `binary` that it needs exactly two classes; `compute` gives its (R,) values.
+    threshold can be chosen by it); `binary` that it needs exactly two classes; `compute` gives its (R,) values; `best`
+    is the value that none can pass, where there is one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Metric:
     compute: Callable[[Sample], np.ndarray]
     reads: Literal["decisions", "scores"] = "decisions"
     binary: bool = False
+    best: float | None = None
 
 
 _PARTS: dict[classes.Part, str] = {
@@ -148,7 +150,9 @@ _ALL: tuple[Metric, ...] = (
     Metric("spearman", NUMBERS, True, "correlation of their ranks", "Spearman (1904)", numbers.spearman),
 )
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+METRICS: dict[str, Metric] = {
+    metric.name: replace(metric, best=1.0 if metric.greater_is_better else 0.0) for metric in _ALL
+}
 
 _DEFAULTS: dict[Task, str] = {"classification": "f1_macro", "multilabel": "f1_macro", "regression": "r2"}
 

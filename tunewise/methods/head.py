@@ -19,5 +19,5 @@ class Head(Method):
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:
-        """20x that of full fine-tuning: nothing pretrained below can be damaged."""
-        return 20 * super().default_learning_rate(model)
+        """50x that of full fine-tuning: nothing pretrained below can be damaged."""
+        return 50 * super().default_learning_rate(model)

@@ -35,5 +35,5 @@ class LastK(Method):
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:
-        """Twice that of full fine-tuning: fewer layers must make the change."""
-        return 2 * super().default_learning_rate(model)
+        """4x that of full fine-tuning: fewer layers must make the change."""
+        return 4 * super().default_learning_rate(model)

@@ -19,5 +19,5 @@ class Scratch(Method):
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:
-        """4x that of full fine-tuning: there is nothing to preserve."""
-        return 4 * super().default_learning_rate(model)
+        """That of full fine-tuning, so that only the start differs."""
+        return super().default_learning_rate(model)

@@ -127,9 +127,10 @@ def _choose_padding(tokenizer: Any, located: LocatedModel) -> str:
 
 
 def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
-    """Token types only where the model reads them: DistilBERT takes none, RoBERTa knows one type only."""
-    reads = "token_type_ids" in inspect.signature(model.forward).parameters
-    if not reads or getattr(model.config, "type_vocab_size", 2) < 2:
+    """Token types only where the model was pretrained with them: DistilBERT takes none, RoBERTa knows one type only,
+    GPT-2 would add the embedding of the token whose id is the type. XLNet has no table of types, but reads them."""
+    types = getattr(model.config, "type_vocab_size", 2 if model.config.model_type == "xlnet" else 0)
+    if types < 2 or "token_type_ids" not in inspect.signature(model.forward).parameters:
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
 
 

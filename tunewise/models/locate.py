@@ -117,10 +117,11 @@ def _check_tokenizer(path: Path, config: dict[str, Any]) -> None:
         vocabulary = tokenizer["model"]["vocab"]
         ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else range(len(vocabulary))
         largest = max([*ids, *(token["id"] for token in tokenizer.get("added_tokens", []))], default=0)
+        fits = largest < size
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise ModelError(f"tokenizer.json cannot be read: {problem}", where=str(file),
                          fix="download the model again") from None  # fmt: skip
-    if largest >= size:
+    if not fits:
         raise ModelError(f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens", where=str(file),
                          fix="take the tokeniser that belongs to this model")  # fmt: skip
 

@@ -84,13 +84,14 @@ def read_header(file: Path) -> dict[str, Any]:
             header = json.loads(stream.read(length))
             header.pop("__metadata__", None)
             end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-            whole = all(_is_whole(entry) for entry in header.values())
+            odd = [name for name, entry in header.items() if not _is_whole(entry)]
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             raise ModelError(f"{file.name} has no readable safetensors header", where=str(file),
                              fix="download the model again") from None  # fmt: skip
-    if 8 + length + end != size or not whole:
-        raise ModelError(f"{file.name} should have {8 + length + end:,} bytes and has {size:,}", where=str(file),
-                         fix="download the model again")  # fmt: skip
+    if 8 + length + end != size or odd:
+        what = f"should have {8 + length + end:,} bytes and has {size:,}"
+        what = f"has another number of bytes for {odd[0]} than its shape needs" if odd else what
+        raise ModelError(f"{file.name} {what}", where=str(file), fix="download the model again")
     return header
 
 

@@ -1,0 +1,167 @@
+"""Embeddings by hand, and the solver that fits heads on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from training_bench import Recorder, Setup
+from transformers import AutoModel, AutoTokenizer, T5EncoderModel
+
+from tunewise.engine.events import Planned, Started
+from tunewise.engine.features import GRIDS, Embedder, fit_features
+from tunewise.errors import Interrupted, MethodError
+from tunewise.models.load import load_net
+from tunewise.types import DataBundle, Split
+
+TEXTS = [("my refund is late",), ("thanks",), ("the courier is great and the box is very late today",)]
+
+
+def by_hand(folder: Path, texts: list[str], pooling: str) -> np.ndarray:
+    """Each text on its own, without padding."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    if model.config.is_encoder_decoder:
+        model = T5EncoderModel.from_pretrained(folder).eval()
+    with_types = model.config.model_type == "bert"
+    vectors = []
+    for text in texts:
+        batch = tokenizer(text, return_tensors="pt", return_token_type_ids=with_types)
+        with torch.no_grad():
+            hidden_TD = model(**batch).last_hidden_state[0]
+        vectors.append({"mean": hidden_TD.mean(0), "first": hidden_TD[0], "last": hidden_TD[-1]}[pooling])
+    return torch.stack(vectors).numpy()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2"])
+def test_pooling(family: str, pooling: str, training: Callable[..., Setup]) -> None:
+    net = training("features", family=family).net
+    ours = Embedder(net, pooling, normalize=False, batch_size=2)(TEXTS)
+    np.testing.assert_allclose(ours, by_hand(net.located.path, [text for (text,) in TEXTS], pooling), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling"),
+    [
+        ("bert", "mean"),
+        ("distilbert", "mean"),
+        ("t5", "mean"),
+        ("roberta", "mean"),
+        ("modernbert", "mean"),
+        ("gpt2", "last"),
+        ("llama", "last"),
+    ],
+)
+def test_default_pooling_and_length_1(family: str, pooling: str, training: Callable[..., Setup]) -> None:
+    net = training("features", family=family).net
+    wanted = by_hand(net.located.path, [text for (text,) in TEXTS], pooling)
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(Embedder(net)(TEXTS), wanted, atol=2e-6)
+
+
+def test_pairs(training: Callable[..., Setup]) -> None:
+    net = training("features").net
+    pairs = [("my refund", "great"), ("a box", "the parcel is late"), ("love", "love")]
+    first, second = (Embedder(net)([(text,) for text in column]) for column in zip(*pairs, strict=True))
+    wanted = np.concatenate([first, second, abs(first - second), first * second], axis=1)
+    np.testing.assert_allclose(Embedder(net)(pairs), wanted, atol=2e-6)
+
+
+def test_flops_are_those_that_torch_counts(training: Callable[..., Setup]) -> None:
+    setup = training("features")
+    # Written out in matrix products: torch does not count the fused attention of a CPU.
+    net = load_net(setup.net.located, setup.job.data.schema, attention="eager")
+    embed = Embedder(net, batch_size=2)
+    embed(TEXTS)
+    with FlopCounterMode(display=False) as counter:
+        Embedder(net, batch_size=2)(TEXTS)
+    assert embed.flops == pytest.approx(counter.get_total_flops(), rel=1e-6)
+
+
+def test_cut_texts_are_counted(training: Callable[..., Setup]) -> None:
+    recorder = Recorder()
+    setup = training("features", max_length=6, observers=[recorder])
+    splits, tokenizer = setup.job.data.splits, setup.net.tokenizer
+    lengths = [len(tokenizer(*texts).input_ids) for name in ("train", "validation") for texts in splits[name].texts]
+    cut, lost = sum(length > 6 for length in lengths), sum(max(0, length - 6) for length in lengths)
+    setup.train()
+    assert setup.job.observers.warnings == [
+        f"{cut} texts are longer than 6 tokens and were cut; {lost} tokens are lost"
+    ]
+
+
+def scripted(values: dict[float, float]) -> Callable[..., float]:
+    told = iter(values.values())
+    return lambda logits_NC: next(told)
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [((0.1, 0.9, 0.3), 10.0), ((0.5, 0.5, 0.5), 1.0), ((float("nan"), 0.2, 0.1), 10.0), ((0.1, 0.2, 0.3), 100.0)],
+)
+def test_the_best_strength_on_validation_is_taken(
+    values: tuple[float, ...], best: float, training: Callable[..., Setup]
+) -> None:
+    setup = training("features")
+    told = dict(zip(GRIDS["logistic"], values, strict=True))
+    options = {"classifier": "auto", "strength": None}
+    fit = fit_features(Embedder(setup.net), setup.job.data, setup.job.objective, options, 0, scripted(told))
+    assert (fit.classifier, fit.strength) == ("logistic", best)
+    assert list(fit.tried) == list(GRIDS["logistic"])
+    given = fit_features(Embedder(setup.net), setup.job.data, setup.job.objective,
+                         {"classifier": "auto", "strength": best}, 0, lambda logits: 0.0)  # fmt: skip
+    np.testing.assert_array_equal(given.head.layers[0][0], fit.head.layers[0][0])
+
+
+def test_logistic_regression_is_not_for_numbers(
+    training: Callable[..., Setup], toy_data: Callable[..., DataBundle]
+) -> None:
+    setup = training("features", data=toy_data("regression"), options={"classifier": "logistic"})
+    with pytest.raises(MethodError, match="logistic regression is for classes; the task is regression"):
+        setup.train()
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_features_end_to_end(task: str, training: Callable[..., Setup], toy_data: Callable[..., DataBundle]) -> None:
+    recorder = Recorder()
+    setup = training("features", data=toy_data(task), observers=[recorder])
+    before = setup.weights
+    trained = setup.train()
+    assert all(torch.equal(before[name], after) for name, after in setup.weights.items())
+    encoder = sum(parameter.numel() for parameter in setup.net.model.base_model.parameters())
+    assert trained.total_parameters == encoder + trained.head.size
+    assert trained.trainable_parameters == trained.head.size > 0
+    assert trained.forward_flops > 0 and trained.backward_flops == 0 and trained.seconds > 0
+    assert [event.trainable_parameters for event in recorder.of(Planned)] == [trained.head.size]
+    assert len(recorder.of(Started)) == 1
+    solved = trained.plans[0]["solved"]
+    chosen = max(solved["tried"], key=lambda strength: solved["tried"][strength])
+    assert str(solved["strength"]) == chosen
+    assert solved["at_edge"] == (chosen in (next(iter(solved["tried"])), list(solved["tried"])[-1]))
+
+
+def test_what_does_not_apply_is_told(training: Callable[..., Setup]) -> None:
+    setup = training("features", objective={"label_smoothing": 0.1})
+    setup.train()
+    assert setup.job.observers.warnings == ["label smoothing does not apply to a closed solver"]
+
+
+def test_stop_is_heard(training: Callable[..., Setup]) -> None:
+    setup = training("features")
+    setup.job.stop.requested = True
+    with pytest.raises(Interrupted):
+        setup.train()
+
+
+def test_class_weights_reach_the_solver(training: Callable[..., Setup], toy_data: Callable[..., DataBundle]) -> None:
+    def mean_score(**objective: Any) -> float:
+        trained = training("features", options={"strength": 0.1}, objective=objective).train()
+        split: Split = toy_data().splits["test"]
+        return float(np.exp(trained.outputs(split.texts, 16, lambda: None))[:, 0].mean())
+
+    assert mean_score(class_weights={"refund": 20.0}) > mean_score() * 1.5

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from tunewise.config.base import Config
+from tunewise.engine.apply import insert
+from tunewise.engine.handover import plan_from
+from tunewise.errors import RecipeError
+from tunewise.methods import METHODS, find_method
+from tunewise.models.blocks import named_tensors
+from tunewise.models.load import load_net
+from tunewise.models.locate import locate
+from tunewise.types import Schema, Signals
+
+SCHEMA = Schema("classification", ("message",), "label", ("a", "b", "c"))
+FAMILIES = ["bert", "roberta", "distilbert", "gpt2", "llama", "modernbert", "deberta-v2", "electra", "mpnet", "t5"]
+
+
+def net_of(folder):
+    return load_net(locate(str(folder), folder), SCHEMA)
+
+
+def test_the_methods_are_those_of_the_documentation_in_order_of_what_they_train():
+    assert list(METHODS) == [
+        "features", "head", "last_k", "full", "layerwise", "gradual", "lora", "adapter", "scratch",
+    ]  # fmt: skip
+    assert [name for name, method in METHODS.items() if method.control] == ["scratch"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_it_is(name):
+    method = METHODS[name]
+    assert method.name == name and name.islower()
+    assert len(method.trains) > 10 and len(method.__doc__) > 20
+    assert any(year in method.source for year in map(str, range(2015, 2030))), method.source
+    assert method.handover in ("transformers", "peft", "tunewise")
+    assert issubclass(method.Config, Config)
+    assert all(field.description for field in method.Config.model_fields.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_options_are_strict(name):
+    config = METHODS[name].Config
+    assert config() == config.model_validate({})
+    for wrong in ({"nonsuch": 1}, {"learning_rate": 0}, {"learning_rate": -1e-3}, {"learning_rate": float("nan")},
+                  {"learning_rate": True}, {"learning_rate": "fast"}):  # fmt: skip
+        with pytest.raises(ValidationError):
+            config.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("last_k", {"k": 0}), ("layerwise", {"decay": 0}), ("layerwise", {"decay": 1.1}), ("layerwise", {"rule": "x"}),
+     ("gradual", {"over": 0}), ("gradual", {"over": 1.5}), ("gradual", {"every": "step"}), ("lora", {"rank": 0}),
+     ("lora", {"alpha": 0}), ("lora", {"dropout": 1}), ("lora", {"targets": "everything"}), ("adapter", {"size": 0}),
+     ("adapter", {"placement": "attention"}), ("adapter", {"activation": "tanh"}), ("features", {"pooling": "max"}),
+     ("features", {"classifier": "forest"}), ("features", {"strength": 0})],
+)  # fmt: skip
+def test_wrong_options_of_each_method(name, options):
+    with pytest.raises(ValidationError):
+        METHODS[name].Config.model_validate(options)
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(RecipeError, match="there is no method 'layer_wise'") as caught:
+        find_method("layer_wise")
+    assert caught.value.fix.startswith("did you mean 'layerwise'?") and "scratch" in caught.value.fix
+    with pytest.raises(RecipeError) as caught:
+        find_method("qwertyuiop")
+    assert caught.value.fix.startswith("The methods are: features,")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_plan_for_every_family_matches_each_tensor_at_most_once_and_is_plain_data(name, family, tiny_model):
+    net = net_of(tiny_model(family))
+    method = METHODS[name](METHODS[name].Config())
+    for step in (0, 50, 99):
+        plan = method.plan(net.map, Signals(step, 100, 10))
+        assert plan_from(plan.as_dict()) == plan
+        assert plan_from(json.loads(json.dumps(plan.as_dict()))) == plan
+        assert f"learning_rate={plan.learning_rate}" in repr(plan)
+    insert(plan, net, 0)
+    names = list(named_tensors(net.model))
+    counts = Counter(tensor for tensor in names for rule in plan.rules if rule.matches(tensor))
+    assert max(counts.values(), default=0) <= 1
+    assert all(any(rule.matches(tensor) for tensor in names) for rule in plan.rules)
+    assert bool(counts) == (plan.solver.name == "gradient")
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "features"])
+def test_a_learning_rate_from_the_recipe_is_taken_as_it_is(name, tiny_bert):
+    net = net_of(tiny_bert)
+    plan = METHODS[name](METHODS[name].Config(learning_rate=1.25e-4)).plan(net.map, Signals())
+    assert plan.learning_rate == 1.25e-4
+
+
+def test_features_has_no_learning_rate_to_give():
+    with pytest.raises(ValidationError):
+        METHODS["features"].Config.model_validate({"learning_rate": 1e-3})
+
+
+def test_default_learning_rates(tiny_bert):
+    """Full fine-tuning at the widths of known models is what their papers took; methods that train less take more."""
+    model = net_of(tiny_bert).map
+    full = METHODS["full"].default_learning_rate
+    at = {width: full(replace(model, width=width)) for width in (1024, 768, 384, 256, 32)}
+    assert at[768] == pytest.approx(5e-5)
+    assert 2e-5 <= at[1024] <= 3e-5 and 1e-4 <= at[384] <= 3e-4 and at[32] <= 5e-4
+    assert sorted(at.values()) == list(at.values())
+    rates = {name: METHODS[name].default_learning_rate(model) / at[32] for name in METHODS if name != "features"}
+    assert rates["full"] == 1 and rates["lora"] >= 5 and rates["adapter"] >= 5 and rates["head"] >= 10
+    assert all(1 <= rates[name] <= 5 for name in ("last_k", "layerwise", "gradual", "scratch"))

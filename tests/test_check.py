@@ -1,0 +1,97 @@
+"""What is wrong with a recipe is found before weights load and before anything heavy is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunewise.check import Checked, check, only_choice
+from tunewise.errors import DataError, MethodError, ModelError, RecipeError
+from tunewise.methods.full import Full
+from tunewise.recipe import Recipe, recipe_from
+
+CLASSES = "message,label\n" + "".join(f"text {row} {'ab'[row % 2]},{'ab'[row % 2]}\n" for row in range(40))
+NUMBERS = "message,label\n" + "".join(f"text {row},{row / 7}\n" for row in range(40))
+
+
+@pytest.fixture
+def recipe(tiny_model: Callable[..., Path], tmp_path: Path) -> Callable[..., Recipe]:
+    (tmp_path / "classes.csv").write_text(CLASSES)
+    (tmp_path / "numbers.csv").write_text(NUMBERS)
+
+    def make(table: str = "classes", **changes: Any) -> Recipe:
+        given = {"model": str(tiny_model("bert", 2)), "data": {"train": f"{table}.csv", "label": "label"}, **changes}
+        return recipe_from(given)
+
+    return make
+
+
+def checked(recipe: Recipe, folder: Path) -> Checked:
+    return check(recipe, folder, recipe.all_methods)
+
+
+def test_what_is_found(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    found = checked(recipe(), tmp_path)
+    assert (found.metric, found.data.schema.labels, len(found.models)) == ("f1_macro", ("a", "b"), 1)
+    assert checked(recipe("numbers"), tmp_path).metric == "r2"
+    assert checked(recipe(metric="roc_auc"), tmp_path).metric == "roc_auc"
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "kind", "told"),
+    [
+        ("numbers", {"objective": {"label_smoothing": 0.1}}, RecipeError, "label smoothing is for classification"),
+        ("numbers", {"objective": {"class_weights": "balanced"}}, RecipeError, "class weights are for classes"),
+        ("classes", {"objective": {"class_weights": {"aa": 2.0}}}, RecipeError, "there is no class 'aa'"),
+        ("classes", {"metric": "f1_marco"}, RecipeError, "did you mean 'f1_macro'"),
+        ("classes", {"metric": "r2"}, RecipeError, "the metric 'r2' is for regression"),
+        ("classes", {"model": "nowhere/../x"}, ModelError, "there is no model folder"),
+        ("classes", {"data": {"train": "classes.csv", "label": "lable"}}, DataError, "lable"),
+        ("absent", {}, DataError, "absent.csv"),
+    ],
+)
+def test_what_is_wrong(
+    table: str, changes: dict[str, Any], kind: type[Exception], told: str, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    with pytest.raises(kind, match=told):
+        checked(recipe(table, **changes), tmp_path)
+
+
+def test_methods_that_cannot_be(recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Full, "tasks", ("regression",))
+    with pytest.raises(MethodError, match="the method 'full' is for regression; the task is classification"):
+        checked(recipe(method="full"), tmp_path)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "peft" else real(name, *rest))
+    with pytest.raises(MethodError, match="needs the package peft, which is not installed") as caught:
+        checked(recipe(methods=["head", "lora"]), tmp_path)
+    assert caught.value.fix == "pip install peft"
+
+
+def test_only_choice(recipe: Callable[..., Recipe]) -> None:
+    with pytest.raises(RecipeError, match="train takes one method; the recipe names 9: features, head") as caught:
+        only_choice(recipe())
+    assert "--method" in caught.value.fix
+    with pytest.raises(RecipeError, match="train takes one model; the recipe names 2: a, b"):
+        only_choice(recipe(model=None, models=["a", "b"], method="full"))
+    single = only_choice(recipe(methods=["lora"], models=[]))
+    assert (single.method.name, single.methods, single.all_seeds) == ("lora", [], [0])
+
+
+def test_nothing_heavy_is_imported(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tunewise.check import check; from tunewise.recipe import recipe_from\n"
+        f"recipe = recipe_from({recipe().as_dict()!r})\n"
+        f"check(recipe, Path({str(tmp_path)!r}), recipe.all_methods)\n"
+        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'pandas', 'sklearn', 'matplotlib', 'plotly'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

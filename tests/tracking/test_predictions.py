@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from tunewise.errors import CorruptError
+from tunewise.tracking.predictions import read_predictions, write_predictions
+from tunewise.types import Predictions
+
+RNG = np.random.default_rng(0)
+ROWS = np.array([7, 2, 90], dtype=np.int64)
+SAID = {
+    "classification": Predictions(RNG.random((3, 4)), np.array([1, 0, 3]), np.array([1, 2, 3]), ROWS),
+    "multilabel": Predictions(
+        RNG.random((3, 2)), np.array([[0, 1], [1, 1], [0, 0]]), RNG.integers(0, 2, (3, 2)).astype(np.float32), ROWS
+    ),
+    "regression": Predictions(RNG.normal(size=3), RNG.normal(size=3), RNG.normal(size=3).astype(np.float32), ROWS),
+    "one label": Predictions(RNG.random((3, 1)), np.array([[0], [1], [1]]), np.ones((3, 1), dtype=np.float32), ROWS),
+}
+
+
+@pytest.mark.parametrize("task", SAID)
+def test_there_and_back(task: str, tmp_path: Path) -> None:
+    write_predictions(tmp_path, {"validation": SAID["regression"], "test": SAID[task]})
+    again = read_predictions(tmp_path, "test")
+    for name, values in vars(SAID[task]).items():
+        found = getattr(again, name)
+        np.testing.assert_array_equal(found, values)
+        assert found.dtype == values.dtype and found.shape == values.shape
+
+
+def test_other_programs_can_read_them(tmp_path: Path) -> None:
+    write_predictions(tmp_path, {"test": SAID["classification"]})
+    rows = pyarrow.parquet.read_table(tmp_path / "predictions" / "test.parquet").to_pylist()
+    assert rows[1] == {"row": 2, "target": 2, "decision": 0, "score": SAID["classification"].scores[1].tolist()}
+
+
+def test_written_anew(tmp_path: Path) -> None:
+    write_predictions(tmp_path, {"test": SAID["classification"]})
+    write_predictions(tmp_path, {"test": SAID["regression"]})
+    assert read_predictions(tmp_path, "test").scores.shape == (3,)
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    write_predictions(tmp_path, {"test": SAID["regression"]})
+    file = tmp_path / "predictions" / "test.parquet"
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(CorruptError, match=r"test\.parquet"):
+        read_predictions(tmp_path, "test")
