@@ -10,6 +10,7 @@ import pytest
 import torch
 from training_bench import At, Setup
 
+from tunewise.engine.events import Warned
 from tunewise.engine.loop import Training
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained
@@ -103,6 +104,21 @@ def test_killed_between_saves(training: Callable[..., Setup], monkeypatch: pytes
     assert resumed.digest == whole.digest
     assert resumed.log() == whole.log()
     assert resumed.checkpoint() == whole.checkpoint()
+
+
+def test_warnings_of_both_sessions_are_kept(training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(self: Training) -> None:
+        self.observers.emit(Warned(f"at step {self.progress.step}", self.progress.step))
+
+    monkeypatch.setattr(Training, "_warn_of_overfitting", warn)
+    settings = {"epochs": 3, "max_length": 7}
+    whole = training(at="a", **settings)
+    whole.train()
+    resumed, _ = interrupted(lambda **more: training(**{**settings, **more}), [8])
+    kept = resumed.job.observers.warnings
+    assert len(kept) == 5 and kept[2:] == ["at step 6", "at step 12", "at step 18"]
+    assert kept == whole.job.observers.warnings
+    assert resumed.log() == whole.log()
 
 
 def damaged(setup: Setup, file: str, folders: int) -> None:

@@ -96,9 +96,10 @@ def test_lora_targets(tiny_bert, tiny_model):
     ]
 
 
-def test_lora_targets_that_are_not_there(tiny_bert):
-    with pytest.raises(MethodError, match="no linear layer of the model matches targets: \\['q_proj'\\]") as caught:
-        targets(net_of(tiny_bert), targets=["q_proj"])
+@pytest.mark.parametrize("name", ["q_proj", "quer", "self", "uery", "LayerNorm", ""])
+def test_lora_targets_that_are_not_there(tiny_bert, name):
+    with pytest.raises(MethodError, match=f"no linear layer of the model matches targets: \\['{name}'\\]") as caught:
+        targets(net_of(tiny_bert), targets=[name])
     assert "query" in caught.value.fix and "all-linear" in caught.value.fix
 
 

@@ -75,22 +75,23 @@ def test_an_unknown_method_names_the_nearest():
     assert caught.value.fix.startswith("The methods are: features,")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", METHODS)
-def test_a_plan_for_every_family_matches_each_tensor_at_most_once_and_is_plain_data(name, family, tiny_model):
-    net = net_of(tiny_model(family))
-    method = METHODS[name](METHODS[name].Config())
-    for step in (0, 50, 99):
-        plan = method.plan(net.map, Signals(step, 100, 10))
-        assert plan_from(plan.as_dict()) == plan
-        assert plan_from(json.loads(json.dumps(plan.as_dict()))) == plan
-        assert f"learning_rate={plan.learning_rate}" in repr(plan)
-    insert(plan, net, 0)
-    names = list(named_tensors(net.model))
-    counts = Counter(tensor for tensor in names for rule in plan.rules if rule.matches(tensor))
-    assert max(counts.values(), default=0) <= 1
-    assert all(any(rule.matches(tensor) for tensor in names) for rule in plan.rules)
-    assert bool(counts) == (plan.solver.name == "gradient")
+@pytest.mark.parametrize(("family", "blocks"), [("bert", 12), *((family, 4) for family in FAMILIES)])
+def test_a_plan_for_every_family_matches_each_tensor_at_most_once_and_is_plain_data(family, blocks, tiny_model):
+    net = net_of(tiny_model(family, blocks))
+    for name, kind in METHODS.items():
+        method = kind(kind.Config())
+        for step in (0, 50, 99):
+            plan = method.plan(net.map, Signals(step, 100, 10))
+            assert plan_from(plan.as_dict()) == plan
+            assert plan_from(json.loads(json.dumps(plan.as_dict()))) == plan
+            assert f"learning_rate={plan.learning_rate}" in repr(plan)
+        whole = net_of(tiny_model(family, blocks)) if plan.inserts else net
+        insert(replace(plan, reset=()), whole, 0)
+        names = list(named_tensors(whole.model))
+        counts = Counter(tensor for tensor in names for rule in plan.rules if rule.matches(tensor))
+        assert max(counts.values(), default=0) <= 1, name
+        assert all(any(rule.matches(tensor) for tensor in names) for rule in plan.rules), name
+        assert bool(counts) == (plan.solver.name == "gradient"), name
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "features"])

@@ -170,6 +170,7 @@ def test_what_is_registered_before_the_blocks_but_runs_after_them_belongs_to_the
     assert head == {"nomic_bert.pooler.dense", "classifier"}
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_names_are_those_of_the_original_model_whatever_peft_wraps_around_them(tiny_model):
     import peft
 
