@@ -144,7 +144,7 @@ def _carry_out(
     tuned.apply()
     located, method = checked.models[recipe.model], recipe.method.build(recipe.train.learning_rate)
     net = load_net(located, checked.data.schema, seed=recipe.seed, dropout=recipe.train.dropout,
-                   max_length=recipe.train.max_length)  # fmt: skip
+                   max_length=recipe.train.max_length, attention=tuned.attention)  # fmt: skip
     job = Job(
         objective=checked.objective, data=checked.data, evaluator=checked.evaluator, metric=checked.metric,
         config=recipe.train, tuned=tuned, seed=recipe.seed, observers=watchers, label=recipe.method.label,

@@ -26,6 +26,13 @@ class Tuned:
     precision: str
     threads: int
 
+    @property
+    def attention(self) -> str | None:
+        """The implementation of attention, None for the model's own choice. On a CPU the plain one: a training step
+        without dropout took 0.78 of the time that torch's fused one takes for texts of 35 tokens, with dropout and in
+        prediction both take the same."""
+        return "eager" if self.device == "cpu" else None
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 

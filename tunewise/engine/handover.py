@@ -63,7 +63,8 @@ def save_model(
         else:
             model = net.model.merge_and_unload() if kind == "transformers" and _is_peft(net) else net.model
             model.config.use_cache = True
-            model.save_pretrained(staging)
+            # Where this is left to peft, it asks the hub whether the vocabulary has grown; it never does here.
+            model.save_pretrained(staging, **({"save_embedding_layers": False} if kind == "peft" else {}))
         net.tokenizer.save_pretrained(staging)
         (staging / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         size = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())

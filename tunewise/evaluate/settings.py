@@ -30,5 +30,5 @@ class EvaluateConfig(Config):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Level of the intervals."""
 
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Rows per batch in evaluation and prediction; does not change results beyond rounding."""
