@@ -12,8 +12,14 @@ HERE = Path(__file__).parent
 
 
 def methods_page() -> str:
-    lines = ["# Methods", "", "Made from the code by `make docs`. `tunewise methods` prints the same.", "",
-             "| method | trains | hands over | source |", "|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "# Methods",
+        "",
+        "Made from the code by `make docs`. `tunewise methods` prints the same.",
+        "",
+        "| method | trains | hands over | source |",
+        "|---|---|---|---|",
+    ]
     lines += [f"| [`{m.name}`](#{m.name}) | {m.trains} | {m.handover} folder | {m.source} |" for m in METHODS.values()]
     for method in METHODS.values():
         lines += ["", f"## {method.name}", "", " ".join((method.__doc__ or "").split()), ""]

@@ -21,19 +21,32 @@ from tunewise.types import DataBundle, DataStep, Schema, Split, Task
 BLOCKS, WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 4, 32, 4, 64, 200, 64
 
 # Words that decide the label of a toy row, and words that say nothing.
-TELLING = {"refund": ("money", "refund", "charged", "pay"), "delivery": ("parcel", "late", "courier", "box"),
-           "praise": ("thanks", "great", "love", "happy")}  # fmt: skip
+TELLING = {
+    "refund": ("money", "refund", "charged", "pay"),
+    "delivery": ("parcel", "late", "courier", "box"),
+    "praise": ("thanks", "great", "love", "happy"),
+}
 FILLER = ("the", "a", "my", "is", "was", "it", "and", "please", "today", "order", "with", "very", "one", "to", "for")
 
 # Special tokens in the order of their ids: BERT's, RoBERTa's, and a decoder's, which pads with none of them.
 SPECIAL = {
-    "bert": {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
-             "mask_token": "[MASK]"},
-    "roberta": {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>",
-                "mask_token": "<mask>"},
+    "bert": {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    },
+    "roberta": {
+        "cls_token": "<s>",
+        "pad_token": "<pad>",
+        "sep_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    },
     "decoder": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
     "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-}  # fmt: skip
+}
 SPECIAL_OF = {"roberta": "roberta", "mpnet": "roberta", "gpt2": "decoder", "llama": "decoder", "t5": "t5"}
 
 
@@ -42,36 +55,73 @@ def _config(family: str, blocks: int) -> Any:
 
     # Weights ten times the usual size: with 0.02 the words of a text hardly reach the output of so narrow a model.
     wide = {"initializer_range": 0.2}
-    common = {**wide, "vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_hidden_layers": blocks,
-              "num_attention_heads": HEADS, "intermediate_size": INNER, "max_position_embeddings": POSITIONS}
+    common = {
+        **wide,
+        "vocab_size": VOCABULARY,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": HEADS,
+        "intermediate_size": INNER,
+        "max_position_embeddings": POSITIONS,
+    }
     numbered = {**common, "max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}
     make: dict[str, Callable[[], Any]] = {
         "bert": lambda: transformers.BertConfig(**common),
         "roberta": lambda: transformers.RobertaConfig(**numbered, bos_token_id=0, eos_token_id=2, type_vocab_size=1),
         "mpnet": lambda: transformers.MPNetConfig(**numbered, bos_token_id=0, eos_token_id=2),
         "distilbert": lambda: transformers.DistilBertConfig(
-            vocab_size=VOCABULARY, dim=WIDTH, n_layers=blocks, n_heads=HEADS, hidden_dim=INNER,
-            max_position_embeddings=POSITIONS, **wide,
+            vocab_size=VOCABULARY,
+            dim=WIDTH,
+            n_layers=blocks,
+            n_heads=HEADS,
+            hidden_dim=INNER,
+            max_position_embeddings=POSITIONS,
+            **wide,
         ),
         "gpt2": lambda: transformers.GPT2Config(
-            vocab_size=VOCABULARY, n_embd=WIDTH, n_layer=blocks, n_head=HEADS, n_positions=POSITIONS,
-            bos_token_id=0, eos_token_id=1, **wide,
+            vocab_size=VOCABULARY,
+            n_embd=WIDTH,
+            n_layer=blocks,
+            n_head=HEADS,
+            n_positions=POSITIONS,
+            bos_token_id=0,
+            eos_token_id=1,
+            **wide,
         ),
         "llama": lambda: transformers.LlamaConfig(**common, num_key_value_heads=2, bos_token_id=0, eos_token_id=1),
         "modernbert": lambda: transformers.ModernBertConfig(
-            **common, pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3, local_attention=8,
+            **common,
+            pad_token_id=0,
+            cls_token_id=2,
+            sep_token_id=3,
+            bos_token_id=2,
+            eos_token_id=3,
+            local_attention=8,
         ),
         "deberta-v2": lambda: transformers.DebertaV2Config(
-            **common, relative_attention=True, position_buckets=16, norm_rel_ebd="layer_norm", share_att_key=True,
-            pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0,
+            **common,
+            relative_attention=True,
+            position_buckets=16,
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            pos_att_type=["p2c", "c2p"],
+            position_biased_input=False,
+            type_vocab_size=0,
         ),
         "electra": lambda: transformers.ElectraConfig(**common, embedding_size=16),
         "albert": lambda: transformers.AlbertConfig(**common, embedding_size=16),
         "t5": lambda: transformers.T5Config(
-            vocab_size=VOCABULARY, d_model=WIDTH, d_kv=WIDTH // HEADS, d_ff=INNER, num_layers=blocks, num_heads=HEADS,
-            pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+            vocab_size=VOCABULARY,
+            d_model=WIDTH,
+            d_kv=WIDTH // HEADS,
+            d_ff=INNER,
+            num_layers=blocks,
+            num_heads=HEADS,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
         ),
-    }  # fmt: skip
+    }
     return make[family]()
 
 
@@ -88,9 +138,10 @@ def _tokenizer(kind: str) -> Any:
     first, last = special.get("cls_token"), special.get("sep_token", special.get("eos_token"))
     if first:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{first} $A {last}", pair=f"{first} $A {last} $B:1 {last}:1",
+            single=f"{first} $A {last}",
+            pair=f"{first} $A {last} $B:1 {last}:1",
             special_tokens=[(first, vocabulary[first]), (last, vocabulary[last])],
-        )  # fmt: skip
+        )
     elif kind == "t5":
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"$A {last}", pair=f"$A $B:1 {last}", special_tokens=[(last, vocabulary[last])]
@@ -143,9 +194,12 @@ def _toy_data(task: Task = "classification", *, pairs: bool = False, train: int 
         rows = [_toy_row(generator, task, pairs, number) for number in range(count)]
         kind = np.int64 if task == "classification" else np.float32
         splits[name] = Split(
-            name, tuple(texts for texts, _ in rows), np.array([target for _, target in rows], dtype=kind),
-            np.arange(first, first + count), "toy.csv",
-        )  # fmt: skip
+            name,
+            tuple(texts for texts, _ in rows),
+            np.array([target for _, target in rows], dtype=kind),
+            np.arange(first, first + count),
+            "toy.csv",
+        )
         first += count
     labels = () if task == "regression" else tuple(TELLING)
     schema = Schema(task, ("first", "second") if pairs else ("message",), "label", labels)

@@ -19,15 +19,40 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the bottom: a room imports only what stands before it. Rooms on one line do not know of each other.
 ORDER = [
-    ("errors", "types"), ("commit",), ("config",), ("data", "models"), ("methods", "objectives", "evaluate"),
-    ("engine",), ("tracking",), ("report",), ("recipe",), ("check",), ("run",), ("comparison",), ("api", "cli"),
-]  # fmt: skip
+    ("errors", "types"),
+    ("commit",),
+    ("config",),
+    ("data", "models"),
+    ("methods", "objectives", "evaluate"),
+    ("engine",),
+    ("tracking",),
+    ("report",),
+    ("recipe",),
+    ("check",),
+    ("run",),
+    ("comparison",),
+    ("api", "cli"),
+]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # The command line calls the Python interface, which shows progress as the command line does.
 ALLOWED_BESIDE = {("api", "cli"), ("cli", "api")}
 
-HEAVY = {"torch", "transformers", "peft", "datasets", "pandas", "sklearn", "scipy", "matplotlib", "plotly",
-         "accelerate", "tensorboard", "safetensors", "tokenizers", "huggingface_hub"}  # fmt: skip
+HEAVY = {
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "plotly",
+    "accelerate",
+    "tensorboard",
+    "safetensors",
+    "tokenizers",
+    "huggingface_hub",
+}
 STARTS = ["tunewise", "tunewise.recipe", "tunewise.check", "tunewise.cli.main", "tunewise.api"]
 
 
@@ -102,8 +127,14 @@ def loaded_after(code: str) -> set[str]:
     """Top-level names in sys.modules after the code ran in a fresh interpreter."""
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     script = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": path}, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
@@ -144,8 +175,14 @@ def dangers(tree: ast.AST) -> Iterator[str]:
             yield from (name for name in names if name.split(".")[0] in PICKLING)
         elif isinstance(node, ast.Attribute):
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
-            if (owner, node.attr) in {("torch", "load"), ("yaml", "load"), ("yaml", "unsafe_load"), ("os", "system"),
-                                      ("os", "popen"), ("tempfile", "mktemp")}:  # fmt: skip
+            if (owner, node.attr) in {
+                ("torch", "load"),
+                ("yaml", "load"),
+                ("yaml", "unsafe_load"),
+                ("os", "system"),
+                ("os", "popen"),
+                ("tempfile", "mktemp"),
+            }:
                 yield f"{owner}.{node.attr}"
             elif node.attr in ("extractall", "exec_module"):
                 yield node.attr
@@ -170,10 +207,25 @@ def test_nothing_runs_code_from_data(file):
 
 @pytest.mark.parametrize(
     "code",
-    ["import pickle", "from joblib import load", "torch.load(f)", "yaml.load(f)", "run(x, shell=True)", "eval(x)",
-     "archive.extractall()", "f(trust_remote_code=True)", "f(trust_remote_code=flag)", "np.load(f, allow_pickle=True)",
-     "exec(x)", "os.system(x)", "bind('0.0.0.0')", "assert safe", "spec.loader.exec_module(m)", "__import__(x)"],
-)  # fmt: skip
+    [
+        "import pickle",
+        "from joblib import load",
+        "torch.load(f)",
+        "yaml.load(f)",
+        "run(x, shell=True)",
+        "eval(x)",
+        "archive.extractall()",
+        "f(trust_remote_code=True)",
+        "f(trust_remote_code=flag)",
+        "np.load(f, allow_pickle=True)",
+        "exec(x)",
+        "os.system(x)",
+        "bind('0.0.0.0')",
+        "assert safe",
+        "spec.loader.exec_module(m)",
+        "__import__(x)",
+    ],
+)
 def test_the_gate_sees_each_danger(code):
     assert list(dangers(ast.parse(code)))
     assert not list(dangers(ast.parse("model.eval(); load_file(f); yaml.safe_load(f); f(trust_remote_code=False)")))

@@ -50,7 +50,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory, module_monkeypatch: pytest.Mo
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["message", "intent"], *part])
     (folder / "new.csv").write_text("message\nwhere is it?\nplease stop the order\n", encoding="utf-8")
-    (folder / "recipe.yaml").write_text(re.search(r"```yaml\n(.*?)```", README, flags=re.DOTALL).group(1), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(
+        re.search(r"```yaml\n(.*?)```", README, flags=re.DOTALL).group(1), encoding="utf-8"
+    )
     return folder
 
 
@@ -80,7 +82,9 @@ def test_readme_commands(desk: Path) -> None:
 @needs_embedded
 def test_readme_python(desk: Path) -> None:
     code = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL).group(1)
-    quick = code.replace('"data": {', '"seeds": 1, "train": {"max_steps": 1}, "evaluate": {"resamples": 100}, "data": {')
+    quick = code.replace(
+        '"data": {', '"seeds": 1, "train": {"max_steps": 1}, "evaluate": {"resamples": 100}, "data": {'
+    )
     assert quick != code
     (desk / "script.py").write_text(quick, encoding="utf-8")
     runpy.run_path(str(desk / "script.py"), run_name="__main__")
@@ -121,7 +125,9 @@ def test_every_dependency_is_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
     names = [re.match(r"[\w-]+", entry).group() for entry in project["dependencies"]]
-    names += [re.match(r"[\w-]+", entry).group() for group in project["optional-dependencies"].values() for entry in group]
+    names += [
+        re.match(r"[\w-]+", entry).group() for group in project["optional-dependencies"].values() for entry in group
+    ]
     assert [name for name in names if name not in text] == []
     pinned = project["optional-dependencies"]["quickstart"]
     assert all(entry in (ROOT / "Makefile").read_text(encoding="utf-8") for entry in pinned)

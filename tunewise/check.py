@@ -44,23 +44,31 @@ def check(recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code:
     for choice in methods:
         _check_method(choice, data)
     if recipe.objective.label_smoothing and data.schema.task != "classification":
-        raise RecipeError(f"label smoothing is for classification; the task is {data.schema.task}",
-                          where="objective.label_smoothing", fix="leave it out")  # fmt: skip
+        raise RecipeError(
+            f"label smoothing is for classification; the task is {data.schema.task}",
+            where="objective.label_smoothing",
+            fix="leave it out",
+        )
     if recipe.objective.class_weights and data.schema.task == "regression":
-        raise RecipeError("class weights are for classes; the task is regression",
-                          where="objective.class_weights", fix="leave it out")  # fmt: skip
+        raise RecipeError(
+            "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
+        )
     return Checked(data, models, evaluator, make_objective(recipe.objective, data), metric)
 
 
 def _check_method(choice: MethodChoice, data: DataBundle) -> None:
     method = choice.build()
     if data.schema.task not in method.tasks:
-        raise MethodError(f"the method '{method.name}' is for {' and '.join(method.tasks)}; the task is "
-                          f"{data.schema.task}", fix="take another method: `tunewise methods` lists them")  # fmt: skip
+        raise MethodError(
+            f"the method '{method.name}' is for {' and '.join(method.tasks)}; the task is {data.schema.task}",
+            fix="take another method: `tunewise methods` lists them",
+        )
     for package in method.packages:
         if importlib.util.find_spec(package) is None:
-            raise MethodError(f"the method '{method.name}' needs the package {package}, which is not installed",
-                              fix=f"pip install {package}")  # fmt: skip
+            raise MethodError(
+                f"the method '{method.name}' needs the package {package}, which is not installed",
+                fix=f"pip install {package}",
+            )
 
 
 def only_choice(recipe: Recipe) -> Recipe:
@@ -71,6 +79,9 @@ def only_choice(recipe: Recipe) -> Recipe:
     """
     for what, names in (("model", recipe.all_models), ("method", [choice.label for choice in recipe.all_methods])):
         if len(names) != 1:
-            raise RecipeError(f"train takes one {what}; the recipe names {len(names)}: {', '.join(names)}",
-                              where=f"{what}s", fix=f"choose one by --{what}, or run `tunewise compare`")  # fmt: skip
+            raise RecipeError(
+                f"train takes one {what}; the recipe names {len(names)}: {', '.join(names)}",
+                where=f"{what}s",
+                fix=f"choose one by --{what}, or run `tunewise compare`",
+            )
     return recipe.for_run(recipe.all_models[0], recipe.all_methods[0], recipe.seed)

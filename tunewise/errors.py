@@ -1,16 +1,16 @@
 """Every error a user can meet, in one tree.
 
-    TunewiseError                 says what, where and what to do; the command line prints it without a traceback
-    ├── RecipeError               the recipe, an override or an option
-    ├── DataError                 the user's data
-    ├── ModelError                the model folder or hub id
-    ├── MethodError               a method that cannot work with this model, task or data
-    ├── TrainingError             training cannot go on
-    │   └── NonFiniteError        NaN or infinity in loss or gradients; raised before the update
-    ├── StoreError                run folders, checkpoints, records
-    │   ├── CorruptError          a file does not match its manifest
-    │   └── LockedError           another process owns the folder
-    └── Interrupted               Ctrl-C or SIGTERM; the run can be resumed
+TunewiseError                 says what, where and what to do; the command line prints it without a traceback
+├── RecipeError               the recipe, an override or an option
+├── DataError                 the user's data
+├── ModelError                the model folder or hub id
+├── MethodError               a method that cannot work with this model, task or data
+├── TrainingError             training cannot go on
+│   └── NonFiniteError        NaN or infinity in loss or gradients; raised before the update
+├── StoreError                run folders, checkpoints, records
+│   ├── CorruptError          a file does not match its manifest
+│   └── LockedError           another process owns the folder
+└── Interrupted               Ctrl-C or SIGTERM; the run can be resumed
 """
 
 from __future__ import annotations

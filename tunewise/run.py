@@ -78,8 +78,11 @@ def run(
         record = _begin(recipe, out, checked, tuned, earlier)
         try:
             if expected_data and checked.data.fingerprint != expected_data:
-                raise DataError("the data is not what it was when the comparison began", where=recipe.data.train,
-                                fix="put the data back, or begin a new comparison")  # fmt: skip
+                raise DataError(
+                    "the data is not what it was when the comparison began",
+                    where=recipe.data.train,
+                    fix="put the data back, or begin a new comparison",
+                )
             clock = _Clock(begun, import_seconds)
             record = _carry_out(recipe, out, checked, tuned, record, watchers, stop, clock)
         except BaseException as problem:
@@ -138,18 +141,39 @@ def _begin(recipe: Recipe, out: Path, checked: Checked, tuned: Tuned, earlier: R
 
 
 def _carry_out(
-    recipe: Recipe, out: Path, checked: Checked, tuned: Tuned, record: RunRecord, watchers: Observers, stop: Stop,
+    recipe: Recipe,
+    out: Path,
+    checked: Checked,
+    tuned: Tuned,
+    record: RunRecord,
+    watchers: Observers,
+    stop: Stop,
     clock: _Clock,
-) -> RunRecord:  # fmt: skip
+) -> RunRecord:
     tuned.apply()
     located, method = checked.models[recipe.model], recipe.method.build(recipe.train.learning_rate)
-    net = load_net(located, checked.data.schema, seed=recipe.seed, dropout=recipe.train.dropout,
-                   max_length=recipe.train.max_length, attention=tuned.attention)  # fmt: skip
+    net = load_net(
+        located,
+        checked.data.schema,
+        seed=recipe.seed,
+        dropout=recipe.train.dropout,
+        max_length=recipe.train.max_length,
+        attention=tuned.attention,
+    )
     job = Job(
-        objective=checked.objective, data=checked.data, evaluator=checked.evaluator, metric=checked.metric,
-        config=recipe.train, tuned=tuned, seed=recipe.seed, observers=watchers, label=recipe.method.label,
-        checkpoints=Series(out / CHECKPOINTS), stop=stop, fingerprint=recipe.fingerprint,
-    )  # fmt: skip
+        objective=checked.objective,
+        data=checked.data,
+        evaluator=checked.evaluator,
+        metric=checked.metric,
+        config=recipe.train,
+        tuned=tuned,
+        seed=recipe.seed,
+        observers=watchers,
+        label=recipe.method.label,
+        checkpoints=Series(out / CHECKPOINTS),
+        stop=stop,
+        fingerprint=recipe.fingerprint,
+    )
     trained = train(net, method, job)
     for message in method_warnings(trained):
         watchers.emit(Warned(message))
@@ -163,14 +187,23 @@ def method_warnings(trained: Trained) -> list[str]:
     solved = trained.plans[0].get("solved")
     if not solved or not solved["at_edge"]:
         return []
-    return [f"the best strength of {solved['classifier']}, {solved['strength']:g}, is at the edge of the grid that was "
-            "tried; give `strength` to go further"]  # fmt: skip
+    return [
+        f"the best strength of {solved['classifier']}, {solved['strength']:g}, is at the edge of the grid that was "
+        "tried; give `strength` to go further"
+    ]
 
 
 def _hand_over(
-    recipe: Recipe, out: Path, checked: Checked, tuned: Tuned, record: RunRecord, watchers: Observers,
-    trained: Trained, results: Results, clock: _Clock,
-) -> RunRecord:  # fmt: skip
+    recipe: Recipe,
+    out: Path,
+    checked: Checked,
+    tuned: Tuned,
+    record: RunRecord,
+    watchers: Observers,
+    trained: Trained,
+    results: Results,
+    clock: _Clock,
+) -> RunRecord:
     method = recipe.method.build()
     kind = handover_kind(method.handover, getattr(method, "merged", False))
     costs = Costs(
@@ -186,8 +219,12 @@ def _hand_over(
     )
 
     def finished(saved_bytes: int) -> RunRecord:
-        here = replace(costs, saved_bytes=saved_bytes, peak_memory_bytes=peak_memory_bytes(tuned.device),
-                       total_seconds=trained.earlier_seconds + clock.here())  # fmt: skip
+        here = replace(
+            costs,
+            saved_bytes=saved_bytes,
+            peak_memory_bytes=peak_memory_bytes(tuned.device),
+            total_seconds=trained.earlier_seconds + clock.here(),
+        )
         return replace(
             record,
             status="finished",
@@ -205,9 +242,13 @@ def _hand_over(
 
     decision = {"threshold": results.threshold, "positive": recipe.evaluate.positive}
     saved_bytes = save_model(
-        trained, kind, out / MODEL, checked.data.schema, decision,
+        trained,
+        kind,
+        out / MODEL,
+        checked.data.schema,
+        decision,
         card=lambda size: model_card(finished(size).as_dict()),
-    )  # fmt: skip
+    )
     record = finished(saved_bytes)
     write_record(out, record)
     drop_checkpoints(out)

@@ -25,16 +25,17 @@ def compared(recipe, tunewise, tmp_path: Path):
 def test_everything_is_there(compared) -> None:
     out, result = compared
     content = json.loads((out / "comparison.json").read_text())
-    assert [run["name"] for run in content["runs"]] == [
-        "majority", "tfidf", *["features", "head", "lora(rank=2)"] * 2
-    ]  # fmt: skip
+    assert [run["name"] for run in content["runs"]] == ["majority", "tfidf", *["features", "head", "lora(rank=2)"] * 2]
     assert {run["status"] for run in content["runs"]} == {"finished"}
     for run in content["runs"]:
         assert set(run["costs"]) == set(Costs.__dataclass_fields__)
         assert run["costs"]["peak_memory_bytes"] > 10_000_000
         assert {"accuracy", "f1_macro", "log_loss"} <= set(run["scores"]["test"])
     by_name = {entry["name"]: entry for entry in content["summary"]}
-    assert by_name["head"]["finished"] == 2 and by_name["head"]["low"] <= by_name["head"]["mean"] <= by_name["head"]["high"]
+    assert (
+        by_name["head"]["finished"] == 2
+        and by_name["head"]["low"] <= by_name["head"]["mean"] <= by_name["head"]["high"]
+    )
     assert content["recommendation"]["method"] in by_name
     page = (out / "report.html").read_text()
     assert "<html" in page and "http://" not in page.split("</style>")[0]
@@ -44,7 +45,12 @@ def test_everything_is_there(compared) -> None:
 def test_costs_tell_methods_apart(compared) -> None:
     content = json.loads((compared[0] / "comparison.json").read_text())
     costs = {entry["name"]: entry["costs"] for entry in content["summary"]}
-    assert costs["features"]["backward_flops"] == 0 < costs["head"]["backward_flops"] < costs["lora(rank=2)"]["backward_flops"]
+    assert (
+        costs["features"]["backward_flops"]
+        == 0
+        < costs["head"]["backward_flops"]
+        < costs["lora(rank=2)"]["backward_flops"]
+    )
     assert costs["head"]["trainable_parameters"] < costs["head"]["total_parameters"]
     assert costs["lora(rank=2)"]["total_parameters"] > costs["head"]["total_parameters"]
     for run in content["runs"]:  # alone, a run pays for its imports; here they were paid once for all
@@ -72,7 +78,10 @@ def test_same_seed_same_scores_side_by_side_or_not(compared, recipe, tunewise, t
     assert tunewise("compare", recipe(), "--out", again, "--jobs", "1").exit_code == 0
 
     def scores(out: Path) -> dict:
-        return {(run["name"], run["seed"]): run["scores"] for run in json.loads((out / "comparison.json").read_text())["runs"]}
+        return {
+            (run["name"], run["seed"]): run["scores"]
+            for run in json.loads((out / "comparison.json").read_text())["runs"]
+        }
 
     assert scores(again) == scores(compared[0])
 
@@ -90,14 +99,18 @@ def test_a_failed_run_does_not_take_the_others_down(recipe, tunewise, tmp_path: 
 
 
 def test_models_are_compared_too(recipe, tunewise, tiny_model, tmp_path: Path) -> None:
-    path = recipe(model=None, models=[str(tiny_model("bert")), str(tiny_model("distilbert"))], methods=["head"], seeds=1)
+    path = recipe(
+        model=None, models=[str(tiny_model("bert")), str(tiny_model("distilbert"))], methods=["head"], seeds=1
+    )
     assert tunewise("compare", path, "--out", tmp_path / "out").exit_code == 0
     names = [entry["name"] for entry in json.loads((tmp_path / "out" / "comparison.json").read_text())["summary"]]
     assert names == ["majority", "tfidf", "head @ bert-4", "head @ distilbert-4"]
 
 
 def test_interrupted_then_continued_equals_uninterrupted(recipe, tunewise, tmp_path: Path) -> None:
-    path = recipe(methods=["full"], seeds=1, train={"max_steps": 60, "batch_size": 8, "threads": 1, "precision": "fp32"})
+    path = recipe(
+        methods=["full"], seeds=1, train={"max_steps": 60, "batch_size": 8, "threads": 1, "precision": "fp32"}
+    )
     assert tunewise("compare", path, "--out", tmp_path / "whole").exit_code == 0
     out = tmp_path / "stopped"
     command = [sys.executable, "-m", "tunewise.cli.main", "compare", str(path), "--out", str(out)]

@@ -57,7 +57,9 @@ def test_predict_a_text(trained: Path, tunewise) -> None:
 
 def test_predict_a_file(trained: Path, tunewise, tmp_path: Path) -> None:
     texts = ["my parcel is late", "", '=cmd("x")', "great, thanks"]
-    (tmp_path / "new.csv").write_text("message\n" + "".join(f'"{text.replace(chr(34), chr(34) * 2)}"\n' for text in texts))
+    (tmp_path / "new.csv").write_text(
+        "message\n" + "".join(f'"{text.replace(chr(34), chr(34) * 2)}"\n' for text in texts)
+    )
     out = tmp_path / "predictions.csv"
     result = tunewise("predict", trained, "--data", tmp_path / "new.csv", "--out", out)
     assert result.exit_code == 0, result.output
@@ -106,13 +108,18 @@ def test_init_writes_a_recipe_that_trains(tickets: Path, tiny_bert: Path, tunewi
     assert tunewise("init", tickets, "--out", path, "--model", tiny_bert).exit_code == 0
     content = yaml.safe_load(path.read_text())
     assert content["data"]["text"] == "message" and content["data"]["label"] == "intent"
-    assert tunewise("train", path, "--method", "head", "--out", tmp_path / "run", "--set", "train.max_steps=1").exit_code == 0
+    assert (
+        tunewise("train", path, "--method", "head", "--out", tmp_path / "run", "--set", "train.max_steps=1").exit_code
+        == 0
+    )
     assert tunewise("init", tickets, "--out", path).exit_code != 0  # never over a file
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_regression_with_every_method(method: str, recipe, tunewise, tickets: Path, tmp_path: Path) -> None:
-    path = recipe(data={"train": str(tickets), "text": "message", "label": "urgency", "task": "regression"}, methods=None)
+    path = recipe(
+        data={"train": str(tickets), "text": "message", "label": "urgency", "task": "regression"}, methods=None
+    )
     out = tmp_path / method
     result = tunewise("train", path, "--method", method, "--out", out)
     assert result.exit_code == 0, result.output
@@ -125,3 +132,34 @@ def test_from_python(recipe, tmp_path: Path) -> None:
     assert record.status == "finished" and record.scores["test"]["accuracy"].value >= 0
     comparison = package.compare(recipe(methods=["head"], seeds=1), out=tmp_path / "b", quiet=True)
     assert comparison.report.is_file() and comparison.content["summary"][0]["name"] == "majority"
+
+
+@pytest.fixture
+def topics(tmp_path: Path) -> Path:
+    """40 rows with any number of labels, separated by |, and a second text."""
+    words = {"money": "refund", "parcel": "delivery", "thanks": "praise"}
+    path = tmp_path / "topics.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["message", "reply", "labels"])
+        for number in range(40):
+            chosen = [word for place, word in enumerate(words) if number >> place & 1]
+            writer.writerow([" ".join(["the", *chosen, f"today {number}"]), "please", "|".join(words[word] for word in chosen)])
+    return path
+
+
+@pytest.mark.parametrize("method", ["features", "head", "lora", "adapter"])
+def test_several_labels_of_pairs(method: str, recipe, tunewise, topics: Path, tmp_path: Path) -> None:
+    data = {"train": str(topics), "text": ["message", "reply"], "label": "labels", "label_separator": "|"}
+    out = tmp_path / method
+    path = recipe(data=data, methods=None, evaluate={"resamples": 100, "threshold": "f1_micro"})
+    result = tunewise("train", path, "--method", method, "--out", out)
+    assert result.exit_code == 0, result.output
+    record = json.loads((out / "record.json").read_text())
+    assert record["data"]["schema"]["task"] == "multilabel" and {"hamming_loss", "f1_samples"} <= set(
+        record["scores"]["test"]
+    )
+    answer = package.load(out).predict([("the parcel today", "please")])[0]
+    threshold = json.loads((out / "model" / "tunewise.json").read_text())["threshold"]
+    assert answer["labels"] == [label for label, p in answer["probabilities"].items() if p >= threshold]
+    assert tunewise("predict", out, "--text", "the parcel today", "--text", "please").exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -183,10 +184,8 @@ def test_ctrl_c_at_any_operation(job, tmp_path: Path) -> None:
 
             # not at close: shutil.rmtree of Python 3.11 closes twice when interrupted there
             operations = Operations(patch, nth, interrupt, tuple(name for name in OPERATIONS if name != "close"))
-            try:
+            with contextlib.suppress(KeyboardInterrupt):
                 job.work(root)
-            except KeyboardInterrupt:
-                pass
         assert job.read(root) in ("old", "new")
         if len(operations.calls) < nth:
             return

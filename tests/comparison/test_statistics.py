@@ -114,9 +114,15 @@ def test_pairs_are_the_chosen_one_against_all_and_methods_against_baselines() ->
     boot = bootstrap(runs, make(), "accuracy")
     pairs = compare_pairs(boot, "full", kinds)
     assert [(pair.first, pair.second) for pair in pairs] == [
-        ("full", "lora"), ("full", "tfidf"), ("full", "majority"), ("full", "scratch"),
-        ("lora", "tfidf"), ("lora", "majority"), ("scratch", "tfidf"), ("scratch", "majority"),
-    ]  # fmt: skip
+        ("full", "lora"),
+        ("full", "tfidf"),
+        ("full", "majority"),
+        ("full", "scratch"),
+        ("lora", "tfidf"),
+        ("lora", "majority"),
+        ("scratch", "tfidf"),
+        ("scratch", "majority"),
+    ]
     by_names = {(pair.first, pair.second): pair for pair in pairs}
     assert by_names["full", "tfidf"].better == "full"
     assert by_names["scratch", "tfidf"].better == "tfidf"

@@ -74,8 +74,10 @@ def test_the_encoding_is_found(tmp_path, encoding):
 
 
 def test_pairs_by_name_and_by_likeness(tmp_path):
-    lines = [json.dumps({"id": n, "premise": f"{a} {n}", "hypothesis": f"{b} {n}", "gold": "xy"[n % 2]})
-             for n, (a, b) in enumerate([(PROSE[0], PROSE[1])] * 30)]  # fmt: skip
+    lines = [
+        json.dumps({"id": n, "premise": f"{a} {n}", "hypothesis": f"{b} {n}", "gold": "xy"[n % 2]})
+        for n, (a, b) in enumerate([(PROSE[0], PROSE[1])] * 30)
+    ]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     described = describe_file("a.jsonl", tmp_path)
     assert (described.text, described.label) == (("premise", "hypothesis"), "gold")

@@ -13,8 +13,12 @@ def test_size_classes_and_columns() -> None:
     assert len(ROWS) == 1152 and list(ROWS[0]) == ["text", "intent", "urgency", "region"]
     assert set(Counter(row["intent"] for row in ROWS).values()) == {144}
     assert Counter(row["region"] for row in ROWS) == {
-        "north_america": 382, "europe": 320, "asia": 194, "africa": 128, "latin_america": 128
-    }  # fmt: skip
+        "north_america": 382,
+        "europe": 320,
+        "asia": 194,
+        "africa": 128,
+        "latin_america": 128,
+    }
 
 
 def test_urgency_is_on_its_scale() -> None:
@@ -29,9 +33,11 @@ def test_every_message_is_its_own() -> None:
     assert len({row["text"].lower() for row in ROWS}) == len(ROWS)
     shared = max(
         len(first & second) / len(first | second)
-        for number, first in enumerate(words) if len(first) > 5
-        for second in words[number + 1 :] if len(second) > 5
-    )  # fmt: skip
+        for number, first in enumerate(words)
+        if len(first) > 5
+        for second in words[number + 1 :]
+        if len(second) > 5
+    )
     assert shared < 0.5
 
 

@@ -61,14 +61,19 @@ def test_given_sets_are_taken_and_only_the_missing_one_is_split_off(tmp_path):
     test, other = write(tmp_path / "t.csv", rows_of(9, 100)), write(tmp_path / "o.csv", rows_of(6, 200))
     data = bundle(tmp_path, test={"near": test, "far": other})
     assert {name: len(split) for name, split in data.splits.items()} == {
-        "train": 76, "validation": 14, "near": 9, "far": 6
-    }  # fmt: skip
+        "train": 76,
+        "validation": 14,
+        "near": 9,
+        "far": 6,
+    }
     assert data.splits["far"].source == "o.csv"
     assert list(data.tests) == ["near", "far"]
     data = bundle(tmp_path, validation=test)
     assert [(name, len(split)) for name, split in data.splits.items()] == [
-        ("train", 72), ("validation", 9), ("test", 18)
-    ]  # fmt: skip
+        ("train", 72),
+        ("validation", 9),
+        ("test", 18),
+    ]
     assert len(bundle(tmp_path, validation=test, test=other).splits["train"]) == 90
 
 

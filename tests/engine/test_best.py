@@ -53,9 +53,14 @@ def same(setup: Setup, weights: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize(
     ("values", "best"),
-    [([0.1, 0.5, 0.3], 1), ([0.5, 0.5, 0.5], 0), ([0.1, 0.2, 0.3], 2), ([float("nan"), 0.2, 0.1], 1),
-     ([0.2, float("nan"), 0.1], 0)],
-)  # fmt: skip
+    [
+        ([0.1, 0.5, 0.3], 1),
+        ([0.5, 0.5, 0.5], 0),
+        ([0.1, 0.2, 0.3], 2),
+        ([float("nan"), 0.2, 0.1], 1),
+        ([0.2, float("nan"), 0.1], 0),
+    ],
+)
 def test_the_first_of_the_best_is_kept(
     values: list[float], best: int, training: Callable[..., Setup], validated: Callable[..., Any]
 ) -> None:
@@ -95,9 +100,13 @@ def test_the_best_of_gradual_has_the_untouched_lower_blocks(
 
 @pytest.mark.parametrize(
     ("values", "patience", "stopped_after"),
-    [([0.5, 0.4, 0.3, 0.9], 2, 3), ([0.5, 0.5, 0.6, 0.6, 0.6], 2, 5), ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6),
-     ([0.5, 0.4], 1, 2)],
-)  # fmt: skip
+    [
+        ([0.5, 0.4, 0.3, 0.9], 2, 3),
+        ([0.5, 0.5, 0.6, 0.6, 0.6], 2, 5),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6),
+        ([0.5, 0.4], 1, 2),
+    ],
+)
 def test_early_stopping(
     values: list[float],
     patience: int,
@@ -128,9 +137,13 @@ def scripted_losses(monkeypatch: pytest.MonkeyPatch, per_validation: list[float]
     [([3, 2, 1], [1, 2, 3], [18]), ([3, 2, 1], [3, 2, 3], []), ([1, 2, 3], [1, 2, 3], []), ([3, 2, 1], [1, 2, 2], [])],
 )
 def test_overfitting_is_told(
-    train: list[float], validation: list[float], warned_at: list[int], training: Callable[..., Setup],
-    validated: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    train: list[float],
+    validation: list[float],
+    warned_at: list[int],
+    training: Callable[..., Setup],
+    validated: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     validated([0.1, 0.2, 0.3], validation)
     scripted_losses(monkeypatch, train)
     setup = training("full", epochs=3)

@@ -15,10 +15,18 @@ def course(seed: int = 0, lengths: np.ndarray = LENGTHS, **settings: object) -> 
 
 @pytest.mark.parametrize(
     ("settings", "per_epoch", "total"),
-    [({}, 13, 39), ({"epochs": 2}, 13, 26), ({"epochs": 0.5}, 13, 6), ({"epochs": 1.5}, 13, 20),
-     ({"epochs": 0.001}, 13, 1), ({"max_steps": 5}, 13, 5), ({"max_steps": 100}, 13, 100),
-     ({"accumulate": 4, "epochs": 1}, 4, 4), ({"batch_size": 200, "epochs": 3}, 1, 3)],
-)  # fmt: skip
+    [
+        ({}, 13, 39),
+        ({"epochs": 2}, 13, 26),
+        ({"epochs": 0.5}, 13, 6),
+        ({"epochs": 1.5}, 13, 20),
+        ({"epochs": 0.001}, 13, 1),
+        ({"max_steps": 5}, 13, 5),
+        ({"max_steps": 100}, 13, 100),
+        ({"accumulate": 4, "epochs": 1}, 4, 4),
+        ({"batch_size": 200, "epochs": 3}, 1, 3),
+    ],
+)
 def test_steps(settings: dict[str, object], per_epoch: int, total: int) -> None:
     made = course(**settings)
     assert (made.steps_per_epoch, made.total_steps) == (per_epoch, total)

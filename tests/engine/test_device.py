@@ -28,9 +28,14 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "precision"),
-    [("flags\t\t: fpu avx512f avx512_bf16 amx_bf16\n", "bf16"), ("flags : fpu avx2 avx512f\n", "fp32"),
-     ("Features : fp asimd bf16\n", "bf16"), ("model name : x\n", "fp32"), (None, "fp32")],
-)  # fmt: skip
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_bf16\n", "bf16"),
+        ("flags : fpu avx2 avx512f\n", "fp32"),
+        ("Features : fp asimd bf16\n", "bf16"),
+        ("model name : x\n", "fp32"),
+        (None, "fp32"),
+    ],
+)
 def test_precision_is_told_by_the_cpu(
     flags: str | None, precision: str, no_gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,8 +42,11 @@ def test_logistic_regression(strength: float, weights: np.ndarray | None) -> Non
 def test_two_classes(kind: str) -> None:
     targets = (CLASSES > 1).astype(np.int64)
     ours = scores(kind, "classification", 2, targets, 0.5)
-    peer = (LogisticRegression(C=0.5, max_iter=1000) if kind == "logistic"
-            else MLPClassifier((128,), alpha=0.5, random_state=0, max_iter=300))  # fmt: skip
+    peer = (
+        LogisticRegression(C=0.5, max_iter=1000)
+        if kind == "logistic"
+        else MLPClassifier((128,), alpha=0.5, random_state=0, max_iter=300)
+    )
     np.testing.assert_allclose(ours, peer.fit(FEATURES, targets).predict_proba(FEATURES), atol=1e-5)
 
 

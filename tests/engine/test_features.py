@@ -113,8 +113,14 @@ def test_the_best_strength_on_validation_is_taken(
     fit = fit_features(Embedder(setup.net), setup.job.data, setup.job.objective, options, 0, scripted(told))
     assert (fit.classifier, fit.strength) == ("logistic", best)
     assert list(fit.tried) == list(GRIDS["logistic"])
-    given = fit_features(Embedder(setup.net), setup.job.data, setup.job.objective,
-                         {"classifier": "auto", "strength": best}, 0, lambda logits: 0.0)  # fmt: skip
+    given = fit_features(
+        Embedder(setup.net),
+        setup.job.data,
+        setup.job.objective,
+        {"classifier": "auto", "strength": best},
+        0,
+        lambda logits: 0.0,
+    )
     np.testing.assert_array_equal(given.head.layers[0][0], fit.head.layers[0][0])
 
 

@@ -14,8 +14,11 @@ from training_bench import At, Setup
 
 from tunewise.engine.optim import Optimizer
 
-HEADS = {"bert": ("bert.pooler.", "classifier."), "distilbert": ("pre_classifier.", "classifier."),
-         "gpt2": ("transformer.ln_f.", "score.")}  # fmt: skip
+HEADS = {
+    "bert": ("bert.pooler.", "classifier."),
+    "distilbert": ("pre_classifier.", "classifier."),
+    "gpt2": ("transformer.ln_f.", "score."),
+}
 BLOCKS = {"bert": "bert.encoder.layer", "distilbert": "distilbert.transformer.layer", "gpt2": "transformer.h"}
 
 
@@ -74,9 +77,11 @@ def test_dropout_is_off_below_what_trains(method: str, family: str, training: Ca
     setup = training(method, family=family, options=options, dropout=0.3, max_steps=1)
     seen = modes(setup)
     blocks = BLOCKS[family]
-    frozen = {"head": (blocks, "bert.embeddings", "distilbert.embeddings", "transformer.drop"),
-              "last_k": (f"{blocks}.0", "bert.embeddings", "distilbert.embeddings", "transformer.drop"),
-              "full": ()}[method]  # fmt: skip
+    frozen = {
+        "head": (blocks, "bert.embeddings", "distilbert.embeddings", "transformer.drop"),
+        "last_k": (f"{blocks}.0", "bert.embeddings", "distilbert.embeddings", "transformer.drop"),
+        "full": (),
+    }[method]
     assert len(seen) > 3
     assert seen == {name: not name.startswith(frozen) if frozen else True for name in seen}
 
@@ -99,7 +104,7 @@ def test_validation_leaves_the_modes_as_they_were(training: Callable[..., Setup]
         if isinstance(module, nn.Dropout):
             module.register_forward_hook(
                 lambda module, _, __, name=name: seen[name].add(module.training) if torch.is_grad_enabled() else None
-            )  # fmt: skip
+            )
     setup.train()
     assert len(seen) > 3
     assert all(len(found) == 1 for found in seen.values())

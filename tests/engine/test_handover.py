@@ -52,12 +52,18 @@ def logits_by_transformers(model: torch.nn.Module, folder: Path, setup: Setup) -
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-@pytest.mark.parametrize(("family", "task", "pairs"), [("bert", "classification", False), ("gpt2", "regression", False),
-                                                       ("distilbert", "multilabel", True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "task", "pairs"),
+    [("bert", "classification", False), ("gpt2", "regression", False), ("distilbert", "multilabel", True)],
+)
 def test_loaded_is_trained(
-    method: str, family: str, task: str, pairs: bool, training: Callable[..., Setup],
+    method: str,
+    family: str,
+    task: str,
+    pairs: bool,
+    training: Callable[..., Setup],
     toy_data: Callable[..., DataBundle],
-) -> None:  # fmt: skip
+) -> None:
     setup = training(method, family=family, data=toy_data(task, pairs=pairs), epochs=1)
     trained, logits_NC, folder, size = handed_over(setup)
     np.testing.assert_allclose(scores_of(folder, setup), to_scores(task, logits_NC), rtol=1e-5, atol=1e-6)
@@ -71,9 +77,15 @@ def test_loaded_is_trained(
 
 @pytest.mark.parametrize(
     ("method", "family"),
-    [("full", "bert"), ("head", "bert"), ("gradual", "bert"), ("scratch", "bert"), ("full", "gpt2"),
-     ("last_k", "distilbert")],
-)  # fmt: skip
+    [
+        ("full", "bert"),
+        ("head", "bert"),
+        ("gradual", "bert"),
+        ("scratch", "bert"),
+        ("full", "gpt2"),
+        ("last_k", "distilbert"),
+    ],
+)
 def test_transformers_loads_it_by_itself(method: str, family: str, training: Callable[..., Setup]) -> None:
     setup = training(method, family=family, epochs=1)
     _, logits_NC, folder, _ = handed_over(setup)

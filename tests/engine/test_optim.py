@@ -44,8 +44,13 @@ def test_warmup_steps(warmup: float, total: int, steps: int) -> None:
 
 
 def test_rates_and_decay_of_each_tensor() -> None:
-    tensors = [tensor("w", 2, 2), tensor("b", 2), tensor("low", 2, 2, scale=0.25), tensor("given", 2, 2, decay=0.5),
-               tensor("norm", 2, scale=0.25)]  # fmt: skip
+    tensors = [
+        tensor("w", 2, 2),
+        tensor("b", 2),
+        tensor("low", 2, 2, scale=0.25),
+        tensor("given", 2, 2, decay=0.5),
+        tensor("norm", 2, scale=0.25),
+    ]
     optimizer = Optimizer(tensors, 0.8, TrainConfig(weight_decay=0.1, warmup=0, schedule="linear"), 4)
     assert optimizer.set_rates(1) == pytest.approx(0.6)
     found = {
@@ -90,8 +95,10 @@ def test_stored_state_goes_on_bit_by_bit() -> None:
     fresh = [TrainedTensor(one.name, nn.Parameter(weights[one.name]), 1.0, None) for one in tensors]
     again = Optimizer(fresh, 0.01, config, 10)
     again.load_state(stored, {one.name: one.parameter for one in fresh})
-    assert all(value.data_ptr() != stored[key].data_ptr() for key, value in
-               again.state({one.name: one.parameter for one in fresh}).items())  # fmt: skip
+    assert all(
+        value.data_ptr() != stored[key].data_ptr()
+        for key, value in again.state({one.name: one.parameter for one in fresh}).items()
+    )
     stepped(again, fresh, 4)
     for one, other in zip(tensors, fresh, strict=True):
         assert torch.equal(one.parameter, other.parameter)

@@ -30,14 +30,16 @@ CASES = {
     "gradual_inside_a_phase": ({"method": "gradual", "save_steps": 6}, [5]),
     "gradual_at_a_border": ({"method": "gradual", "save_steps": 6}, [3, 6, 9]),
     "accumulate": ({"method": "full", "batch_size": 2, "accumulate": 4, "save_steps": 6}, [7]),
-    "early_stopping": ({"method": "full", "learning_rate": 1e-7, "early_stopping": 2, "evaluate_every": 3,
-                        "save_steps": 3}, [7]),
+    "early_stopping": (
+        {"method": "full", "learning_rate": 1e-7, "early_stopping": 2, "evaluate_every": 3, "save_steps": 3},
+        [7],
+    ),
     "max_steps": ({"method": "full", "epochs": None, "max_steps": 10, "save_steps": 5}, [3]),
     "bf16": ({"method": "full", "precision": "bf16", "save_steps": 6}, [7]),
     "fp16": ({"method": "full", "precision": "fp16", "save_steps": 6}, [7]),
     "multilabel": ({"method": "last_k", "options": {"k": 1}, "task": "multilabel", "save_steps": 6}, [7]),
     "regression": ({"method": "full", "family": "gpt2", "task": "regression", "save_steps": 6}, [7]),
-}  # fmt: skip
+}
 
 
 def interrupted(make: Callable[..., Setup], steps: list[int]) -> tuple[Setup, Trained]:

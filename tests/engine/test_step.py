@@ -20,8 +20,11 @@ from tunewise.models.blocks import named_tensors
 from tunewise.objectives.classification import Classification
 from tunewise.types import DataBundle, Schema, Split
 
-PROBLEMS = {"classification": "single_label_classification", "multilabel": "multi_label_classification",
-            "regression": "regression"}  # fmt: skip
+PROBLEMS = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
 
 
 @pytest.fixture
@@ -42,9 +45,11 @@ def peer_of(setup: Setup) -> nn.Module:
     """The model that transformers itself loads, with the first values of our output layers."""
     schema = setup.job.data.schema
     peer = AutoModelForSequenceClassification.from_pretrained(
-        setup.net.located.path, num_labels=schema.outputs, problem_type=PROBLEMS[schema.task],
+        setup.net.located.path,
+        num_labels=schema.outputs,
+        problem_type=PROBLEMS[schema.task],
         pad_token_id=setup.net.tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     peer.load_state_dict(setup.net.model.state_dict())
     for module in peer.modules():
         if isinstance(module, nn.Dropout):
@@ -69,18 +74,32 @@ def batches(setup: Setup) -> Iterator[dict[str, torch.Tensor]]:
 
 @pytest.mark.parametrize(
     ("family", "task", "pairs"),
-    [("bert", "classification", False), ("gpt2", "classification", False), ("distilbert", "multilabel", False),
-     ("bert", "regression", True), ("bert", "multilabel", True)],
-)  # fmt: skip
+    [
+        ("bert", "classification", False),
+        ("gpt2", "classification", False),
+        ("distilbert", "multilabel", False),
+        ("bert", "regression", True),
+        ("bert", "multilabel", True),
+    ],
+)
 def test_loss_and_gradients_are_those_of_transformers(
-    family: str, task: str, pairs: bool, training: Callable[..., Setup], toy_data: Callable[..., DataBundle],
+    family: str,
+    task: str,
+    pairs: bool,
+    training: Callable[..., Setup],
+    toy_data: Callable[..., DataBundle],
     gradients: list[dict[str, torch.Tensor]],
-) -> None:  # fmt: skip
+) -> None:
     recorder = Recorder()
     setup = training(
-        "full", family=family, data=toy_data(task, pairs=pairs), dropout=0.0, max_steps=1, observers=[recorder],
+        "full",
+        family=family,
+        data=toy_data(task, pairs=pairs),
+        dropout=0.0,
+        max_steps=1,
+        observers=[recorder],
         objective={"standardize": False},
-    )  # fmt: skip
+    )
     peer, batch = peer_of(setup), next(batches(setup))
     output = peer(**batch)
     output.loss.backward()
@@ -144,10 +163,14 @@ def test_lora_steps_are_those_of_peft(training: Callable[..., Setup]) -> None:
     wrapped = peft.get_peft_model(
         peer,
         peft.LoraConfig(
-            task_type="SEQ_CLS", r=4, lora_alpha=8, lora_dropout=0.0, modules_to_save=["classifier"],
+            task_type="SEQ_CLS",
+            r=4,
+            lora_alpha=8,
+            lora_dropout=0.0,
+            modules_to_save=["classifier"],
             target_modules=["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
         ),
-    )  # fmt: skip
+    )
     # The pooling layer trains too: it is part of the output layers.
     hand_written_loop(wrapped, setup, lambda name: "lora_" in name or "modules_to_save" in name or "pooler" in name, 5)
     setup.train()
@@ -169,12 +192,20 @@ def uneven(toy_data: Callable[..., DataBundle]) -> DataBundle:
 
 @pytest.mark.parametrize("group_by_length", [True, False])
 def test_four_batches_of_four_are_one_of_sixteen(
-    group_by_length: bool, training: Callable[..., Setup], toy_data: Callable[..., DataBundle],
+    group_by_length: bool,
+    training: Callable[..., Setup],
+    toy_data: Callable[..., DataBundle],
     gradients: list[dict[str, torch.Tensor]],
-) -> None:  # fmt: skip
+) -> None:
     data = uneven(toy_data)
-    common = {"data": data, "dropout": 0.0, "epochs": 1, "group_by_length": group_by_length, "learning_rate": 1e-5,
-              "objective": {"class_weights": {"refund": 3.0, "praise": 0.25}}}  # fmt: skip
+    common = {
+        "data": data,
+        "dropout": 0.0,
+        "epochs": 1,
+        "group_by_length": group_by_length,
+        "learning_rate": 1e-5,
+        "objective": {"class_weights": {"refund": 3.0, "praise": 0.25}},
+    }
     losses = []
     for at, sizes in (("a", {"batch_size": 16}), ("b", {"batch_size": 4, "accumulate": 4})):
         recorder = Recorder()
@@ -202,8 +233,11 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
     monkeypatch.setattr(Classification, "loss", poisoned)
     with pytest.raises(NonFiniteError, match="the loss of step 3 is nan; the weights were not updated") as caught:
         setup.train()
-    course = Course(np.array([len(setup.net.tokenizer(*t).input_ids) for t in setup.job.data.splits["train"].texts]),
-                    setup.job.config, 0)  # fmt: skip
+    course = Course(
+        np.array([len(setup.net.tokenizer(*t).input_ids) for t in setup.job.data.splits["train"].texts]),
+        setup.job.config,
+        0,
+    )
     rows = setup.job.data.splits["train"].rows[course.rows(2)]
     assert caught.value.where == f"rows {', '.join(map(str, rows))} of toy.csv"
     for name, weight in setup.weights.items():

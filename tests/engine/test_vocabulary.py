@@ -17,8 +17,12 @@ from tunewise.engine import loop
 from tunewise.engine.vocabulary import UsedRows, only_used_rows
 from tunewise.models.blocks import named_tensors
 
-EMBEDDING = {"bert": "bert.embeddings.word_embeddings.weight", "roberta": "roberta.embeddings.word_embeddings.weight",
-             "gpt2": "transformer.wte.weight", "llama": "model.embed_tokens.weight"}  # fmt: skip
+EMBEDDING = {
+    "bert": "bert.embeddings.word_embeddings.weight",
+    "roberta": "roberta.embeddings.word_embeddings.weight",
+    "gpt2": "transformer.wte.weight",
+    "llama": "model.embed_tokens.weight",
+}
 
 
 @pytest.mark.parametrize("family", EMBEDDING)
@@ -33,14 +37,18 @@ def test_same_weights_as_training_all_rows(
     monkeypatch.setattr(loop, "only_used_rows", lambda *_: nullcontext())
     whole, all_rows = train("whole")
     for key in ("train_loss", "validation_loss"):
-        assert [entry[key] for entry in trained.curve] == pytest.approx([entry[key] for entry in all_rows.curve], rel=1e-5)
+        assert [entry[key] for entry in trained.curve] == pytest.approx(
+            [entry[key] for entry in all_rows.curve], rel=1e-5
+        )
     assert trained.trainable_parameters == all_rows.trainable_parameters
     for name, tensor in whole.weights.items():
         torch.testing.assert_close(used.weights[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
     assert used.weights[EMBEDDING[family]].shape == whole.weights[EMBEDDING[family]].shape
 
 
-def test_rows_of_no_training_text_are_bit_identical_and_the_others_moved(tiny_bert: Path, toy_data, tmp_path: Path) -> None:
+def test_rows_of_no_training_text_are_bit_identical_and_the_others_moved(
+    tiny_bert: Path, toy_data, tmp_path: Path
+) -> None:
     setup = set_up(tiny_bert, toy_data(), tmp_path, "full", max_steps=6)
     before = setup.weights[EMBEDDING["bert"]]
     setup.train()

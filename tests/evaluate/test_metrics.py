@@ -108,12 +108,15 @@ def test_classification(outputs: int) -> None:
         check("balanced_accuracy", evaluate, case, lambda p: sk.balanced_accuracy_score(p.targets, p.decisions))
         check("mcc", evaluate, case, lambda p: sk.matthews_corrcoef(p.targets, p.decisions))
         check("log_loss", evaluate, case, lambda p: sk.log_loss(p.targets, p.scores, labels=range(outputs)))
-        check("ece", evaluate, case, lambda p: calibration_error(
-            p.scores.max(1), p.scores.argmax(1) == p.targets))  # fmt: skip
+        check("ece", evaluate, case, lambda p: calibration_error(p.scores.max(1), p.scores.argmax(1) == p.targets))
         for part, score in PARTS.items():
             for average in AVERAGES:
-                check(f"{part}_{average}", evaluate, case,
-                      lambda p, s=score, a=average: s(p.targets, p.decisions, average=a, zero_division=0))  # fmt: skip
+                check(
+                    f"{part}_{average}",
+                    evaluate,
+                    case,
+                    lambda p, s=score, a=average: s(p.targets, p.decisions, average=a, zero_division=0),
+                )
             if outputs == 2:
                 check(part, evaluate, case, lambda p, s=score: s(p.targets, p.decisions, zero_division=0))
         columns = (lambda p: [1]) if outputs == 2 else (lambda p: range(outputs))
@@ -131,19 +134,38 @@ def test_multilabel() -> None:
     def compare(case) -> None:
         check("accuracy", evaluate, case, lambda p: sk.accuracy_score(p.targets, p.decisions))
         check("hamming_loss", evaluate, case, lambda p: sk.hamming_loss(p.targets, p.decisions))
-        check("f1_samples", evaluate, case,
-              lambda p: sk.f1_score(p.targets, p.decisions, average="samples", zero_division=0))  # fmt: skip
+        check(
+            "f1_samples",
+            evaluate,
+            case,
+            lambda p: sk.f1_score(p.targets, p.decisions, average="samples", zero_division=0),
+        )
         for part, score in PARTS.items():
             for average in AVERAGES:
-                check(f"{part}_{average}", evaluate, case,
-                      lambda p, s=score, a=average: s(p.targets, p.decisions, average=a, zero_division=0,
-                                                      labels=present(p)) if present(p) else 0.0)  # fmt: skip
+                check(
+                    f"{part}_{average}",
+                    evaluate,
+                    case,
+                    lambda p, s=score, a=average: (
+                        s(p.targets, p.decisions, average=a, zero_division=0, labels=present(p)) if present(p) else 0.0
+                    ),
+                )
         check("roc_auc", evaluate, case, ranking(sk.roc_auc_score, lambda p: range(3)))
         check("average_precision", evaluate, case, ranking(sk.average_precision_score, lambda p: range(3)))
-        check("log_loss", evaluate, case, lambda p: np.mean(
-            [sk.log_loss(p.targets[:, c], p.scores[:, c], labels=[0, 1]) for c in range(3)]))  # fmt: skip
-        check("ece", evaluate, case, lambda p: calibration_error(
-            np.maximum(p.scores, 1 - p.scores).ravel(), ((p.scores >= 0.5) == p.targets).ravel()))  # fmt: skip
+        check(
+            "log_loss",
+            evaluate,
+            case,
+            lambda p: np.mean([sk.log_loss(p.targets[:, c], p.scores[:, c], labels=[0, 1]) for c in range(3)]),
+        )
+        check(
+            "ece",
+            evaluate,
+            case,
+            lambda p: calibration_error(
+                np.maximum(p.scores, 1 - p.scores).ravel(), ((p.scores >= 0.5) == p.targets).ravel()
+            ),
+        )
 
     compare()
 

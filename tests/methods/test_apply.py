@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,15 +65,31 @@ def test_a_plan_that_trains_nothing(tiny_bert):
         ("bert", 4, set()),
         ("gpt2", 2, {"transformer.wte", "transformer.wpe", "transformer.drop", "transformer.h.0", "transformer.h.1"}),
         ("distilbert", 3, {"distilbert.embeddings", "distilbert.transformer.layer.0"}),
-        ("deberta-v2", 3, {"deberta.embeddings", "deberta.encoder.layer.0", "deberta.encoder.rel_embeddings",
-                           "deberta.encoder.LayerNorm"}),
+        (
+            "deberta-v2",
+            3,
+            {
+                "deberta.embeddings",
+                "deberta.encoder.layer.0",
+                "deberta.encoder.rel_embeddings",
+                "deberta.encoder.LayerNorm",
+            },
+        ),
         ("mpnet", 3, {"mpnet.embeddings", "mpnet.encoder.relative_attention_bias", "mpnet.encoder.layer.0"}),
         # T5's decoder: the whole encoder stands still; blocks of the encoder: those below, and nothing of the decoder.
         ("t5", 4, {"transformer.shared", "transformer.encoder", "transformer.decoder.embed_tokens"}),
-        ("t5", 6, {"transformer.shared", "transformer.encoder.embed_tokens", "transformer.encoder.block.0",
-                   "transformer.encoder.block.1"}),
+        (
+            "t5",
+            6,
+            {
+                "transformer.shared",
+                "transformer.encoder.embed_tokens",
+                "transformer.encoder.block.0",
+                "transformer.encoder.block.1",
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_frozen_prefix_is_in_eval_mode_and_the_rest_trains(tiny_model, family, k, still):
     net = net_of(tiny_model(family))
     apply(net, "last_k", k=k)
@@ -98,10 +115,14 @@ def test_the_prefix_gives_the_same_in_training_as_in_evaluation(tiny_bert):
 
 @pytest.mark.parametrize(
     ("trained", "depth"),
-    [(["classifier.weight"], 4), (["bert.encoder.layer.3.output.dense.bias"], 3),
-     (["bert.encoder.layer.1.output.dense.lora_A.weight", "classifier.weight"], 1),
-     (["bert.embeddings.LayerNorm.bias", "classifier.weight"], 0), (["bert.encoder.layer.0.output.dense.bias"], 0)],
-)  # fmt: skip
+    [
+        (["classifier.weight"], 4),
+        (["bert.encoder.layer.3.output.dense.bias"], 3),
+        (["bert.encoder.layer.1.output.dense.lora_A.weight", "classifier.weight"], 1),
+        (["bert.embeddings.LayerNorm.bias", "classifier.weight"], 0),
+        (["bert.encoder.layer.0.output.dense.bias"], 0),
+    ],
+)
 def test_depth_of_the_frozen_prefix(tiny_bert, trained, depth):
     model_map = net_of(tiny_bert).map
     assert frozen_blocks(trained, model_map, Plan((), 0.0)) == depth
@@ -117,9 +138,18 @@ def test_the_full_model_has_no_prefix(tiny_bert):
 
 @pytest.mark.parametrize(
     "build",
-    ["os:system", "tunewise.methods.adapter:nonsuch", "tunewise.methods.adapter:MethodError", "builtins:print",
-     "tunewise.methods.lora:Field", "tunewise.methods.adapter", "tunewise.engine.apply:insert", ":", ""],
-)  # fmt: skip
+    [
+        "os:system",
+        "tunewise.methods.adapter:nonsuch",
+        "tunewise.methods.adapter:MethodError",
+        "builtins:print",
+        "tunewise.methods.lora:Field",
+        "tunewise.methods.adapter",
+        "tunewise.engine.apply:insert",
+        ":",
+        "",
+    ],
+)
 def test_a_stored_plan_can_call_nothing_but_functions_of_methods(tiny_bert, build):
     net = net_of(tiny_bert)
     plan = Plan((), 1.0, inserts=(ModuleInsert(build, ("classifier",), {}),))
@@ -134,3 +164,10 @@ def test_what_peft_cannot_do_is_said(tiny_bert):
     wrong = replace(plan, inserts=(replace(lora, options={**lora.options, "target_modules": ["nonsuch"]}),))
     with pytest.raises(MethodError, match="peft cannot put LoraConfig into a 'bert' model"):
         insert(wrong, net, 0)
+
+
+def test_a_stored_plan_can_name_only_configurations_of_peft(tiny_bert: Path, tmp_path: Path) -> None:
+    net = load_net(locate(str(tiny_bert), tmp_path), Schema("regression", ("t",), "y"))
+    plan = Plan(rules=(Rule("*"),), learning_rate=0.1, inserts=(PeftInsert("get_peft_model", {}),))
+    with pytest.raises(MethodError, match="not a configuration of peft"):
+        insert(plan, net, seed=0)

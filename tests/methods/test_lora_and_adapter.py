@@ -17,8 +17,19 @@ from tunewise.models.locate import locate
 from tunewise.types import Schema, Signals
 
 SCHEMA = Schema("classification", ("message",), "label", ("a", "b", "c"))
-FAMILIES = ["bert", "roberta", "distilbert", "gpt2", "llama", "modernbert", "deberta-v2", "electra", "albert", "mpnet",
-            "t5"]  # fmt: skip
+FAMILIES = [
+    "bert",
+    "roberta",
+    "distilbert",
+    "gpt2",
+    "llama",
+    "modernbert",
+    "deberta-v2",
+    "electra",
+    "albert",
+    "mpnet",
+    "t5",
+]
 TEXTS = [("thanks for the parcel",), ("late",), ("my refund is with the courier today",)]
 
 

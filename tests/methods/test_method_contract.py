@@ -51,11 +51,19 @@ def trained_by(
     method = METHODS[name]
     rate = {} if name == "features" else {"learning_rate": 1e-3 if name != "head" else 1e-2}
     job = Job(
-        objective=make_objective(ObjectiveConfig(), data), data=data,
-        evaluator=Evaluator(data.schema, EvaluateConfig(), tmp_path), metric=default_metric(data.schema.task),
-        config=config, tuned=Tuned("cpu", "fp32", 1), seed=0, observers=Observers([watcher]), label=name,
-        checkpoints=Series(tmp_path / name), stop=Stop(), fingerprint="test",
-    )  # fmt: skip
+        objective=make_objective(ObjectiveConfig(), data),
+        data=data,
+        evaluator=Evaluator(data.schema, EvaluateConfig(), tmp_path),
+        metric=default_metric(data.schema.task),
+        config=config,
+        tuned=Tuned("cpu", "fp32", 1),
+        seed=0,
+        observers=Observers([watcher]),
+        label=name,
+        checkpoints=Series(tmp_path / name),
+        stop=Stop(),
+        fingerprint="test",
+    )
     return train(net_of(folder, data), method(method.Config(**rate)), job)
 
 
@@ -80,9 +88,11 @@ def test_it_learns_and_changes_what_it_planned_and_nothing_else(name, task, tiny
 
     # It learns: from the loss of the best constant, which says nothing of a row, or from the untrained model.
     after = loss_of(trained.outputs(train_split.texts, 16, lambda: None), train_split, task)
-    start = loss_of(outputs(base, trained.plan, None, train_split.texts, 16), train_split, task) if (
-        trained.head is None
-    ) else {"classification": np.log(3), "multilabel": np.log(2), "regression": 1.0}[task]  # fmt: skip
+    start = (
+        loss_of(outputs(base, trained.plan, None, train_split.texts, 16), train_split, task)
+        if (trained.head is None)
+        else {"classification": np.log(3), "multilabel": np.log(2), "regression": 1.0}[task]
+    )
     assert after < 0.97 * start, (start, after)
     if trained.head is None:
         assert np.mean(watcher.losses[-5:]) < 0.97 * np.mean(watcher.losses[:5])

@@ -27,8 +27,16 @@ def net_of(folder):
 
 def test_the_methods_are_those_of_the_documentation_in_order_of_what_they_train():
     assert list(METHODS) == [
-        "features", "head", "last_k", "full", "layerwise", "gradual", "lora", "adapter", "scratch",
-    ]  # fmt: skip
+        "features",
+        "head",
+        "last_k",
+        "full",
+        "layerwise",
+        "gradual",
+        "lora",
+        "adapter",
+        "scratch",
+    ]
     assert [name for name, method in METHODS.items() if method.control] == ["scratch"]
 
 
@@ -47,20 +55,40 @@ def test_a_method_says_what_it_is(name):
 def test_options_are_strict(name):
     config = METHODS[name].Config
     assert config() == config.model_validate({})
-    for wrong in ({"nonsuch": 1}, {"learning_rate": 0}, {"learning_rate": -1e-3}, {"learning_rate": float("nan")},
-                  {"learning_rate": True}, {"learning_rate": "fast"}):  # fmt: skip
+    for wrong in (
+        {"nonsuch": 1},
+        {"learning_rate": 0},
+        {"learning_rate": -1e-3},
+        {"learning_rate": float("nan")},
+        {"learning_rate": True},
+        {"learning_rate": "fast"},
+    ):
         with pytest.raises(ValidationError):
             config.model_validate(wrong)
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("last_k", {"k": 0}), ("layerwise", {"decay": 0}), ("layerwise", {"decay": 1.1}), ("layerwise", {"rule": "x"}),
-     ("gradual", {"over": 0}), ("gradual", {"over": 1.5}), ("gradual", {"every": "step"}), ("lora", {"rank": 0}),
-     ("lora", {"alpha": 0}), ("lora", {"dropout": 1}), ("lora", {"targets": "everything"}), ("adapter", {"size": 0}),
-     ("adapter", {"placement": "attention"}), ("adapter", {"activation": "tanh"}), ("features", {"pooling": "max"}),
-     ("features", {"classifier": "forest"}), ("features", {"strength": 0})],
-)  # fmt: skip
+    [
+        ("last_k", {"k": 0}),
+        ("layerwise", {"decay": 0}),
+        ("layerwise", {"decay": 1.1}),
+        ("layerwise", {"rule": "x"}),
+        ("gradual", {"over": 0}),
+        ("gradual", {"over": 1.5}),
+        ("gradual", {"every": "step"}),
+        ("lora", {"rank": 0}),
+        ("lora", {"alpha": 0}),
+        ("lora", {"dropout": 1}),
+        ("lora", {"targets": "everything"}),
+        ("adapter", {"size": 0}),
+        ("adapter", {"placement": "attention"}),
+        ("adapter", {"activation": "tanh"}),
+        ("features", {"pooling": "max"}),
+        ("features", {"classifier": "forest"}),
+        ("features", {"strength": 0}),
+    ],
+)
 def test_wrong_options_of_each_method(name, options):
     with pytest.raises(ValidationError):
         METHODS[name].Config.model_validate(options)

@@ -46,8 +46,11 @@ def test_full_and_head_and_features(net):
     features = plan_of(net, "features", pooling="first", strength=2.0)
     assert trained(net, features) == set() and features.solver.name == "features"
     assert dict(features.solver.options) == {
-        "pooling": "first", "classifier": "auto", "normalize": True, "strength": 2.0,
-    }  # fmt: skip
+        "pooling": "first",
+        "classifier": "auto",
+        "normalize": True,
+        "strength": 2.0,
+    }
 
 
 @pytest.mark.parametrize(("k", "groups"), [(1, (4, 5)), (2, (3, 4, 5)), (4, (1, 2, 3, 4, 5))])

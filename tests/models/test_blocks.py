@@ -15,25 +15,64 @@ SCHEMA = Schema("classification", ("message",), "label", ("a", "b", "c"))
 
 # family: (path of block 0, tensors of the embedding, modules of the head, where its attention and feed-forward end)
 FAMILIES = {
-    "bert": ("bert.encoder.layer.0", "bert.embeddings", "bert.pooler.dense classifier", "attention.output.dense",
-             "output.dense"),
-    "roberta": ("roberta.encoder.layer.0", "roberta.embeddings", "classifier.dense classifier.out_proj",
-                "attention.output.dense", "output.dense"),
-    "distilbert": ("distilbert.transformer.layer.0", "distilbert.embeddings", "pre_classifier classifier",
-                   "attention.out_lin", "ffn.lin2"),
-    "gpt2": ("transformer.h.0", "transformer.wte transformer.wpe", "transformer.ln_f score", "attn.c_proj",
-             "mlp.c_proj"),
+    "bert": (
+        "bert.encoder.layer.0",
+        "bert.embeddings",
+        "bert.pooler.dense classifier",
+        "attention.output.dense",
+        "output.dense",
+    ),
+    "roberta": (
+        "roberta.encoder.layer.0",
+        "roberta.embeddings",
+        "classifier.dense classifier.out_proj",
+        "attention.output.dense",
+        "output.dense",
+    ),
+    "distilbert": (
+        "distilbert.transformer.layer.0",
+        "distilbert.embeddings",
+        "pre_classifier classifier",
+        "attention.out_lin",
+        "ffn.lin2",
+    ),
+    "gpt2": (
+        "transformer.h.0",
+        "transformer.wte transformer.wpe",
+        "transformer.ln_f score",
+        "attn.c_proj",
+        "mlp.c_proj",
+    ),
     "llama": ("model.layers.0", "model.embed_tokens", "model.norm score", "self_attn.o_proj", "mlp.down_proj"),
-    "modernbert": ("model.layers.0", "model.embeddings", "model.final_norm head.dense head.norm classifier", "attn.Wo",
-                   "mlp.Wo"),
-    "deberta-v2": ("deberta.encoder.layer.0",
-                   "deberta.embeddings deberta.encoder.rel_embeddings deberta.encoder.LayerNorm",
-                   "pooler.dense classifier", "attention.output.dense", "output.dense"),
-    "electra": ("electra.encoder.layer.0", "electra.embeddings electra.embeddings_project",
-                "classifier.dense classifier.out_proj", "attention.output.dense", "output.dense"),
-    "mpnet": ("mpnet.encoder.layer.0", "mpnet.embeddings mpnet.encoder.relative_attention_bias",
-              "classifier.dense classifier.out_proj", "attention.attn.o", "output.dense"),
-}  # fmt: skip
+    "modernbert": (
+        "model.layers.0",
+        "model.embeddings",
+        "model.final_norm head.dense head.norm classifier",
+        "attn.Wo",
+        "mlp.Wo",
+    ),
+    "deberta-v2": (
+        "deberta.encoder.layer.0",
+        "deberta.embeddings deberta.encoder.rel_embeddings deberta.encoder.LayerNorm",
+        "pooler.dense classifier",
+        "attention.output.dense",
+        "output.dense",
+    ),
+    "electra": (
+        "electra.encoder.layer.0",
+        "electra.embeddings electra.embeddings_project",
+        "classifier.dense classifier.out_proj",
+        "attention.output.dense",
+        "output.dense",
+    ),
+    "mpnet": (
+        "mpnet.encoder.layer.0",
+        "mpnet.embeddings mpnet.encoder.relative_attention_bias",
+        "classifier.dense classifier.out_proj",
+        "attention.attn.o",
+        "output.dense",
+    ),
+}
 ALL = [*FAMILIES, "albert", "t5"]
 
 
@@ -112,12 +151,15 @@ def test_t5_has_two_chains_and_decoder_blocks_end_two_attentions(tiny_model):
     first, last = net.map.blocks[0], net.map.blocks[7]
     assert first.attention == ("transformer.encoder.block.0.layer.0.SelfAttention.o",)
     assert last.attention == (
-        "transformer.decoder.block.3.layer.0.SelfAttention.o", "transformer.decoder.block.3.layer.1.EncDecAttention.o",
-    )  # fmt: skip
+        "transformer.decoder.block.3.layer.0.SelfAttention.o",
+        "transformer.decoder.block.3.layer.1.EncDecAttention.o",
+    )
     assert last.feed_forward == ("transformer.decoder.block.3.layer.2.DenseReluDense.wo",)
     assert modules_of(net.map.head) == {
-        "transformer.decoder.final_layer_norm", "classification_head.dense", "classification_head.out_proj",
-    }  # fmt: skip
+        "transformer.decoder.final_layer_norm",
+        "classification_head.dense",
+        "classification_head.out_proj",
+    }
 
 
 def test_block_1_does_not_take_tensors_of_block_11(tiny_model):
@@ -132,8 +174,9 @@ def test_kinds_of_tensors(tiny_model):
     kinds = Counter(tensor.kind for tensor in block.tensors)
     assert kinds == {"attention": 4, "feed_forward": 2, "bias": 6, "norm": 4}
     assert {t.name.rpartition("layer.0.")[2] for t in block.tensors if t.kind == "feed_forward"} == {
-        "intermediate.dense.weight", "output.dense.weight",
-    }  # fmt: skip
+        "intermediate.dense.weight",
+        "output.dense.weight",
+    }
     llama = net_of("llama", tiny_model).map
     assert Counter(t.kind for t in llama.blocks[0].tensors) == {"attention": 4, "feed_forward": 3, "norm": 2}
     assert {t.kind for t in llama.embedding} == {"embedding"} and {t.kind for t in llama.head} == {"head"}

@@ -13,8 +13,15 @@ from tunewise.models.load import load_net
 from tunewise.models.locate import locate
 from tunewise.types import Chain, ModelMap, Signals
 
-PLANS = [("full", {}), ("head", {}), ("last_k", {"k": 2}), ("lora", {}), ("lora", {"targets": "attention"}),
-         ("adapter", {}), ("adapter", {"placement": "feed-forward", "norms": False})]  # fmt: skip
+PLANS = [
+    ("full", {}),
+    ("head", {}),
+    ("last_k", {"k": 2}),
+    ("lora", {}),
+    ("lora", {"targets": "attention"}),
+    ("adapter", {}),
+    ("adapter", {"placement": "feed-forward", "norms": False}),
+]
 
 
 def planned(folder, data, method: str, options: dict, attention: str | None = "eager"):

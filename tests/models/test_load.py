@@ -17,8 +17,19 @@ from tunewise.models.locate import locate
 from tunewise.types import Schema
 
 SCHEMA = Schema("classification", ("message",), "label", ("low", "mid", "high"))
-FAMILIES = ["bert", "roberta", "distilbert", "gpt2", "llama", "modernbert", "deberta-v2", "electra", "albert", "mpnet",
-            "t5"]  # fmt: skip
+FAMILIES = [
+    "bert",
+    "roberta",
+    "distilbert",
+    "gpt2",
+    "llama",
+    "modernbert",
+    "deberta-v2",
+    "electra",
+    "albert",
+    "mpnet",
+    "t5",
+]
 
 
 @pytest.fixture
@@ -61,9 +72,12 @@ def test_what_came_before_does_not_change_the_new_head(tiny_bert):
 
 @pytest.mark.parametrize(
     ("task", "labels", "problem", "outputs"),
-    [("classification", ("x", "y"), "single_label_classification", 2),
-     ("multilabel", ("x", "y", "z"), "multi_label_classification", 3), ("regression", (), "regression", 1)],
-)  # fmt: skip
+    [
+        ("classification", ("x", "y"), "single_label_classification", 2),
+        ("multilabel", ("x", "y", "z"), "multi_label_classification", 3),
+        ("regression", (), "regression", 1),
+    ],
+)
 def test_the_configuration_says_task_and_labels(tiny_bert, task, labels, problem, outputs):
     config = load(tiny_bert, schema=Schema(task, ("t",), "l", labels)).model.config
     names = labels or ("score",)
@@ -225,8 +239,14 @@ def test_a_vocabulary_in_files_that_are_not_read_before(model):
 
 
 def test_what_a_config_says_of_attention_kernels_and_tuples_is_ignored(model):
-    change(model, "config.json", attn_implementation="someone/kernels", _attn_implementation_internal="someone/other",
-           experts_implementation="someone/experts", return_dict=False)  # fmt: skip
+    change(
+        model,
+        "config.json",
+        attn_implementation="someone/kernels",
+        _attn_implementation_internal="someone/other",
+        experts_implementation="someone/experts",
+        return_dict=False,
+    )
     net = load(model)
     assert net.model.config._attn_implementation in ("sdpa", "eager")
     assert net.model(input_ids=torch.tensor([[5, 6]])).logits.shape == (1, 3)

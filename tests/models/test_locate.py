@@ -173,8 +173,14 @@ def test_bad_models_are_found_without_torch_and_transformers(model):
         "print(sorted({'torch', 'transformers', 'safetensors', 'numpy'} & set(sys.modules)))"
     )
     path = os.pathsep.join([str(Path(module.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, "-c", code, str(model.parent)], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": path}, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model.parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+    )
     assert done.stdout.splitlines() == ["model.safetensors is not a safetensors file, or it is cut off", "[]"]
 
 

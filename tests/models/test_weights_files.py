@@ -131,11 +131,17 @@ def test_a_header_longer_than_the_file(whole):
 @pytest.mark.parametrize(
     "header",
     [
-        b"not json", b"[]", b'{"a": 3}', b'{"a": {}}', b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0]}}',
-        b'{"a": {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]}}', b"\xff\xfe", b"[" * 50_000,
+        b"not json",
+        b"[]",
+        b'{"a": 3}',
+        b'{"a": {}}',
+        b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0]}}',
+        b'{"a": {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]}}',
+        b"\xff\xfe",
+        b"[" * 50_000,
         b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": null}}',
     ],
-)  # fmt: skip
+)
 def test_a_header_that_is_none(tmp_path, header):
     raw(tmp_path, header)
     refused(tmp_path, "no readable safetensors header")

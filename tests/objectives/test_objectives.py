@@ -221,9 +221,15 @@ def test_class_weights_are_not_for_numbers(toy_data):
 
 
 @pytest.mark.parametrize(
-    "options", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"class_weights": "even"}, {"nonsuch": 1},
-                {"class_weights": {"refund": float("nan")}}],
-)  # fmt: skip
+    "options",
+    [
+        {"label_smoothing": 1.0},
+        {"label_smoothing": -0.1},
+        {"class_weights": "even"},
+        {"nonsuch": 1},
+        {"class_weights": {"refund": float("nan")}},
+    ],
+)
 def test_options_are_strict(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ObjectiveConfig(**options)

@@ -20,9 +20,15 @@ from tunewise.evaluate.settings import EvaluateConfig
 from tunewise.types import Predictions, Schema
 
 INTENTS = (
-    "account_access", "billing", "cancellation", "complaint", "delivery", "product_question", "refund",
+    "account_access",
+    "billing",
+    "cancellation",
+    "complaint",
+    "delivery",
+    "product_question",
+    "refund",
     "technical_issue",
-)  # fmt: skip
+)
 # method: (skill, luck of the seed, train seconds, trainable parameters, saved bytes, FLOPs)
 METHODS = {
     "features": (1.75, 0.02, 2.1, 3_080, 40_000, 2.1e11),
@@ -205,11 +211,23 @@ def _run(method: str, seed: int, kind: str) -> dict[str, Any]:
             "saved_bytes": own[4],
         }
     return {
-        "id": f"{method}-{seed}", "method": method, "model": model, "seed": seed, "status": "finished", "kind": kind,
-        "scores": {}, "validation": {}, "costs": costs, "marginal": {**costs, "total_seconds": seconds + 1.2},
-        "plan": [], "curve": [], "confusion": {}, "folder": f"runs/{method}-{seed}", "error": None,
+        "id": f"{method}-{seed}",
+        "method": method,
+        "model": model,
+        "seed": seed,
+        "status": "finished",
+        "kind": kind,
+        "scores": {},
+        "validation": {},
+        "costs": costs,
+        "marginal": {**costs, "total_seconds": seconds + 1.2},
+        "plan": [],
+        "curve": [],
+        "confusion": {},
+        "folder": f"runs/{method}-{seed}",
+        "error": None,
         "warnings": ["training and validation part: over-fitting"] if (method, seed) == ("full", 1) else [],
-    }  # fmt: skip
+    }
 
 
 def _curve(method: str, seed: int, end: float) -> list[dict[str, Any]]:
@@ -282,8 +300,16 @@ def hostile() -> dict[str, Any]:
     whole = json.loads(text)
     whole["data"]["steps"][0]["reason"] = whole["environment"]["cpu"] = whole["recipe"]["data"]["train"] = HOSTILE
     whole["runs"][0] |= {"warnings": [HOSTILE], "folder": HOSTILE, "model": HOSTILE}
-    whole["runs"].append({**whole["runs"][0], "status": "failed", "scores": {}, "confusion": {}, "curve": [],
-                          "error": {"what": HOSTILE, "where": HOSTILE, "fix": HOSTILE}})  # fmt: skip
+    whole["runs"].append(
+        {
+            **whole["runs"][0],
+            "status": "failed",
+            "scores": {},
+            "confusion": {},
+            "curve": [],
+            "error": {"what": HOSTILE, "where": HOSTILE, "fix": HOSTILE},
+        }
+    )
     for row in whole["disagreements"]:
         row["text"] = HOSTILE
     return whole

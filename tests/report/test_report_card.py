@@ -135,3 +135,10 @@ def test_hostile_text_cannot_leave_its_place() -> None:
 
 def test_markdown_is_escaped() -> None:
     assert text("a_b*c <i> [x](y) | `z`") == r"a\_b\*c \<i\> \[x\](y) \| \`z\`"
+
+
+def test_no_folder_of_this_machine_is_published(tmp_path: Path) -> None:
+    made = record("peft")
+    made["recipe"]["data"] = {"train": str(tmp_path / "secret-folder" / "tickets.csv"), "label": "intent"}
+    card = model_card(made)
+    assert "tickets.csv" in card and "secret-folder" not in card

@@ -89,9 +89,19 @@ def test_the_table_shows_every_entry_with_its_scores_and_errors(page: Page, comp
         if summary["mean"] is not None:
             assert f"{summary['mean']:.3f}" in page.text
             assert f"{summary['low']:.3f} to {summary['high']:.3f}" in page.text
-    for words in ("baseline", "control", "failed", "2 of 3 finished", "the loss was NaN at step 12",
-                  "stopped by the user", "recommended", "new_region", "no text in rows 14, 97, 203",
-                  "torch 2.13.0", "17.2 GB"):  # fmt: skip
+    for words in (
+        "baseline",
+        "control",
+        "failed",
+        "2 of 3 finished",
+        "the loss was NaN at step 12",
+        "stopped by the user",
+        "recommended",
+        "new_region",
+        "no text in rows 14, 97, 203",
+        "torch 2.13.0",
+        "17.2 GB",
+    ):
         assert words in page.text
     assert comparison["data"]["fingerprint"] in page.text
 

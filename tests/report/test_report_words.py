@@ -14,8 +14,16 @@ CONTEXT = {"metric": "f1_macro", "greater_is_better": True}
 
 def pair(difference: float, low: float, high: float, sure: bool) -> dict[str, Any]:
     better = ("first" if difference > 0 else "second") if sure else None
-    return {"first": "first", "second": "second", "difference": difference, "low": low, "high": high,
-            "p_adjusted": 0.01 if sure else 0.4, "distinguishable": sure, "better": better}  # fmt: skip
+    return {
+        "first": "first",
+        "second": "second",
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "p_adjusted": 0.01 if sure else 0.4,
+        "distinguishable": sure,
+        "better": better,
+    }
 
 
 @pytest.mark.parametrize(
@@ -23,12 +31,16 @@ def pair(difference: float, low: float, high: float, sure: bool) -> dict[str, An
     [
         ((0.012, 0.001, 0.024, True), "1.2 points lower (interval 0.1 to 2.4)"),
         ((-0.012, -0.024, -0.001, True), "1.2 points higher (interval 0.1 to 2.4)"),
-        ((0.012, -0.005, 0.03, False),
-         "1.2 points lower, a difference inside the interval (−0.5 to 3.0): it may be chance"),
-        ((0.012, 0.001, 0.024, False),
-         "1.2 points lower (interval 0.1 to 2.4), not certain once corrected for the number of comparisons"),
+        (
+            (0.012, -0.005, 0.03, False),
+            "1.2 points lower, a difference inside the interval (−0.5 to 3.0): it may be chance",
+        ),
+        (
+            (0.012, 0.001, 0.024, False),
+            "1.2 points lower (interval 0.1 to 2.4), not certain once corrected for the number of comparisons",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_gap_is_told_from_the_side_of_the_second(numbers: tuple[Any, ...], words: str) -> None:
     assert gap(pair(*numbers), CONTEXT) == words
 
@@ -84,9 +96,10 @@ def test_a_method_that_wins_on_test_only_is_named(comparison: dict[str, Any]) ->
     found = comparison["recommendation"]
     told = {each["method"] for each in found["alternatives"]}
     other = next(
-        each for each in comparison["pairs"]
+        each
+        for each in comparison["pairs"]
         if each["first"] == found["method"] and each["second"] not in told and each["second"] in ("full", "layerwise")
-    )  # fmt: skip
+    )
     beaten = {**other, "difference": -0.03, "low": -0.05, "high": -0.01, "distinguishable": True}
     beaten["better"] = other["second"]
     pairs = [beaten if each is other else each for each in comparison["pairs"]]
@@ -96,8 +109,14 @@ def test_a_method_that_wins_on_test_only_is_named(comparison: dict[str, Any]) ->
 
 def test_a_chosen_baseline_is_said_to_be_one() -> None:
     plain = samples.comparison(methods=("head", "scratch"))
-    found = {**plain["recommendation"], "method": "tfidf", "kind": "baseline", "against_baseline": None,
-             "tuning_pays": False, "alternatives": []}  # fmt: skip
+    found = {
+        **plain["recommendation"],
+        "method": "tfidf",
+        "kind": "baseline",
+        "against_baseline": None,
+        "tuning_pays": False,
+        "alternatives": [],
+    }
     advice = advise({**plain, "recommendation": found})
     assert advice.headline == "Take tfidf: no fine-tuned model did better on validation."
     assert any(point.text.startswith("No: a baseline") for point in advice.points)

@@ -56,10 +56,21 @@ def test_row(tmp_path: Path) -> None:
     )
     (run,) = find_runs(tmp_path)
     row = RunRow(
-        path=str(tmp_path / "one"), status="finished", created="2026-01-02T00:00:00+00:00", method="full",
-        model="mini", seed=0, split="test", metric="f1_macro", score=0.7, low=0.6, high=0.8, train_seconds=1.5,
-        trainable_parameters=1200, saved_bytes=5000,
-    )  # fmt: skip
+        path=str(tmp_path / "one"),
+        status="finished",
+        created="2026-01-02T00:00:00+00:00",
+        method="full",
+        model="mini",
+        seed=0,
+        split="test",
+        metric="f1_macro",
+        score=0.7,
+        low=0.6,
+        high=0.8,
+        train_seconds=1.5,
+        trainable_parameters=1200,
+        saved_bytes=5000,
+    )
     assert table_row(run) == row
     assert table_row(run, "accuracy").score == 0.9
     assert table_row(run, "mcc").score is None

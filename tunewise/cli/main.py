@@ -1,4 +1,4 @@
-"""The command line: reads options, calls the rooms, prints. Everything heavy is imported by the command that needs it."""
+"""The command line: reads options, calls the rooms, prints. A command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ def compare(
         loaded = load_recipe(recipe, overrides)
         watcher = make_watcher()
         try:
-            done = compare_runs(loaded, out, folder=recipe.resolve().parent, watcher=watcher, allow_code=allow_code,
-                                side_by_side=jobs)  # fmt: skip
+            done = compare_runs(
+                loaded, out, folder=recipe.resolve().parent, watcher=watcher, allow_code=allow_code, side_by_side=jobs
+            )
         finally:
             watcher.close()
         print_comparison(done.content)
@@ -166,8 +167,10 @@ def _errors() -> Iterator[None]:
         from tunewise.tracking.progress import plain_text
 
         for number, line in enumerate(str(problem).splitlines()):
-            print(("error: " if number == 0 else "") + line[: len(line) - len(line.lstrip())] + plain_text(line.strip()),
-                  file=sys.stderr)  # fmt: skip
+            print(
+                ("error: " if number == 0 else "") + line[: len(line) - len(line.lstrip())] + plain_text(line.strip()),
+                file=sys.stderr,
+            )
         raise typer.Exit(problem.exit_code) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -19,9 +19,11 @@ def print_run(record: Mapping[str, Any], metric: str) -> None:
         print_scores({metric: scores[metric], **scores})
     costs = record["costs"]
     trainable, total = costs["trainable_parameters"], costs["total_parameters"]
-    print(f"\ntraining {seconds(costs['train_seconds'])} (in all {seconds(costs['total_seconds'])}), "
-          f"{flops(costs['forward_flops'] + costs['backward_flops'])}, peak memory {size(costs['peak_memory_bytes'])}, "
-          f"{trainable:,} of {total:,} parameters trained, {size(costs['saved_bytes'])} saved")  # fmt: skip
+    print(
+        f"\ntraining {seconds(costs['train_seconds'])} (in all {seconds(costs['total_seconds'])}), "
+        f"{flops(costs['forward_flops'] + costs['backward_flops'])}, peak memory {size(costs['peak_memory_bytes'])}, "
+        f"{trainable:,} of {total:,} parameters trained, {size(costs['saved_bytes'])} saved"
+    )
     for line in (*record["notes"], *record["warnings"]):
         print(f"note: {plain_text(line)}")
 
@@ -39,12 +41,19 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
     table = _table("run", "method", "seed", "status", "metric", "score", "interval", "train", "saved")
     for row in rows:
         known = row["score"] is not None
-        table.add_row(*_texts(
-            row["path"], row["method"], row["seed"], row["status"], row["metric"] if known else None,
-            score(row["score"]) if known else None, interval(row["low"], row["high"]) if known else None,
-            seconds(row["train_seconds"]) if row["train_seconds"] is not None else None,
-            size(row["saved_bytes"]) if row["saved_bytes"] else None,
-        ))  # fmt: skip
+        table.add_row(
+            *_texts(
+                row["path"],
+                row["method"],
+                row["seed"],
+                row["status"],
+                row["metric"] if known else None,
+                score(row["score"]) if known else None,
+                interval(row["low"], row["high"]) if known else None,
+                seconds(row["train_seconds"]) if row["train_seconds"] is not None else None,
+                size(row["saved_bytes"]) if row["saved_bytes"] else None,
+            )
+        )
     _show(table)
     for row in rows:
         if row["problem"]:

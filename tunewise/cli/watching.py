@@ -78,9 +78,13 @@ class Bars(Lines):
         super().__init__(stream)
         self.tasks: dict[str, int] = {}
         self.bars = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TextColumn("{task.fields[shown]}", markup=False),
-            TimeElapsedColumn(), console=Console(file=stream), transient=True,
-        )  # fmt: skip
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[shown]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(file=stream),
+            transient=True,
+        )
 
     def on_plan(self, checked: Checked, entries: list[Entry], done: int, side_by_side: int) -> None:
         super().on_plan(checked, entries, done, side_by_side)

@@ -34,8 +34,12 @@ def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allo
             method=name,
             seed=recipe.seed,
             recipe=recipe.as_dict(),
-            data=UsedData(data.fingerprint, {key: len(split) for key, split in data.splits.items()},
-                          [asdict(step) for step in data.steps], asdict(data.schema)),  # fmt: skip
+            data=UsedData(
+                data.fingerprint,
+                {key: len(split) for key, split in data.splits.items()},
+                [asdict(step) for step in data.steps],
+                asdict(data.schema),
+            ),
             environment=environment(),
             tuned={"recipe": recipe.fingerprint},
         )
@@ -49,14 +53,27 @@ def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allo
             raise
         counts = {key: int(result.costs[key]) for key in ("trainable_parameters", "total_parameters")}
         costs = Costs(
-            train_seconds=result.costs["train_seconds"], total_seconds=time.perf_counter() - start,
-            peak_memory_bytes=peak_memory_bytes("cpu"), forward_flops=0.0, backward_flops=0.0, saved_bytes=0,
-            predict_ms_per_example=result.costs["predict_ms_per_example"], **counts,
-        )  # fmt: skip
+            train_seconds=result.costs["train_seconds"],
+            total_seconds=time.perf_counter() - start,
+            peak_memory_bytes=peak_memory_bytes("cpu"),
+            forward_flops=0.0,
+            backward_flops=0.0,
+            saved_bytes=0,
+            predict_ms_per_example=result.costs["predict_ms_per_example"],
+            **counts,
+        )
         confusion = {}
         if data.schema.task == "classification":
             confusion = {split: confusion_matrix(said).tolist() for split, said in result.predictions.items()}
-        record = replace(record, status="finished", validation=scores.pop("validation"), scores=scores, costs=costs,
-                         marginal=costs, confusion=confusion, plans=[{"step": 0, **result.settings}])  # fmt: skip
+        record = replace(
+            record,
+            status="finished",
+            validation=scores.pop("validation"),
+            scores=scores,
+            costs=costs,
+            marginal=costs,
+            confusion=confusion,
+            plans=[{"step": 0, **result.settings}],
+        )
         write_record(out, record)
     return record

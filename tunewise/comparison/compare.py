@@ -86,17 +86,21 @@ def compare(
                 watcher.on_end(entries[number], _ended(entries[number], exit_code), seconds)
 
             pool.run(
-                tasks, work, side_by_side, stop,
+                tasks,
+                work,
+                side_by_side,
+                stop,
                 on_start=lambda number: watcher.on_start(entries[number]),
                 on_message=lambda number, said: watcher.on_message(entries[number], *said),
                 on_end=on_end,
-            )  # fmt: skip
+            )
         content = build_comparison(recipe, checked, entries)
         write_file(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False))
         write_file(out / "report.html", render_html(content))
         if stop.requested and any(run["status"] != "finished" for run in content["runs"]):
-            raise Interrupted("stopped by the user; finished runs are kept", where=str(out),
-                              fix="run the same command again to go on")  # fmt: skip
+            raise Interrupted(
+                "stopped by the user; finished runs are kept", where=str(out), fix="run the same command again to go on"
+            )
     return Comparison(out, content)
 
 
@@ -134,8 +138,11 @@ def _claim(recipe: Recipe, out: Path) -> None:
     stored = out / "recipe.yaml"
     text = write_recipe(recipe)
     if stored.is_file() and stored.read_text(encoding="utf-8") != text:
-        raise StoreError("the comparison in this folder was begun with another recipe", where=str(stored),
-                         fix="give another --out, or that recipe")  # fmt: skip
+        raise StoreError(
+            "the comparison in this folder was begun with another recipe",
+            where=str(stored),
+            fix="give another --out, or that recipe",
+        )
     if not stored.is_file() and any(not child.name.startswith(".") for child in out.iterdir()):
         raise StoreError("the folder is not empty, and holds no comparison", where=str(out), fix="give another --out")
     write_settings(out, text, None)
@@ -169,8 +176,21 @@ def _unfinished(
         choice = entry.choice or recipe.all_methods[0]
         single = recipe.for_run(entry.model if entry.choice else recipe.all_models[0], choice, entry.seed)
         packages = (*CORE, *find_method(choice.name).packages, *_architectures(checked))
-        tasks.append((number, Task(single.as_dict(), str(entry.folder), str(folder), {}, checked.data.fingerprint,
-                                   allow_code, packages, entry.name if entry.kind == "baseline" else None)))  # fmt: skip
+        tasks.append(
+            (
+                number,
+                Task(
+                    single.as_dict(),
+                    str(entry.folder),
+                    str(folder),
+                    {},
+                    checked.data.fingerprint,
+                    allow_code,
+                    packages,
+                    entry.name if entry.kind == "baseline" else None,
+                ),
+            )
+        )
     return tasks
 
 
@@ -190,5 +210,3 @@ def _ended(entry: Entry, exit_code: int | None) -> RunRecord:
         record = replace(record, status="failed", error=problem)
         write_record(entry.folder, record)
     return record
-
-

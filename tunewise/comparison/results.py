@@ -76,8 +76,15 @@ def build_comparison(recipe: Recipe, checked: Checked, entries: Sequence[Entry])
     texts = data.splits[main].texts
     content |= {
         "summary": [
-            _summary(name, [entry for entry in entries if entry.name == name], finished, summaries.get(name),
-                     validation.get(name), costs.get(name, {}), main)
+            _summary(
+                name,
+                [entry for entry in entries if entry.name == name],
+                finished,
+                summaries.get(name),
+                validation.get(name),
+                costs.get(name, {}),
+                main,
+            )
             for name in kinds
         ],
         "recommendation": asdict(recommendation) if recommendation else None,
@@ -86,7 +93,7 @@ def build_comparison(recipe: Recipe, checked: Checked, entries: Sequence[Entry])
             {**asdict(row), "text": texts[row.index][0] if len(texts[row.index]) == 1 else list(texts[row.index])}
             for row in split_rows
         ],
-    }  # fmt: skip
+    }
     return plain(content)
 
 
@@ -151,9 +158,14 @@ def _mean_costs(finished: dict[Entry, RunRecord]) -> dict[str, dict[str, float]]
 
 
 def _summary(
-    name: str, entries: list[Entry], finished: dict[Entry, RunRecord], summary: Any, validation: float | None,
-    costs: dict[str, float], main: str,
-) -> dict[str, Any]:  # fmt: skip
+    name: str,
+    entries: list[Entry],
+    finished: dict[Entry, RunRecord],
+    summary: Any,
+    validation: float | None,
+    costs: dict[str, float],
+    main: str,
+) -> dict[str, Any]:
     records = [finished[entry] for entry in entries if entry in finished]
     metrics = records[0].scores[main] if records else {}
     scores = {}

@@ -110,5 +110,3 @@ def _run_baseline(task: Task) -> None:
     run_baseline_run(
         task.baseline, recipe_from(task.recipe), Path(task.out), folder=Path(task.folder), allow_code=task.allow_code
     )
-
-

@@ -59,9 +59,11 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
             decay = 0.0 if rule.weight_decay is None and name in embeddings else rule.weight_decay
             trained.append(TrainedTensor(name, parameter, rule.lr_scale, decay))
     if not trained:
-        raise MethodError(f"the plan trains nothing in a '{net.map.family}' model",
-                          where="; ".join(rule.pattern for rule in plan.rules[:5]),
-                          fix="check the names against `tunewise methods`, or take another method")  # fmt: skip
+        raise MethodError(
+            f"the plan trains nothing in a '{net.map.family}' model",
+            where="; ".join(rule.pattern for rule in plan.rules[:5]),
+            fix="check the names against `tunewise methods`, or take another method",
+        )
     net.model.train()
     for module in _prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
         module.eval()
@@ -125,18 +127,25 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
     """Wraps the model by peft. The modules of the head are saved with the adapter, since they train with it."""
     import peft
 
-    config = getattr(peft, addition.config)(
-        task_type="SEQ_CLS", modules_to_save=_head_modules(net.map), **addition.options
-    )
+    kind = getattr(peft, addition.config, None)
+    if not (isinstance(kind, type) and issubclass(kind, peft.PeftConfig)):
+        raise MethodError(
+            f"'{addition.config}' is not a configuration of peft", where="the plan's inserts", fix="update peft"
+        )
+    config = kind(task_type="SEQ_CLS", modules_to_save=_head_modules(net.map), **addition.options)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
             warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft tells GPT-2's Conv1D by itself
             model = peft.get_peft_model(net.model, config)
     except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
-        raise MethodError(f"peft cannot put {addition.config} into a '{net.map.family}' model: {problem}",
-                          fix="choose other targets, or the method 'last_k' or 'adapter'") from None  # fmt: skip
-    model.peft_config["default"].base_model_name_or_path = net.located.name
+        raise MethodError(
+            f"peft cannot put {addition.config} into a '{net.map.family}' model: {problem}",
+            fix="choose other targets, or the method 'last_k' or 'adapter'",
+        ) from None
+    made = model.peft_config["default"]
+    made.base_model_name_or_path = net.located.name
+    made.target_modules = sorted(made.target_modules)  # peft keeps a set, whose order in the file would vary
     return model
 
 
@@ -170,6 +179,9 @@ def _builder(reference: str) -> Callable[..., nn.Module]:
     known = module_name in {method.__module__ for method in METHODS.values()}
     function = vars(sys.modules[module_name]).get(name) if known else None
     if not isinstance(function, FunctionType) or function.__module__ != module_name:
-        raise MethodError(f"'{reference}' is not a function of a method", where="the plan's inserts",
-                          fix="install the package of the method that made this model")  # fmt: skip
+        raise MethodError(
+            f"'{reference}' is not a function of a method",
+            where="the plan's inserts",
+            fix="install the package of the method that made this model",
+        )
     return function

@@ -40,9 +40,12 @@ class Course:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
             batches = epoch_batches(
-                self.lengths, self._rows_per_step, seed=self.seed, epoch=epoch,
+                self.lengths,
+                self._rows_per_step,
+                seed=self.seed,
+                epoch=epoch,
                 group_by_length=self.config.group_by_length,
-            )  # fmt: skip
+            )
             self._epoch = (epoch, batches)
         return self._epoch[1][place]
 

@@ -60,8 +60,11 @@ def tune(config: TrainConfig, side_by_side: int = 1) -> Tuned:
     device = config.device if config.device != "auto" else _best_device()
     _check_device(device, "set it to auto or cpu")
     if config.precision == "fp16" and device != "cuda":
-        raise RecipeError(f"fp16 needs a CUDA GPU; this run is on {device}", where="train.precision",
-                          fix="set it to auto, bf16 or fp32")  # fmt: skip
+        raise RecipeError(
+            f"fp16 needs a CUDA GPU; this run is on {device}",
+            where="train.precision",
+            fix="set it to auto, bf16 or fp32",
+        )
     threads = config.threads or max(1, physical_cores() // side_by_side)
     torch.set_num_threads(threads)
     precision = config.precision if config.precision != "auto" else _faster_precision(torch.device(device))

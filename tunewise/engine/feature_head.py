@@ -38,9 +38,14 @@ class FeatureHead:
 
 
 def fit_head(
-    kind: str, schema: Schema, features_NF: np.ndarray, targets: np.ndarray, strength: float, seed: int,
+    kind: str,
+    schema: Schema,
+    features_NF: np.ndarray,
+    targets: np.ndarray,
+    strength: float,
+    seed: int,
     weights: np.ndarray | None,
-) -> FeatureHead:  # fmt: skip
+) -> FeatureHead:
     """Fits a head.
 
     Args:
@@ -104,8 +109,13 @@ def _fit_mlp(
 ) -> FeatureHead:
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-    options = {"hidden_layer_sizes": (HIDDEN,), "alpha": strength, "random_state": seed, "max_iter": 300,
-               "early_stopping": _can_stop_early(schema, targets)}  # fmt: skip
+    options = {
+        "hidden_layer_sizes": (HIDDEN,),
+        "alpha": strength,
+        "random_state": seed,
+        "max_iter": 300,
+        "early_stopping": _can_stop_early(schema, targets),
+    }
     if schema.task == "regression":
         mean, deviation = float(targets.mean()), float(targets.std()) or 1.0
         model = MLPRegressor(**options).fit(features_NF, (targets - mean) / deviation)

@@ -128,8 +128,11 @@ def fit_features(
     if kind == "auto":
         kind = "ridge" if task == "regression" else "logistic"
     if kind == "logistic" and task == "regression":
-        raise MethodError("features: logistic regression is for classes; the task is regression",
-                          where="classifier", fix="take ridge, mlp or auto")  # fmt: skip
+        raise MethodError(
+            "features: logistic regression is for classes; the task is regression",
+            where="classifier",
+            fix="take ridge, mlp or auto",
+        )
     train_NF, validation_NF = embed(train.texts), embed(data.splits["validation"].texts)
     seconds = time.perf_counter() - start
     tried, heads = {}, {}

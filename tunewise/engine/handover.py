@@ -102,13 +102,19 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
 def _read_meta(folder: Path) -> dict[str, Any]:
     file = folder / META
     if not file.is_file():
-        raise StoreError(f"this is not the folder of a model that tunewise made: it has no {META}", where=str(folder),
-                         fix="name the run's folder, or its `model` folder")  # fmt: skip
+        raise StoreError(
+            f"this is not the folder of a model that tunewise made: it has no {META}",
+            where=str(folder),
+            fix="name the run's folder, or its `model` folder",
+        )
     verify(folder, editable=(CARD,))
     meta = json.loads(file.read_text(encoding="utf-8"))
     if meta["format"] > FORMAT:
-        raise StoreError(f"the model was made by a newer tunewise (format {meta['format']}, this one reads {FORMAT})",
-                         where=str(file), fix="update tunewise")  # fmt: skip
+        raise StoreError(
+            f"the model was made by a newer tunewise (format {meta['format']}, this one reads {FORMAT})",
+            where=str(file),
+            fix="update tunewise",
+        )
     return meta
 
 
@@ -123,8 +129,11 @@ def _base(meta: dict[str, Any]) -> LocatedModel:
             fix=f"put it back at {base['path']}; {problem.fix}",
         ) from None
     if located.fingerprint != base["fingerprint"]:
-        raise ModelError("the base model is not the one this model was made from: its config or weights changed",
-                         where=str(located.path), fix=f"put the original '{base['name']}' back")  # fmt: skip
+        raise ModelError(
+            "the base model is not the one this model was made from: its config or weights changed",
+            where=str(located.path),
+            fix=f"put the original '{base['name']}' back",
+        )
     return located
 
 
@@ -133,8 +142,11 @@ def _load_peft(net: Net, folder: Path) -> torch.nn.Module:
 
     # Without this file peft would look for a pickle.
     if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError("the adapter has no weights (adapter_model.safetensors)", where=str(folder),
-                         fix="train the model again, or restore the folder")  # fmt: skip
+        raise ModelError(
+            "the adapter has no weights (adapter_model.safetensors)",
+            where=str(folder),
+            fix="train the model again, or restore the folder",
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
         return PeftModel.from_pretrained(net.model, folder, local_files_only=True)
@@ -171,8 +183,11 @@ def _load_own(net: Net, plan: Plan, folder: Path) -> FeatureHead | None:
     with torch.no_grad():
         for name, value in stored.items():
             if name not in tensors or tensors[name].shape != value.shape:
-                raise CorruptError(f"{TENSORS} holds a tensor that the model has not: {name} {list(value.shape)}",
-                                   where=str(folder), fix="train the model again, or restore the folder")  # fmt: skip
+                raise CorruptError(
+                    f"{TENSORS} holds a tensor that the model has not: {name} {list(value.shape)}",
+                    where=str(folder),
+                    fix="train the model again, or restore the folder",
+                )
             tensors[name].copy_(value)
     return None
 

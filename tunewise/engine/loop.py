@@ -188,10 +188,17 @@ class Training:
         progress.tokens += tokens
         progress.loss_sum += total / n_items
         progress.loss_steps += 1
-        self.observers.emit(Step(
-            step=progress.step, epoch=self.course.epoch_of(progress.step), loss=total / n_items,
-            learning_rate=rate, grad_norm=norm, tokens=tokens, seconds=time.perf_counter() - start,
-        ))  # fmt: skip
+        self.observers.emit(
+            Step(
+                step=progress.step,
+                epoch=self.course.epoch_of(progress.step),
+                loss=total / n_items,
+                learning_rate=rate,
+                grad_norm=norm,
+                tokens=tokens,
+                seconds=time.perf_counter() - start,
+            )
+        )
 
     def _backward(self, batch_rows: np.ndarray, n_items: float) -> float:
         """Adds the gradients of a batch's share of the mean over the step's rows; returns its sum of losses."""
@@ -265,8 +272,10 @@ class Training:
         if parts:
             advice = "the best weights are kept" if self.config.keep_best else "set keep_best, or fewer epochs"
             self.observers.emit(
-                Warned(f"training and validation part at step {self.progress.step}: over-fitting ({advice})",
-                       self.progress.step)
+                Warned(
+                    f"training and validation part at step {self.progress.step}: over-fitting ({advice})",
+                    self.progress.step,
+                )
             )
 
     def _take_best(self) -> None:

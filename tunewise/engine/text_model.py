@@ -69,8 +69,10 @@ class TextModel:
         row = tuple(text) if isinstance(text, (tuple, list)) else (text,)
         if len(row) != wanted or not all(isinstance(part, str) for part in row):
             kind = "a text" if wanted == 1 else f"a pair of texts ({', '.join(self.schema.text)})"
-            raise DataError(f"the model reads {kind} per row; row {place + 1} is {text!r:.80}",
-                            fix="give strings" if wanted == 1 else "give tuples of two strings")  # fmt: skip
+            raise DataError(
+                f"the model reads {kind} per row; row {place + 1} is {text!r:.80}",
+                fix="give strings" if wanted == 1 else "give tuples of two strings",
+            )
         return row
 
 

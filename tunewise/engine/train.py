@@ -132,9 +132,17 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     if embed.cut:
         job.observers.emit(Warned(told_cut(embed.cut, "texts", net.max_length, embed.lost)))
     edges = [strength for strength in (min(fit.tried), max(fit.tried)) if len(fit.tried) > 1]
-    solved = {"step": 0, "trainable_parameters": fit.head.size, **plan.as_dict(),
-              "solved": {"classifier": fit.classifier, "strength": fit.strength, "at_edge": fit.strength in edges,
-                         "tried": {str(key): sign * value for key, value in fit.tried.items()}}}  # fmt: skip
+    solved = {
+        "step": 0,
+        "trainable_parameters": fit.head.size,
+        **plan.as_dict(),
+        "solved": {
+            "classifier": fit.classifier,
+            "strength": fit.strength,
+            "at_edge": fit.strength in edges,
+            "tried": {str(key): sign * value for key, value in fit.tried.items()},
+        },
+    }
     total = fit.head.size + sum(parameter.numel() for parameter in net.model.base_model.parameters())
     return Trained(net, plan, [solved], fit.seconds, embed.flops, 0.0, fit.head.size, total, head=fit.head)
 
@@ -157,11 +165,22 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
         return loss, scores[job.metric], scores
 
     training = Training(
-        net=net, method=method, objective=objective, train=splits["train"], tokens=tokens["train"],
-        config=job.config, tuned=job.tuned, seed=job.seed, validate=validate,
-        greater_is_better=job.evaluator.greater_is_better(job.metric), observers=job.observers, label=job.label,
-        checkpoints=job.checkpoints, stop=job.stop, fingerprint=job.fingerprint,
-    )  # fmt: skip
+        net=net,
+        method=method,
+        objective=objective,
+        train=splits["train"],
+        tokens=tokens["train"],
+        config=job.config,
+        tuned=job.tuned,
+        seed=job.seed,
+        validate=validate,
+        greater_is_better=job.evaluator.greater_is_better(job.metric),
+        observers=job.observers,
+        label=job.label,
+        checkpoints=job.checkpoints,
+        stop=job.stop,
+        fingerprint=job.fingerprint,
+    )
     progress = training.run()
     _fold(net, objective)
     return Trained(
@@ -206,8 +225,9 @@ def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | Non
     tensors, outputs_ = named_tensors(net.model), net.model.config.num_labels
     matrices = [t.name for t in net.map.head if len(t.shape) == 2 and t.shape[0] == outputs_]
     if not matrices:
-        raise MethodError(f"no output layer was found in a '{net.map.family}' model",
-                          fix="set objective.standardize to false")  # fmt: skip
+        raise MethodError(
+            f"no output layer was found in a '{net.map.family}' model", fix="set objective.standardize to false"
+        )
     name = matrices[-1]
     return tensors[name], tensors.get(name.removesuffix("weight") + "bias")
 

@@ -77,6 +77,9 @@ def only_used_rows(model: nn.Module, tokens: Tokens) -> Iterator[None]:
 
 def _is_shared(model: nn.Module, embedding: nn.Embedding) -> bool:
     owners = [
-        module for module in model.modules() for weight in module.parameters(recurse=False) if weight is embedding.weight
+        module
+        for module in model.modules()
+        for weight in module.parameters(recurse=False)
+        if weight is embedding.weight
     ]
     return len(owners) != 1

@@ -17,8 +17,7 @@ from tunewise.methods.lora import Lora
 from tunewise.methods.scratch import Scratch
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (Features, Head, LastK, Full, Layerwise, Gradual, Lora, Adapter, Scratch)
+    method.name: method for method in (Features, Head, LastK, Full, Layerwise, Gradual, Lora, Adapter, Scratch)
 }
 
 

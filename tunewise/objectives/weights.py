@@ -32,6 +32,9 @@ def class_weights(
             fix = f"did you mean '{near[0]}'?" if near else f"the classes are: {', '.join(labels[:20])}"
             raise RecipeError(f"there is no class '{name}'", where="objective.class_weights", fix=fix)
         if weight <= 0:  # rows of weight 0 alone would make a batch whose mean loss is 0 / 0
-            raise RecipeError(f"the weight of class '{name}' is {weight:g}; weights are above 0",
-                              where="objective.class_weights", fix="give a positive number")  # fmt: skip
+            raise RecipeError(
+                f"the weight of class '{name}' is {weight:g}; weights are above 0",
+                where="objective.class_weights",
+                fix="give a positive number",
+            )
     return np.array([wanted.get(name, 1.0) for name in labels], dtype=np.float64)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tunewise.report.card_code import loading_code
@@ -159,10 +159,19 @@ def _training(record: Mapping[str, Any]) -> str:
 
     versions = (record["environment"] or {}).get("packages") or {}
     used = ", ".join(f"{text(name)} {text(version)}" for name, version in versions.items() if version)
-    recipe = yaml.safe_dump(json.loads(json.dumps(record["recipe"])), sort_keys=False, allow_unicode=False)
+    recipe = yaml.safe_dump(_without_folders(record["recipe"]), sort_keys=False, allow_unicode=False)
     # No line of the recipe may close the block: a fence longer than any run of backticks in it.
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", recipe)), default=0))
     return f"Seed {record['seed']}. {used and f'Made with {used}.'}\n\n{fence}yaml\n{recipe}{fence}"
+
+
+def _without_folders(value: Any) -> Any:
+    """The recipe as it may be published: of a path on this machine, its last part."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(inner) for inner in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _limits(record: Mapping[str, Any]) -> str:

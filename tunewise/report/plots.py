@@ -96,9 +96,15 @@ def quality_against_cost(entries: Sequence[Entry], comparison: Comparison, cost_
         names = ", ".join(f"{label(entry.name, 24)} {score(entry.mean)}" for entry in outside)
         figure.add_annotation(
             text=f"not drawn: {names}",
-            xref="paper", yref="paper", x=1, y=0 if greater else 1, xanchor="right",
-            yanchor="bottom" if greater else "top", showarrow=False, font={"size": 12},
-        )  # fmt: skip
+            xref="paper",
+            yref="paper",
+            x=1,
+            y=0 if greater else 1,
+            xanchor="right",
+            yanchor="bottom" if greater else "top",
+            showarrow=False,
+            font={"size": 12},
+        )
     return figure
 
 

@@ -1,7 +1,7 @@
 """The log of a run: one JSON object per line. A resumed run leaves the log of one that was never interrupted.
 
 Rows: {"event": "started" | "planned" | "step" | "evaluated" | "warned" | "finished", "step": ..., ..., "time": {...}}.
-All that depends on the wall clock is under "time", and nothing else is. That a checkpoint was saved leaves no row, since
+All that depends on the wall clock is under "time", nothing else is. That a checkpoint was saved leaves no row, since
 an interruption saves one more. NaN and infinity, which JSON does not have, are the strings "nan", "inf", "-inf".
 """
 

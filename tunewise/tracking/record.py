@@ -1,4 +1,4 @@
-"""The record of a run: `record.json`, all that is kept of it beside the model. NaN and infinity are null in the file."""
+"""The record of a run: `record.json`, all that is kept of it beside the model. NaN and infinity are null there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class UsedModel:
 
 @dataclass(frozen=True)
 class UsedData:
-    """The data: fingerprint, rows per split, what was done to it (`types.DataStep`) and `types.Schema` as plain data."""
+    """The data: fingerprint, rows per split, what was done to it (`types.DataStep`), `types.Schema` as plain data."""
 
     fingerprint: str
     rows: dict[str, int]
@@ -125,7 +125,7 @@ class RunRecord:
         version = body.get("schema_version")
         if type(version) is int and version > SCHEMA_VERSION:
             raise StoreError(
-                f"this record has version {version}, written by a newer tunewise; this one reads up to {SCHEMA_VERSION}",
+                f"this record has version {version}, written by a newer tunewise; this one reads {SCHEMA_VERSION}",
                 where=str(path),
                 fix="update tunewise",
             )

@@ -1,9 +1,9 @@
 """The folder of a run: what it holds, and whether a run may start or go on in it.
 
-    recipe.yaml      what was asked for           log.jsonl      every event, one per line
-    tuned.json       what was fitted to the machine    tensorboard/   the same for TensorBoard
-    checkpoints/     to resume from               predictions/   on validation and test, Parquet
-    model/           the model handed over        record.json    the result
+recipe.yaml      what was asked for           log.jsonl      every event, one per line
+tuned.json       what was fitted to the machine    tensorboard/   the same for TensorBoard
+checkpoints/     to resume from               predictions/   on validation and test, Parquet
+model/           the model handed over        record.json    the result
 """
 
 from __future__ import annotations
@@ -34,12 +34,18 @@ def earlier_record(folder: Path, fingerprint: str, resume: bool) -> RunRecord | 
     if record is None:
         others = sorted(child.name for child in folder.iterdir() if not child.name.startswith("."))
         if others and not (resume and set(others) <= {RECIPE, TUNED}):
-            raise StoreError(f"the folder is not empty ({', '.join(others[:3])}), and is not a run of tunewise",
-                             where=str(folder), fix="give another --out")  # fmt: skip
+            raise StoreError(
+                f"the folder is not empty ({', '.join(others[:3])}), and is not a run of tunewise",
+                where=str(folder),
+                fix="give another --out",
+            )
         return None
     if not resume:
-        raise StoreError(f"there is a run in this folder already ({record.status})", where=str(folder),
-                         fix="go on with it by --resume, or give another --out")  # fmt: skip
+        raise StoreError(
+            f"there is a run in this folder already ({record.status})",
+            where=str(folder),
+            fix="go on with it by --resume, or give another --out",
+        )
     if record.tuned.get("recipe") != fingerprint:
         raise RecipeError(
             "the run in this folder was begun with another recipe, so it cannot be resumed with this one",
