@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,12 +92,22 @@ def train_recipe(
     recipe: Recipe, out: Path, *, folder: Path, resume: bool = False, allow_code: bool = False, quiet: bool = False
 ) -> RunRecord:
     """Checks a recipe with one model and one method, then trains."""
+    begun = time.perf_counter()
     single = only_choice(recipe).anchored(folder)
     checked = check(single, folder, single.all_methods, allow_code)
     from tunewise.run import run  # imports torch: only once everything else is right
 
     observers = () if quiet else (ProgressBar(checked.metric),)
-    return run(single, out, folder=folder, observers=observers, resume=resume, allow_code=allow_code, checked=checked)
+    return run(
+        single,
+        out,
+        folder=folder,
+        observers=observers,
+        resume=resume,
+        allow_code=allow_code,
+        checked=checked,
+        seconds_before=time.perf_counter() - begun,
+    )
 
 
 def load(folder: str | Path, device: str = "cpu") -> TextModel:

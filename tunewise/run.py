@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunewise.check import Checked, check
 from tunewise.commit import Series, lock
@@ -16,14 +17,14 @@ from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Job, Trained, train
 from tunewise.errors import DataError, Interrupted
+from tunewise.methods import Method
 from tunewise.models.load import load_net
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
-from tunewise.tracking.environment import environment
 from tunewise.tracking.jsonl_log import JsonlLog
 from tunewise.tracking.peak_memory import peak_memory_bytes
 from tunewise.tracking.predictions import write_predictions
-from tunewise.tracking.record import HandedOver, Problem, RunRecord, UsedData, UsedModel, write_record
+from tunewise.tracking.record import Problem, RunRecord, write_record
 from tunewise.tracking.run_folder import (
     CHECKPOINTS,
     MODEL,
@@ -32,8 +33,11 @@ from tunewise.tracking.run_folder import (
     stored_tuning,
     write_settings,
 )
+from tunewise.tracking.run_record import begin_record, finish_record
 from tunewise.tracking.tensorboard import TensorBoard
-from tunewise.types import Costs
+
+if TYPE_CHECKING:
+    import torch
 
 
 def run(
@@ -75,7 +79,8 @@ def run(
             return earlier
         watchers = Observers([JsonlLog(out / "log.jsonl"), TensorBoard(out / "tensorboard"), *observers])
         tuned = _tuned(recipe, out, tuned)
-        record = _begin(recipe, out, checked, tuned, earlier)
+        record = begin_record(recipe, checked.data, checked.models[recipe.model], tuned.as_dict(), earlier)
+        write_record(out, record)
         try:
             if expected_data and checked.data.fingerprint != expected_data:
                 raise DataError(
@@ -83,8 +88,8 @@ def run(
                     where=recipe.data.train,
                     fix="put the data back, or begin a new comparison",
                 )
-            clock = _Clock(begun, import_seconds)
-            record = _carry_out(recipe, out, checked, tuned, record, watchers, stop, clock)
+            work = _Run(recipe, out, checked, tuned, watchers, stop, record, begun, import_seconds)
+            record = work.carry_out()
         except BaseException as problem:
             status = "interrupted" if isinstance(problem, (Interrupted, KeyboardInterrupt)) else "failed"
             failed = replace(record, status=status, error=Problem.of(problem), warnings=watchers.warnings)
@@ -93,19 +98,6 @@ def run(
             raise
         watchers.emit(Finished("finished"))
     return record
-
-
-class _Clock:
-    """Seconds since the process began; `alone` adds the imports that a comparison paid for all its runs."""
-
-    def __init__(self, begun: float, import_seconds: float):
-        self.begun, self.import_seconds = begun, import_seconds
-
-    def here(self) -> float:
-        return time.perf_counter() - self.begun
-
-    def alone(self) -> float:
-        return self.here() + self.import_seconds
 
 
 def _tuned(recipe: Recipe, out: Path, tuned: Tuned | None) -> Tuned:
@@ -117,139 +109,89 @@ def _tuned(recipe: Recipe, out: Path, tuned: Tuned | None) -> Tuned:
     return tuned
 
 
-def _begin(recipe: Recipe, out: Path, checked: Checked, tuned: Tuned, earlier: RunRecord | None) -> RunRecord:
-    data, located = checked.data, checked.models[recipe.model]
-    record = RunRecord(
-        status="running",
-        method=recipe.method.label,
-        seed=recipe.seed,
-        recipe=recipe.as_dict(),
-        model=UsedModel(located.name, str(located.path), located.fingerprint),
-        data=UsedData(
-            fingerprint=data.fingerprint,
-            rows={name: len(split) for name, split in data.splits.items()},
-            steps=[asdict(step) for step in data.steps],
-            schema=asdict(data.schema),
-        ),
-        environment=environment(),
-        tuned={**tuned.as_dict(), "recipe": recipe.fingerprint},
-    )
-    if earlier:
-        record = replace(record, id=earlier.id, created=earlier.created)
-    write_record(out, record)
-    return record
+@dataclass
+class _Run:
+    """What the steps of a run share. `begun` is when its process began, on `time.perf_counter`."""
 
+    recipe: Recipe
+    out: Path
+    checked: Checked
+    tuned: Tuned
+    watchers: Observers
+    stop: Stop
+    record: RunRecord
+    begun: float
+    import_seconds: float
 
-def _carry_out(
-    recipe: Recipe,
-    out: Path,
-    checked: Checked,
-    tuned: Tuned,
-    record: RunRecord,
-    watchers: Observers,
-    stop: Stop,
-    clock: _Clock,
-) -> RunRecord:
-    tuned.apply()
-    located, method = checked.models[recipe.model], recipe.method.build(recipe.train.learning_rate)
-    net = load_net(
-        located,
-        checked.data.schema,
-        seed=recipe.seed,
-        dropout=recipe.train.dropout,
-        max_length=recipe.train.max_length,
-        attention=tuned.attention,
-    )
-    job = Job(
-        objective=checked.objective,
-        data=checked.data,
-        evaluator=checked.evaluator,
-        metric=checked.metric,
-        config=recipe.train,
-        tuned=tuned,
-        seed=recipe.seed,
-        observers=watchers,
-        label=recipe.method.label,
-        checkpoints=Series(out / CHECKPOINTS),
-        stop=stop,
-        fingerprint=recipe.fingerprint,
-    )
-    trained = train(net, method, job)
-    for message in method_warnings(trained):
-        watchers.emit(Warned(message))
-    results = evaluate(trained, checked.data, checked.evaluator, stop.check, lambda said: watchers.emit(Warned(said)))
-    write_predictions(out, results.predictions)
-    return _hand_over(recipe, out, checked, tuned, record, watchers, trained, results, clock)
-
-
-def method_warnings(trained: Trained) -> list[str]:
-    """What the user should know of how a closed solver ended."""
-    solved = trained.plans[0].get("solved")
-    if not solved or not solved["at_edge"]:
-        return []
-    return [
-        f"the best strength of {solved['classifier']}, {solved['strength']:g}, is at the edge of the grid that was "
-        "tried; give `strength` to go further"
-    ]
-
-
-def _hand_over(
-    recipe: Recipe,
-    out: Path,
-    checked: Checked,
-    tuned: Tuned,
-    record: RunRecord,
-    watchers: Observers,
-    trained: Trained,
-    results: Results,
-    clock: _Clock,
-) -> RunRecord:
-    method = recipe.method.build()
-    kind = handover_kind(method.handover, getattr(method, "merged", False))
-    costs = Costs(
-        train_seconds=trained.seconds,
-        total_seconds=0.0,
-        peak_memory_bytes=0,
-        forward_flops=trained.forward_flops,
-        backward_flops=trained.backward_flops,
-        trainable_parameters=trained.trainable_parameters,
-        total_parameters=trained.total_parameters,
-        saved_bytes=0,
-        predict_ms_per_example=results.predict_ms_per_example,
-    )
-
-    def finished(saved_bytes: int) -> RunRecord:
-        here = replace(
-            costs,
-            saved_bytes=saved_bytes,
-            peak_memory_bytes=peak_memory_bytes(tuned.device),
-            total_seconds=trained.earlier_seconds + clock.here(),
+    def carry_out(self) -> RunRecord:
+        """Load, train, evaluate, hand over."""
+        device = self.tuned.apply()
+        recipe, checked = self.recipe, self.checked
+        method = recipe.method.build(recipe.train.learning_rate)
+        net = load_net(
+            checked.models[recipe.model],
+            checked.data.schema,
+            seed=recipe.seed,
+            dropout=recipe.train.dropout,
+            max_length=recipe.train.max_length,
+            attention=self.tuned.attention,
         )
-        return replace(
-            record,
-            status="finished",
-            plans=trained.plans,
-            scores=results.scores,
-            validation=results.validation,
-            costs=replace(here, total_seconds=trained.earlier_seconds + clock.alone()),
-            marginal=here,
-            curve=trained.curve,
-            confusion=results.confusion,
-            handover=HandedOver(kind, {"model": MODEL, "predictions": "predictions"}),
-            notes=list(trained.net.notes),
-            warnings=watchers.warnings,
+        trained = train(net, method, self._job())
+        for message in trained.warnings:
+            self._warn(message)
+        results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn)
+        write_predictions(self.out, results.predictions)
+        return self._hand_over(method, trained, results, device)
+
+    def _job(self) -> Job:
+        recipe, checked = self.recipe, self.checked
+        return Job(
+            objective=checked.objective,
+            data=checked.data,
+            evaluator=checked.evaluator,
+            metric=checked.metric,
+            config=recipe.train,
+            tuned=self.tuned,
+            seed=recipe.seed,
+            observers=self.watchers,
+            label=recipe.method.label,
+            checkpoints=Series(self.out / CHECKPOINTS),
+            stop=self.stop,
+            fingerprint=recipe.fingerprint,
         )
 
-    decision = {"threshold": results.threshold, "positive": recipe.evaluate.positive}
-    saved_bytes = save_model(
-        trained,
-        kind,
-        out / MODEL,
-        checked.data.schema,
-        decision,
-        card=lambda size: model_card(finished(size).as_dict()),
-    )
-    record = finished(saved_bytes)
-    write_record(out, record)
-    drop_checkpoints(out)
-    return record
+    def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
+        """Writes the model folder, then the record: whoever finds `finished` finds the model too."""
+        kind = handover_kind(method.handover, method.merged)
+
+        def record(saved_bytes: int) -> RunRecord:
+            seconds = trained.earlier_seconds + time.perf_counter() - self.begun
+            peak = peak_memory_bytes(device.type)
+            return finish_record(
+                self.record,
+                trained,
+                results,
+                kind,
+                self.watchers.warnings,
+                seconds=seconds,
+                import_seconds=self.import_seconds,
+                peak_memory=peak,
+                saved_bytes=saved_bytes,
+            )
+
+        decision = {"threshold": results.threshold, "positive": self.recipe.evaluate.positive}
+        saved_bytes = save_model(
+            trained,
+            kind,
+            self.out / MODEL,
+            self.checked.data.schema,
+            decision,
+            card=lambda size: model_card(record(size).as_dict()),
+        )
+        finished = record(saved_bytes)
+        write_record(self.out, finished)
+        drop_checkpoints(self.out)
+        return finished
+
+    def _warn(self, message: str) -> None:
+        self.watchers.emit(Warned(message))

@@ -144,7 +144,9 @@ def topics(tmp_path: Path) -> Path:
         writer.writerow(["message", "reply", "labels"])
         for number in range(40):
             chosen = [word for place, word in enumerate(words) if number >> place & 1]
-            writer.writerow([" ".join(["the", *chosen, f"today {number}"]), "please", "|".join(words[word] for word in chosen)])
+            writer.writerow(
+                [" ".join(["the", *chosen, f"today {number}"]), "please", "|".join(words[word] for word in chosen)]
+            )
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tunewise.check import check
@@ -15,8 +15,9 @@ from tunewise.recipe import Recipe
 from tunewise.tracking.environment import environment
 from tunewise.tracking.peak_memory import peak_memory_bytes
 from tunewise.tracking.predictions import write_predictions
-from tunewise.tracking.record import Problem, RunRecord, UsedData, write_record
+from tunewise.tracking.record import Problem, RunRecord, write_record
 from tunewise.tracking.run_folder import earlier_record
+from tunewise.tracking.run_record import used_data
 from tunewise.types import Costs
 
 
@@ -34,12 +35,7 @@ def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allo
             method=name,
             seed=recipe.seed,
             recipe=recipe.as_dict(),
-            data=UsedData(
-                data.fingerprint,
-                {key: len(split) for key, split in data.splits.items()},
-                [asdict(step) for step in data.steps],
-                asdict(data.schema),
-            ),
+            data=used_data(data),
             environment=environment(),
             tuned={"recipe": recipe.fingerprint},
         )

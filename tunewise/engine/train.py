@@ -48,6 +48,17 @@ class Trained:
     head: FeatureHead | None = None
     earlier_seconds: float = 0.0
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of how a closed solver ended."""
+        solved = self.plans[0].get("solved")
+        if not solved or not solved["at_edge"]:
+            return []
+        return [
+            f"the best strength of {solved['classifier']}, {solved['strength']:g}, is at the edge of the grid that was "
+            "tried; give `strength` to go further"
+        ]
+
     def outputs(
         self,
         texts: Sequence[tuple[str, ...]],

@@ -56,6 +56,11 @@ class Method(ABC):
             MethodError: the method cannot work with this model.
         """
 
+    @property
+    def merged(self) -> bool:
+        """Whether what was inserted is merged into the model before it is handed over."""
+        return False
+
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:
         """The peak learning rate where the recipe gives none. Full fine-tuning: 5e-5 (768 / width)^2, at most 3e-4.
