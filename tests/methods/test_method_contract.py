@@ -9,6 +9,7 @@ import torch
 from tunewise.commit import Series
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Planned, Step
+from tunewise.engine.features import GRIDS
 from tunewise.engine.handover import plan_from
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
@@ -161,7 +162,8 @@ def test_regression_with_other_families_learns_and_gives_values_in_the_unit_of_t
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "roberta", "t5", "albert"])
-def test_features_of_other_families(family, tiny_model, toy_data, tmp_path):
+def test_features_of_other_families(family, tiny_model, toy_data, tmp_path, monkeypatch):
+    monkeypatch.setitem(GRIDS, "ridge", (1.0,))
     data = toy_data("regression")
     trained = trained_by("features", tiny_model(family), data, tmp_path, Watcher())
     split = data.splits["train"]

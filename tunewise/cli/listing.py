@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def list_runs(folder: Path, metric: str | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
     elif rows:
-        print_runs(rows)
+        print_runs([{**row, "path": os.path.relpath(row["path"], folder)} for row in rows])
     else:
         print(f"there are no runs in {folder}")
 

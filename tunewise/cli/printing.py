@@ -37,18 +37,16 @@ def print_scores(scores: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line per run; what could not be read is said below."""
-    table = _table("run", "method", "seed", "status", "metric", "score", "interval", "train", "saved")
+    """One line per run, in the order given; what could not be read is said below."""
+    table = _table("run", "method", "status", "score", "interval", "train", "saved")
     for row in rows:
         known = row["score"] is not None
         table.add_row(
             *_texts(
                 row["path"],
                 row["method"],
-                row["seed"],
                 row["status"],
-                row["metric"] if known else None,
-                score(row["score"]) if known else None,
+                f"{row['metric']} {score(row['score'])}" if known else None,
                 interval(row["low"], row["high"]) if known else None,
                 seconds(row["train_seconds"]) if row["train_seconds"] is not None else None,
                 size(row["saved_bytes"]) if row["saved_bytes"] else None,
@@ -75,8 +73,8 @@ def _table(*columns: str) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold" if number == 0 else "ellipsis", no_wrap=number > 0)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
     return table
 
 
@@ -87,6 +85,10 @@ def _texts(*values: Any) -> list[Any]:
 
 
 def _show(table: Table) -> None:
+    """Prints a table whole: lines longer than the terminal wrap there, but nothing is cut."""
     from rich.console import Console
+    from rich.measure import Measurement
 
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.width = max(console.width, Measurement.get(console, console.options.update(max_width=1000), table).maximum)
+    console.print(table)

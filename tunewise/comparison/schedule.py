@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 from tunewise.comparison.preload import VARIABLE
@@ -82,7 +85,8 @@ class Pool:
     def _start(self, number: int, target: Callable[..., None], task: object) -> Worker:
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=target, args=(task, sender), daemon=False)
-        process.start()
+        with _no_main_module():
+            process.start()
         sender.close()
         return Worker(number, process, receiver, time.perf_counter())
 
@@ -100,3 +104,15 @@ class Pool:
                     worker.process.join()
                     ended.append(worker)
         return ended
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Inside, new processes do not import the program's main module, as multiprocessing lets them: a user's script that
+    calls `compare` would call it again in every one of them."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
