@@ -131,3 +131,13 @@ def test_interrupted_then_continued_equals_uninterrupted(recipe, tunewise, tmp_p
         return run["status"], run["scores"], run["curve"]
 
     assert result(out) == result(tmp_path / "whole")
+
+
+def test_changed_data_is_noticed(tickets: Path, recipe, tunewise, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.csv"
+    copy.write_text(tickets.read_text())
+    path = recipe(data={"train": str(copy), "text": "message", "label": "intent"}, methods=["head"], seeds=1)
+    assert tunewise("compare", path, "--out", tmp_path / "out").exit_code == 0
+    copy.write_text(tickets.read_text().replace("parcel", "package"))
+    result = tunewise("compare", path, "--out", tmp_path / "out")
+    assert result.exit_code != 0 and "the data has changed" in result.stderr

@@ -171,7 +171,7 @@ def _unfinished(
 ) -> list[tuple[int, Task]]:
     tasks = []
     for number, entry in enumerate(entries):
-        if (entry.folder / RECORD).is_file() and read_record(entry.folder).status == "finished":
+        if _is_finished(entry, checked):
             continue
         choice = entry.choice or recipe.all_methods[0]
         single = recipe.for_run(entry.model if entry.choice else recipe.all_models[0], choice, entry.seed)
@@ -192,6 +192,24 @@ def _unfinished(
             )
         )
     return tasks
+
+
+def _is_finished(entry: Entry, checked: Checked) -> bool:
+    """Whether a run needs no work.
+
+    Raises:
+        StoreError: it was made on other data than what the recipe names now.
+    """
+    record = read_record(entry.folder) if (entry.folder / RECORD).is_file() else None
+    if record is None or record.status != "finished":
+        return False
+    if record.data is None or record.data.fingerprint != checked.data.fingerprint:
+        raise StoreError(
+            "the data has changed since this comparison began",
+            where=str(entry.folder),
+            fix="put the data back, or give another --out",
+        )
+    return True
 
 
 def _ended(entry: Entry, exit_code: int | None) -> RunRecord:
