@@ -1,7 +1,6 @@
 """Imported once by the fork server of a comparison: every run's process starts with the heavy imports done.
 
-It imports, and only imports: torch may not have run an operation before a fork. The environment variable
-TUNEWISE_PRELOAD names the packages.
+It imports, and only imports: torch may not have run an operation before a fork.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ import importlib
 import os
 import time
 
-VARIABLE = "TUNEWISE_PRELOAD"
+from tunewise.comparison import PRELOAD_VARIABLE
+
 SECONDS: dict[str, float] = {}
 """What each import took, in the order of the variable; a later one profits from an earlier one."""
 
-for _name in filter(None, os.environ.get(VARIABLE, "").split(",")):
+for _name in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split(",")):
     _start = time.perf_counter()
     importlib.import_module(_name)
     SECONDS[_name] = time.perf_counter() - _start

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
 
-from tunewise.comparison.preload import VARIABLE
+from tunewise.comparison import PRELOAD_VARIABLE
 from tunewise.engine.stop import Stop
 from tunewise.errors import TunewiseError
 
@@ -34,9 +34,8 @@ class Pool:
     """Starts processes for tasks; each ends with its task, so that its peak memory is its own."""
 
     def __init__(self, packages: Sequence[str]):
-        self.context = multiprocessing.get_context(START_METHOD)
+        self.context, self.packages = multiprocessing.get_context(START_METHOD), packages
         if START_METHOD == "forkserver":
-            os.environ[VARIABLE] = ",".join(packages)
             self.context.set_forkserver_preload(["tunewise.comparison.preload"])
 
     def ask(self, target: Callable[..., None], task: object) -> Any:
@@ -85,7 +84,7 @@ class Pool:
     def _start(self, number: int, target: Callable[..., None], task: object) -> Worker:
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=target, args=(task, sender), daemon=False)
-        with _no_main_module():
+        with _no_main_module(), _told_to_import(self.packages):
             process.start()
         sender.close()
         return Worker(number, process, receiver, time.perf_counter())
@@ -116,3 +115,13 @@ def _no_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _told_to_import(packages: Sequence[str]) -> Iterator[None]:
+    """Inside, a process that starts (the fork server is the first) knows what to import."""
+    os.environ[PRELOAD_VARIABLE] = ",".join(packages)
+    try:
+        yield
+    finally:
+        del os.environ[PRELOAD_VARIABLE]
