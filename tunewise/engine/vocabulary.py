@@ -2,7 +2,7 @@
 
 A row of the embedding matrix whose token is in no training text never gets a gradient, and embeddings have no weight
 decay, so AdamW leaves it as it is. Leaving such rows out of the parameter changes nothing but the size of gradients,
-moments and checkpoints (MiniLM on the example data: 4,000 of 30,522 rows; full fine-tuning 1.2x faster).
+moments and checkpoints (MiniLM on the example data: 4,764 of 30,522 rows over all texts).
 
 Shape legend: V rows of the vocabulary, U rows in use, D width, B rows of a batch, T tokens.
 """
