@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-Task = Literal["classification", "multilabel", "regression"]
+Task = Literal["classification", "multilabel", "regression", "token_classification"]
 Handover = Literal["transformers", "peft", "tunewise"]
 
 
@@ -100,7 +100,7 @@ class Predictions:
 
 # ---------------------------------------------------------------- models
 
-TensorKind = Literal["embedding", "attention", "feed_forward", "norm", "bias", "head", "other"]
+TensorKind = Literal["embedding", "attention", "feed_forward", "conv", "norm", "bias", "head", "other"]
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,9 @@ class ModelMap:
     width: int
     chains: tuple[Chain, ...]
     head: tuple[TensorInfo, ...]
+    modality: Literal["text", "image"] = "text"
+    input_embedding: str = ""
+    """Path of the module that turns token ids (or patches of pixels) into vectors."""
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -171,6 +174,8 @@ class ModelMap:
 
 
 # ---------------------------------------------------------------- plans
+
+Schedule = Literal["linear", "cosine", "constant", "slanted_triangular"]
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,15 @@ class ModuleInsert:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """Which elements of a tensor train; the others keep their bits, under weight decay too. `bits` is base64 of the
+    elements' marks in row-major order, eight to a byte (`numpy.packbits`)."""
+
+    name: str
+    bits: str
+
+
+@dataclass(frozen=True)
 class Solver:
     """How the plan is carried out: `gradient` descent, or `features`: embeddings once, then a closed solver."""
 
@@ -224,17 +238,22 @@ class Solver:
 class Plan:
     """What a method decides, as data.
 
-    `rules`: the first that matches a tensor's name decides; no match means frozen. `reset`: patterns of tensors that
-    start from random values instead of the pretrained ones. `until`: the optimiser step at which the method wants to
-    plan again (None: never).
+    `rules`: the first that matches a tensor's name decides; no match means frozen. `masks`: tensors of which only a
+    part trains. `reset`: patterns of tensors that start from random values instead of the pretrained ones. `until`: the
+    optimiser step at which the method wants to plan again (None: never). `schedule`: in the place of the run's own.
+    `virtual_tokens`: how many made-up ids (from the vocabulary's size on) are put into each text, behind the token that
+    opens it; an insert at the input embedding gives them vectors.
     """
 
     rules: tuple[Rule, ...]
     learning_rate: float
     inserts: tuple[PeftInsert | ModuleInsert, ...] = ()
+    masks: tuple[Mask, ...] = ()
     solver: Solver = Solver()
     reset: tuple[str, ...] = ()
     until: int | None = None
+    schedule: Schedule | None = None
+    virtual_tokens: int = 0
 
     def rule_for(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.matches(name)), None)
@@ -242,15 +261,75 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Plan:
+        """The plan that `as_dict` gave; other keys are left alone."""
+        inserts = tuple(
+            PeftInsert(**entry) if "config" in entry else ModuleInsert(**{**entry, "where": tuple(entry["where"])})
+            for entry in stored["inserts"]
+        )
+        return cls(
+            rules=tuple(Rule(**rule) for rule in stored["rules"]),
+            learning_rate=stored["learning_rate"],
+            inserts=inserts,
+            masks=tuple(Mask(**mask) for mask in stored.get("masks", ())),
+            solver=Solver(**stored["solver"]),
+            reset=tuple(stored["reset"]),
+            until=stored["until"],
+            schedule=stored.get("schedule"),
+            virtual_tokens=stored.get("virtual_tokens", 0),
+        )
+
 
 @dataclass(frozen=True)
+class Need:
+    """A measurement on training rows that a method asks for before it plans; it leaves the model as it was.
+
+    Kinds, each giving one array per tensor:
+        importance: by how much the loss falls through this tensor's part of one real optimiser step, to first order
+            (-sum of step x gradient after it), on one batch; 0-d.
+        gradient_norm: Euclidean norm of the mean gradient over `batches` batches; 0-d.
+        fisher: mean over the rows of `batches` batches of the squared gradient of the row's own loss; the tensor's
+            shape.
+        angle: between the weights before and after `batches` steps of full fine-tuning, in radians; 0-d.
+    """
+
+    kind: Literal["importance", "gradient_norm", "fisher", "angle"]
+    batches: int = 1
+    tensors: tuple[str, ...] = ("*",)
+    learning_rate: float | None = None
+
+    def wants(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.tensors)
+
+
+@dataclass(frozen=True)
+class TensorFlops:
+    """FLOPs of an average training batch that a tensor's gradient costs (`weight`), and those of passing the gradient
+    on to what comes before its layer (`input`). In execution order of the layers."""
+
+    name: str
+    weight: float
+    input: float
+
+
+@dataclass(frozen=True, eq=False)
 class Signals:
-    """What the engine tells a method when it asks for a plan."""
+    """What the engine tells a method when it asks for a plan.
+
+    `measures`: what it asked for in `needs`, by kind and tensor. `flops`: of the tensors of the whole model, first
+    executed first, and `forward_flops` of the forward pass, per average batch; both only for methods with needs.
+    `measuring_flops`: spent on measurements so far, the present one included.
+    """
 
     step: int = 0
     total_steps: int = 1
     steps_per_epoch: int = 1
     task: Task = "classification"
+    measures: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    flops: tuple[TensorFlops, ...] = ()
+    forward_flops: float = 0.0
+    measuring_flops: float = 0.0
 
 
 # ---------------------------------------------------------------- results

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tunewise.commit import commit_folder, verify
 from tunewise.engine.evaluation import evaluate
-from tunewise.engine.handover import CARD, META, TENSORS, handover_kind, plan_from, save_model
+from tunewise.engine.handover import CARD, META, TENSORS, handover_kind, save_model
 from tunewise.engine.text_model import TextModel, load
 from tunewise.engine.train import Trained
 from tunewise.errors import CorruptError, MethodError, ModelError, StoreError
@@ -270,6 +270,6 @@ def test_an_adapter_without_weights_never_becomes_a_pickle(training: Callable[..
 def test_a_plan_comes_back_whole(training: Callable[..., Setup]) -> None:
     for method in METHODS:
         plan: Plan = training(method, epochs=1).train().plan
-        again = plan_from(json.loads(json.dumps(plan.as_dict())))
+        again = Plan.from_dict(json.loads(json.dumps(plan.as_dict())))
         assert json.dumps(again.as_dict()) == json.dumps(plan.as_dict())
         assert again.rules == plan.rules and again.until == plan.until

@@ -10,7 +10,7 @@ from tunewise.commit import Series
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Planned, Step
 from tunewise.engine.features import GRIDS
-from tunewise.engine.handover import plan_from
+from tunewise.types import Plan
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Job, Trained, outputs, train
@@ -99,7 +99,7 @@ def test_it_learns_and_changes_what_it_planned_and_nothing_else(name, task, tiny
         assert np.mean(watcher.losses[-5:]) < 0.97 * np.mean(watcher.losses[:5])
 
     # What no plan of its trains is bit for bit as it was; what one trains has moved.
-    plans = [plan_from(entry) for entry in trained.plans]
+    plans = [Plan.from_dict(entry) for entry in trained.plans]
     now = named_tensors(trained.net.model)
     planned = {key for key in now if any(plan.rule_for(key) for plan in plans)}
     for key, tensor in before.items():

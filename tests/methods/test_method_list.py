@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tunewise.config.base import Config
 from tunewise.engine.apply import insert
-from tunewise.engine.handover import plan_from
+from tunewise.types import Plan
 from tunewise.errors import RecipeError
 from tunewise.methods import METHODS, find_method
 from tunewise.models.blocks import named_tensors
@@ -110,8 +110,8 @@ def test_a_plan_for_every_family_matches_each_tensor_at_most_once_and_is_plain_d
         method = kind(kind.Config())
         for step in (0, 50, 99):
             plan = method.plan(net.map, Signals(step, 100, 10))
-            assert plan_from(plan.as_dict()) == plan
-            assert plan_from(json.loads(json.dumps(plan.as_dict()))) == plan
+            assert Plan.from_dict(plan.as_dict()) == plan
+            assert Plan.from_dict(json.loads(json.dumps(plan.as_dict()))) == plan
             assert f"learning_rate={plan.learning_rate}" in repr(plan)
         whole = net_of(tiny_model(family, blocks)) if plan.inserts else net
         insert(replace(plan, reset=()), whole, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """Token ids per row, unpadded. `kinds` (token type ids) where the tokeniser makes them. `cut` counts the rows
-    that were longer than the limit, `lost` the tokens they lost."""
+    that were longer than the limit, `lost` the tokens they lost. `opens`: how many tokens (1 or 0) the tokeniser puts
+    before every text."""
 
     ids: tuple[np.ndarray, ...]
     kinds: tuple[np.ndarray, ...] | None
     pad: int
     cut: int
     lost: int
+    opens: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,7 +75,28 @@ def tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) 
         pad=tokenizer.pad_token_id,
         cut=len(too_long),
         lost=lost,
+        opens=_opens(tokenizer),
     )
+
+
+def _opens(tokenizer: Any) -> int:
+    """Whether the tokeniser opens every text with a token of its own."""
+    empty, word = _encode([("",), ("a",)], tokenizer)["input_ids"]
+    return int(empty[:1] == word[:1] != [])
+
+
+def with_prompt(tokens: Tokens, prompt: Sequence[int]) -> Tokens:
+    """The same rows with virtual ids put in behind the token that opens each text ([CLS]; the first place where the
+    tokeniser has none), so that poolers and position numbers are right whatever the model."""
+    if not prompt:
+        return tokens
+    at = tokens.opens
+    ids = tuple(np.concatenate([row[:at], np.asarray(prompt, dtype=row.dtype), row[at:]]) for row in tokens.ids)
+    kinds = tokens.kinds
+    if kinds is not None:
+        none = np.zeros(len(prompt), dtype=np.int32)
+        kinds = tuple(np.concatenate([row[:at], none, row[at:]]) for row in kinds)
+    return replace(tokens, ids=ids, kinds=kinds)
 
 
 def _encode(texts: Sequence[tuple[str, ...]], tokenizer: Any, **options: Any) -> Any:

@@ -10,6 +10,7 @@ from types import FunctionType
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunewise.errors import MethodError
 from tunewise.methods import METHODS
@@ -40,6 +41,8 @@ def insert(plan: Plan, net: Net, seed: int) -> None:
             net.model = _with_peft(addition, net)
         else:
             _with_modules(addition, net.model)
+    vocabulary = int(getattr(net.model.config, "vocab_size", 0))
+    net.prompt = tuple(range(vocabulary, vocabulary + plan.virtual_tokens))
 
 
 def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
@@ -67,6 +70,9 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
     net.model.train()
     for module in _prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
         module.eval()
+    for module in net.model.modules():
+        if isinstance(module, _BatchNorm):  # running statistics of small batches would spoil those of pretraining
+            module.eval()
     return trained
 
 

@@ -24,7 +24,7 @@ from tunewise.errors import CorruptError, ModelError, StoreError
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import LocatedModel, check_folder, locate
-from tunewise.types import Handover, ModuleInsert, PeftInsert, Plan, Rule, Schema, Solver
+from tunewise.types import Handover, Plan, Schema
 
 FORMAT = 1
 META = "tunewise.json"
@@ -93,7 +93,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
         if meta["kind"] == "peft":
             net.model = _load_peft(net, folder)
         else:
-            plan = plan_from(meta["plan"])
+            plan = Plan.from_dict(meta["plan"])
             head = _load_own(net, plan, folder)
     net.to(device).model.eval()
     return net, plan, head, meta
@@ -195,19 +195,3 @@ def _load_own(net: Net, plan: Plan, folder: Path) -> FeatureHead | None:
 def schema_from(stored: dict[str, Any]) -> Schema:
     """The schema that `asdict` gave."""
     return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]))
-
-
-def plan_from(stored: dict[str, Any]) -> Plan:
-    """The plan that `Plan.as_dict` gave."""
-    inserts = tuple(
-        PeftInsert(**entry) if "config" in entry else ModuleInsert(**{**entry, "where": tuple(entry["where"])})
-        for entry in stored["inserts"]
-    )
-    return Plan(
-        rules=tuple(Rule(**rule) for rule in stored["rules"]),
-        learning_rate=stored["learning_rate"],
-        inserts=inserts,
-        solver=Solver(**stored["solver"]),
-        reset=tuple(stored["reset"]),
-        until=stored["until"],
-    )

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from tunewise.commit import Series
-from tunewise.data.tokenise import Tokens
+from tunewise.data.inputs import Inputs
+from tunewise.data.tokenise import with_prompt
 from tunewise.engine.apply import TrainedTensor, choose_trained, insert
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
 from tunewise.engine.course import Course
@@ -64,13 +65,15 @@ class Training:
     Args:
         validate: gives (loss, value of the metric to choose by, all scores) of the model as it is now, on validation.
         greater_is_better: of that metric.
+        inputs, targets: of the rows of `train`, in their order.
     """
 
     net: Net
     method: Method
     objective: Objective
     train: Split
-    tokens: Tokens
+    inputs: Inputs
+    targets: torch.Tensor
     config: TrainConfig
     tuned: Tuned
     seed: int
@@ -83,12 +86,12 @@ class Training:
     fingerprint: str
 
     def __post_init__(self) -> None:
-        self.course = Course(self.tokens.lengths, self.config, self.seed)
+        self.course = Course(self.inputs.lengths, self.config, self.seed)
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] | None = None
         self.scaler = torch.amp.GradScaler(self.tuned.device, enabled=self.tuned.precision == "fp16")
         self.device = torch.device(self.tuned.device)
-        self.targets = torch.as_tensor(self.train.targets).to(self.device)
+        self.targets = self.targets.to(self.device)
         self.flops: StepFlops | None = None
         self.begun = self.saved_at = time.perf_counter()
         self.earlier_seconds = 0.0
@@ -100,12 +103,17 @@ class Training:
             Interrupted: the user stopped it; a checkpoint was saved.
             NonFiniteError: the loss or a gradient is not finite; the weights are those before that step.
         """
-        self.plan = self._make_plan(step=0)
+        folder = self.checkpoints.latest()
+        state, tensors = load_checkpoint(folder) if folder else (None, {})
+        # A resumed run does not measure again: the plans are in the checkpoint.
+        self.net.to(self.device)
+        self.plan = Plan.from_dict(state["progress"]["plans"][0]) if state else self._make_plan(step=0)
         insert(self.plan, self.net, self.seed)
         self.net.to(self.device)
+        self.inputs = with_prompt(self.inputs, self.net.prompt)
         torch.manual_seed(self.seed)
-        with only_used_rows(self.net.model, self.tokens):
-            self._begin()
+        with only_used_rows(self.net.model, self.inputs):
+            self._begin(state, tensors)
             self._go_on()
             self._take_best()
         return self.progress
@@ -128,10 +136,8 @@ class Training:
         signals = Signals(step, self.course.total_steps, self.course.steps_per_epoch, self.objective.schema.task)
         return self.method.plan(self.net.map, signals)
 
-    def _begin(self) -> None:
+    def _begin(self, state: Mapping[str, Any] | None, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """At the first step, or where the newest sound checkpoint is."""
-        folder = self.checkpoints.latest()
-        state, tensors = load_checkpoint(folder) if folder else (None, {})
         if state:
             self.progress = Progress(**state["progress"])
             self.earlier_seconds = self.progress.elapsed
@@ -184,7 +190,7 @@ class Training:
         self.optimizer.adamw.zero_grad(set_to_none=True)
         progress.step += 1
         progress.seconds += time.perf_counter() - start
-        tokens = int(self.tokens.lengths[rows].sum())
+        tokens = int(self.inputs.lengths[rows].sum())
         progress.tokens += tokens
         progress.loss_sum += total / n_items
         progress.loss_steps += 1
@@ -202,12 +208,12 @@ class Training:
 
     def _backward(self, batch_rows: np.ndarray, n_items: float) -> float:
         """Adds the gradients of a batch's share of the mean over the step's rows; returns its sum of losses."""
-        batch = {key: value.to(self.device) for key, value in self.tokens.batch(batch_rows).items()}
+        batch = {key: value.to(self.device) for key, value in self.inputs.batch(batch_rows).items()}
         with self.tuned.autocast():
             logits_BC = self._forward(batch)
         loss = self.objective.loss(logits_BC, self.targets[batch_rows])
         self.scaler.scale(loss.total / n_items).backward()
-        rows, width = batch["input_ids"].shape
+        rows, width = len(batch_rows), int(self.inputs.lengths[batch_rows].max())
         self.progress.forward_flops += self.flops.forward(rows, width)
         self.progress.backward_flops += self.flops.backward(rows, width)
         return float(loss.total.detach())
@@ -315,7 +321,7 @@ class Training:
     def _restore(self, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         self._set_weights(tensors["weights"])
         self.best = dict(tensors["best"]) if "best" in tensors else None
-        self.plan = self._make_plan(self.progress.planned_at)
+        self.plan = Plan.from_dict(self.progress.plans[-1])
         trained = choose_trained(self.plan, self.net)
         self.optimizer = Optimizer(trained, self.plan.learning_rate, self.config, self.course.total_steps)
         self.optimizer.load_state(tensors["optimizer"], named_tensors(self.net.model))

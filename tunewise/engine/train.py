@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tunewise.commit import Series
-from tunewise.data.tokenise import Tokens, tokenise
+from tunewise.data.tokenise import Tokens, tokenise, with_prompt
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observers, Planned, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
@@ -107,7 +107,7 @@ def outputs(
         embed = Embedder(net, plan.solver.options["pooling"], plan.solver.options["normalize"], batch_size, stop=stop)
         logits_NC, read = head.logits(embed(texts)), embed
     else:
-        read = tokenise(texts, net.tokenizer, net.max_length)
+        read = with_prompt(tokenise(texts, net.tokenizer, net.max_length), net.prompt)
         logits_NC = predict_logits(net.model, read, batch_size, stop=stop)
     if read.cut:
         cut(read.cut, read.lost)
@@ -120,8 +120,9 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     Raises:
         Interrupted, NonFiniteError, MethodError
     """
-    plan = method.plan(net.map, Signals(task=job.data.schema.task))
-    return _solve(net, plan, job) if plan.solver.name == "features" else _descend(net, method, job)
+    if not method.descends:
+        return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
+    return _descend(net, method, job)
 
 
 def _solve(net: Net, plan: Plan, job: Job) -> Trained:
@@ -160,7 +161,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
 
 def _descend(net: Net, method: Method, job: Job) -> Trained:
     splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
-    tokens = {name: _tokens(splits[name], net, job.observers) for name in ("train", "validation")}
+    net.max_length -= method.positions
+    inputs = {name: _tokens(splits[name], net, job.observers) for name in ("train", "validation")}
     validation = splits["validation"]
     targets = torch.as_tensor(validation.targets)
     if _standardizes(objective) and output_layer(net)[1] is None:
@@ -169,7 +171,9 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
-        logits_NC = predict_logits(net.model, tokens["validation"], batch_size, autocast=job.tuned.autocast)
+        logits_NC = predict_logits(
+            net.model, with_prompt(inputs["validation"], net.prompt), batch_size, autocast=job.tuned.autocast
+        )
         loss = float(objective.loss(torch.from_numpy(logits_NC), targets).mean)
         predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
@@ -180,7 +184,8 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
         method=method,
         objective=objective,
         train=splits["train"],
-        tokens=tokens["train"],
+        inputs=inputs["train"],
+        targets=torch.as_tensor(splits["train"].targets),
         config=job.config,
         tuned=job.tuned,
         seed=job.seed,

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens
 
 
@@ -51,16 +52,20 @@ class UsedRows(nn.Module):
 
 
 @contextmanager
-def only_used_rows(model: nn.Module, tokens: Tokens) -> Iterator[None]:
+def only_used_rows(model: nn.Module, inputs: Inputs) -> Iterator[None]:
     """Inside, the model's input embedding trains the rows of the tokens in use; after, it is whole again.
 
-    Left alone where the embedding is not an ordinary one, or shares its weight with another module.
+    Left alone where the inputs are not tokens, the embedding is not an ordinary one, or shares its weight with another
+    module.
     """
+    if not isinstance(inputs, Tokens):
+        yield
+        return
     embedding = model.get_input_embeddings()
     if type(embedding) is not nn.Embedding or _is_shared(model, embedding) or embedding.max_norm is not None:
         yield
         return
-    ids = np.unique(np.concatenate([*tokens.ids, [tokens.pad]]))
+    ids = np.unique(np.concatenate([*inputs.ids, [inputs.pad]]))
     rows = UsedRows(embedding, torch.from_numpy(ids.astype(np.int64)).to(embedding.weight.device))
     path = next(name for name, module in model.named_modules() if module is embedding)
     parent_path, _, name = path.rpartition(".")

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from tunewise.data.batches import sorted_batches
-from tunewise.data.tokenise import Tokens
+from tunewise.data.inputs import Inputs
 
 
 def predict_logits(
     model: nn.Module,
-    tokens: Tokens,
+    inputs: Inputs,
     batch_size: int,
     *,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -26,7 +26,7 @@ def predict_logits(
 
     Rows go in batches of similar length; `stop` is called before each batch and may raise.
     """
-    if not len(tokens):
+    if not len(inputs):
         return np.empty((0, model.config.num_labels), dtype=np.float32)
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
@@ -34,9 +34,9 @@ def predict_logits(
     rows, outputs = [], []
     try:
         with torch.no_grad():  # not inference mode: what a model caches in a forward pass must serve training too
-            for batch_rows in sorted_batches(tokens.lengths, batch_size):
+            for batch_rows in sorted_batches(inputs.lengths, batch_size):
                 stop()
-                batch = {key: value.to(device) for key, value in tokens.batch(batch_rows).items()}
+                batch = {key: value.to(device) for key, value in inputs.batch(batch_rows).items()}
                 with autocast():
                     logits_BC = model(**batch).logits
                 rows.append(batch_rows)

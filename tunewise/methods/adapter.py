@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from tunewise.errors import MethodError
 from tunewise.methods.base import Method, MethodConfig
 from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
@@ -36,6 +35,7 @@ class Adapter(Method):
     trains = "bottlenecks after attention and feed-forward, norms, and the output layers"
     source = "Houlsby et al. 2019, Parameter-Efficient Transfer Learning for NLP; Pfeiffer et al. 2021, AdapterFusion"
     handover = "tunewise"
+    instead = "lora"
     Config = AdapterConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
@@ -44,10 +44,7 @@ class Adapter(Method):
         for half in halves:
             ends = [path for block in model.blocks for path in getattr(block, half)]
             if not ends:
-                raise MethodError(
-                    f"adapter: cannot tell where the {half.replace('_', '-')} of a '{model.family}' model's block ends",
-                    fix="take the method 'lora', which works on any linear layer",
-                )
+                self.refuse(f"cannot tell where the {half.replace('_', '-')} of a '{model.family}' model's block ends")
             where += ends
         insert = ModuleInsert(
             build="tunewise.methods.adapter:with_bottleneck",

@@ -7,12 +7,13 @@ at which rate, and what is inserted, as a Plan; the engine carries it out. It im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from pydantic import Field
 
 from tunewise.config.base import Config as BaseConfig
-from tunewise.types import Handover, ModelMap, Plan, Signals, Task
+from tunewise.errors import MethodError
+from tunewise.types import Handover, ModelMap, Need, Plan, Signals, Task
 
 
 class MethodConfig(BaseConfig):
@@ -33,6 +34,8 @@ class Method(ABC):
         packages: importable packages it needs beyond the core, imported before the first run.
         tasks: what it can be used for.
         control: whether it is there to compare with, never to be recommended.
+        descends: whether it trains by gradient descent (else by a closed solver).
+        instead: the nearest method for models that it cannot work with.
         Config: its options.
     """
 
@@ -43,6 +46,8 @@ class Method(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel", "regression")
     control: ClassVar[bool] = False
+    descends: ClassVar[bool] = True
+    instead: ClassVar[str] = "last_k"
     Config: ClassVar[type[BaseConfig]] = MethodConfig
 
     def __init__(self, config: BaseConfig):
@@ -55,6 +60,23 @@ class Method(ABC):
         Raises:
             MethodError: the method cannot work with this model.
         """
+
+    def needs(self, model: ModelMap, signals: Signals) -> tuple[Need, ...]:
+        """What to measure before the plan that `signals` ask for."""
+        return ()
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Says why this method cannot work with a model, and which one can.
+
+        Raises:
+            MethodError: always.
+        """
+        raise MethodError(f"{self.name}: {reason}", fix=f"take the method '{self.instead}'")
+
+    @property
+    def positions(self) -> int:
+        """How many of the model's positions it takes from the text."""
+        return 0
 
     @property
     def merged(self) -> bool:

@@ -36,6 +36,7 @@ class Features(Method):
     trains = "nothing in the encoder; logistic or ridge regression on its embeddings"
     source = "Peters et al. 2019, To Tune or Not to Tune?; Reimers and Gurevych 2019, Sentence-BERT (pairs)"
     handover = "tunewise"
+    descends = False
     Config = FeaturesConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:

@@ -89,7 +89,12 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
         chains.append(Chain(path, tuple(_with_kind(infos[name], "embedding") for name in before), blocks))
     taken = in_blocks | {tensor.name for chain in chains for tensor in chain.embedding}
     head = tuple(_with_kind(infos[name], "head") for name in order if name not in taken)
-    return ModelMap(config.model_type, width, tuple(_renumbered(chains)), head)
+    return ModelMap(config.model_type, width, tuple(_renumbered(chains)), head, input_embedding=_input_embedding(model))
+
+
+def _input_embedding(model: nn.Module) -> str:
+    embedding = model.get_input_embeddings()
+    return next(path for path, module in model.named_modules() if module is embedding)
 
 
 def _width(config: Any) -> int:

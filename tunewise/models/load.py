@@ -29,7 +29,7 @@ UNLIMITED = 1_000_000
 @dataclass
 class Net:
     """A model ready to train. `map` describes it as it was before anything was inserted; `notes` are lines for the
-    log."""
+    log; `prompt` are the virtual token ids that an insert has given vectors, part of every input."""
 
     model: nn.Module
     tokenizer: Any
@@ -37,6 +37,7 @@ class Net:
     located: LocatedModel
     max_length: int
     notes: tuple[str, ...] = ()
+    prompt: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> Net:
         self.model.to(device)
