@@ -10,7 +10,6 @@ from tunewise.commit import Series
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Planned, Step
 from tunewise.engine.features import GRIDS
-from tunewise.types import Plan
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Job, Trained, outputs, train
@@ -23,7 +22,7 @@ from tunewise.models.load import Net, load_net
 from tunewise.models.locate import locate
 from tunewise.objectives import make_objective
 from tunewise.objectives.settings import ObjectiveConfig
-from tunewise.types import DataBundle, Split
+from tunewise.types import DataBundle, Plan, Split
 
 TASKS = ["classification", "multilabel", "regression"]
 # Decay is high, so that a frozen tensor that decays would show.

@@ -9,13 +9,12 @@ from pydantic import ValidationError
 
 from tunewise.config.base import Config
 from tunewise.engine.apply import insert
-from tunewise.types import Plan
 from tunewise.errors import RecipeError
 from tunewise.methods import METHODS, find_method
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import load_net
 from tunewise.models.locate import locate
-from tunewise.types import Schema, Signals
+from tunewise.types import Plan, Schema, Signals
 
 SCHEMA = Schema("classification", ("message",), "label", ("a", "b", "c"))
 FAMILIES = ["bert", "roberta", "distilbert", "gpt2", "llama", "modernbert", "deberta-v2", "electra", "mpnet", "t5"]
