@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -103,6 +103,18 @@ class Recipe(Config):
     seeds: int | list[int] = Field(default=3)
     """`compare` runs each method with so many seeds (or these): one seed cannot tell luck from merit."""
 
+    rate_grid: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
+    """`compare` tries these factors on each method's learning rate with the first seed, and takes the best on
+    validation for all seeds: [0.3, 1, 3] leaves no method looking poor for want of the right rate. Where left out: each
+    method's own rate."""
+
+    @field_validator("rate_grid")
+    @classmethod
+    def _each_once(cls, value: list[float]) -> list[float]:
+        if len(set(value)) < len(value):
+            raise ValueError("each factor may stand in the list only once")
+        return value
+
     @field_validator("seeds")
     @classmethod
     def _some_seeds(cls, value: int | list[int]) -> int | list[int]:
@@ -135,7 +147,7 @@ class Recipe(Config):
     def for_run(self, model: str, method: MethodChoice, seed: int) -> Recipe:
         """The recipe of one run: one model, one method, one seed."""
         return self.model_copy(
-            update={"model": model, "models": [], "method": method, "methods": [], "seed": seed, "seeds": 1}
+            update={"model": model, "models": [], "method": method, "methods": [], "seed": seed, "seeds": 1, "rate_grid": []}
         )
 
     def anchored(self, folder: Path) -> Recipe:

@@ -42,6 +42,30 @@ def test_everything_is_there(compared) -> None:
     assert "Take " in result.stdout and str(out / "report.html") in result.stdout
 
 
+def test_rates_are_tried_with_the_first_seed_and_the_best_is_taken(recipe, tunewise, tmp_path: Path) -> None:
+    out = tmp_path / "rates"
+    path = recipe(rate_grid=[0.1, 10], methods=["features", "head"])
+    result = tunewise("compare", path, "--out", out)
+    assert result.exit_code == 0, result.output
+    content = json.loads((out / "comparison.json").read_text())
+    head = {rate["scale"]: rate for rate in content["rates"]}
+    assert set(head) == {0.1, 10} and head[10]["learning_rate"] == pytest.approx(100 * head[0.1]["learning_rate"])
+    (taken,) = [rate["scale"] for rate in content["rates"] if rate["chosen"]]
+    assert head[taken]["value"] == max(rate["value"] for rate in content["rates"])
+    folders = [run["folder"] for run in content["runs"] if run["name"] == "head"]
+    assert folders == [f"runs/head-rate{taken:g}-seed{seed}" for seed in (0, 1)]
+    assert {path.name for path in (out / "runs").iterdir() if path.name.startswith("head")} == {
+        "head-rate0.1-seed0",
+        "head-rate10-seed0",
+        f"head-rate{taken:g}-seed1",
+    }
+    assert "best on validation of 0.1, 10 times its own" in " ".join(result.stdout.split())
+    assert "Learning rates" in (out / "report.html").read_text()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
+    assert tunewise("compare", path, "--out", out).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == before
+
+
 def test_costs_tell_methods_apart(compared) -> None:
     content = json.loads((compared[0] / "comparison.json").read_text())
     costs = {entry["name"]: entry["costs"] for entry in content["summary"]}

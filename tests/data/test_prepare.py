@@ -163,6 +163,21 @@ def test_few_rows_and_rare_classes(tmp_path):
         bundle(tmp_path, test_share=0.5, validation_share=0.5)
 
 
+def test_per_class_keeps_so_many_training_rows_of_each_class_and_all_others(tmp_path):
+    rows = rows_of(60) + [(f"a rare thing {n}", "rare", "r0") for n in range(9)]
+    whole, few = bundle(tmp_path, rows), bundle(tmp_path, rows, per_class=7)
+    for name in ("validation", "test"):
+        assert few.splits[name].texts == whole.splits[name].texts
+    assert np.bincount(few.splits["train"].targets).tolist() == [7, 7, min(7, 9 - 3), 7]
+    assert set(few.splits["train"].texts) < set(whole.splits["train"].texts)
+    found = step(few, "per class")
+    assert (found.rows_in, found.rows_out) == (len(whole.splits["train"]), len(few.splits["train"]))
+    assert bundle(tmp_path, rows, per_class=7).fingerprint == few.fingerprint
+    assert bundle(tmp_path, rows, per_class=7, split_seed=1).fingerprint != few.fingerprint
+    with pytest.raises(DataError, match="per_class is for classification"):
+        bundle(tmp_path, [(f"text {n}", str(n / 7), "r") for n in range(60)], per_class=3)
+
+
 def test_limit_draws_from_each_source(tmp_path):
     test = write(tmp_path / "t.csv", rows_of(60, 100))
     data = bundle(tmp_path, test=test, limit=30)

@@ -62,7 +62,10 @@ class Lines(Silent):
         return f" ({remaining:.0f} s left)" if remaining >= 1 else ""
 
     def _named(self, entry: Entry) -> str:
-        return plain_text(entry.name if entry.kind == "baseline" else f"{entry.name}, seed {entry.seed}")
+        if entry.choice is None:
+            return plain_text(entry.name)
+        scale = entry.choice.options.get("rate_scale")
+        return plain_text(f"{entry.name}, seed {entry.seed}" + (f", rate x {scale:g}" if scale is not None else ""))
 
     def _line(self, text: str) -> None:
         print(text, file=self.stream, flush=True)

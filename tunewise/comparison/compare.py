@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from tunewise.check import Checked, check
 from tunewise.commit import lock, write_file
+from tunewise.comparison.rates import Trial, list_trials, with_best_rates
 from tunewise.comparison.results import Entry, build_comparison
 from tunewise.comparison.schedule import Pool
 from tunewise.comparison.worker import Task, probe, work
@@ -74,27 +75,15 @@ def compare(
     entries = list_entries(recipe, checked, out)
     with lock(out), Stop() as stop:
         _claim(recipe, out)
-        pool = Pool((*CORE, *_packages(recipe), *_architectures(checked)))
-        side_by_side = side_by_side or runs_at_a_time(recipe, checked)
-        tasks = _unfinished(recipe, entries, folder, checked, allow_code)
-        watcher.on_plan(checked, entries, len(entries) - len(tasks), side_by_side)
-        if tasks:
-            tuned = _tuned(recipe, out, pool, side_by_side)
-            tasks = [(number, replace(task, tuned=tuned)) for number, task in tasks]
-
-            def on_end(number: int, exit_code: int | None, seconds: float) -> None:
-                watcher.on_end(entries[number], _ended(entries[number], exit_code), seconds)
-
-            pool.run(
-                tasks,
-                work,
-                side_by_side,
-                stop,
-                on_start=lambda number: watcher.on_start(entries[number]),
-                on_message=lambda number, said: watcher.on_message(entries[number], *said),
-                on_end=on_end,
-            )
-        content = build_comparison(recipe, checked, entries)
+        work_on = _Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side)
+        trials = list_trials(recipe, entries) if recipe.rate_grid else []
+        work_on.announce([*trials, *(entry for entry in entries if not trials or entry.seed != recipe.all_seeds[0])])
+        tried: list[Trial] = []
+        if trials:
+            work_on.carry_out(trials)
+            entries, tried = with_best_rates(recipe, checked, entries, trials)
+        work_on.carry_out(entries)
+        content = build_comparison(recipe, checked, entries, tried)
         write_file(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False))
         write_file(out / "report.html", render_html(content))
         if stop.requested and any(run["status"] != "finished" for run in content["runs"]):
@@ -102,6 +91,49 @@ def compare(
                 "stopped by the user; finished runs are kept", where=str(out), fix="run the same command again to go on"
             )
     return Comparison(out, content)
+
+
+@dataclass
+class _Work:
+    """Carries out runs, each in a process of its own."""
+
+    recipe: Recipe
+    checked: Checked
+    out: Path
+    folder: Path
+    allow_code: bool
+    watcher: Watcher
+    stop: Stop
+    side_by_side: int | None
+
+    def __post_init__(self) -> None:
+        self.pool = Pool((*CORE, *_packages(self.recipe), *_architectures(self.checked)))
+        self.side_by_side = self.side_by_side or runs_at_a_time(self.recipe, self.checked)
+
+    def announce(self, entries: list[Entry]) -> None:
+        """Tells the watcher what is to come."""
+        done = sum(_is_finished(entry, self.checked) for entry in entries)
+        self.watcher.on_plan(self.checked, entries, done, self.side_by_side)
+
+    def carry_out(self, entries: list[Entry]) -> None:
+        """Runs what is not finished yet, until it is or the user stops it."""
+        tasks = _unfinished(self.recipe, entries, self.folder, self.checked, self.allow_code)
+        if not tasks or self.stop.requested:
+            return
+        tuned = _tuned(self.recipe, self.out, self.pool, self.side_by_side)
+
+        def on_end(number: int, exit_code: int | None, seconds: float) -> None:
+            self.watcher.on_end(entries[number], _ended(entries[number], exit_code), seconds)
+
+        self.pool.run(
+            [(number, replace(task, tuned=tuned)) for number, task in tasks],
+            work,
+            self.side_by_side,
+            self.stop,
+            on_start=lambda number: self.watcher.on_start(entries[number]),
+            on_message=lambda number, said: self.watcher.on_message(entries[number], *said),
+            on_end=on_end,
+        )
 
 
 def list_entries(recipe: Recipe, checked: Checked, out: Path) -> list[Entry]:

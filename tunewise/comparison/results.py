@@ -38,8 +38,14 @@ class Entry:
     choice: MethodChoice | None = field(default=None, compare=False)
 
 
-def build_comparison(recipe: Recipe, checked: Checked, entries: Sequence[Entry]) -> dict[str, Any]:
-    """Statistics on what has finished; the rest is listed with its status. Plain JSON data without NaN."""
+def build_comparison(
+    recipe: Recipe, checked: Checked, entries: Sequence[Entry], rates: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """Statistics on what has finished; the rest is listed with its status. Plain JSON data without NaN.
+
+    Args:
+        rates: the trials of `comparison.rates`, where rates were chosen.
+    """
     records = {entry: _record(entry) for entry in entries}
     finished = {entry: record for entry, record in records.items() if record and record.status == "finished"}
     data = checked.data
@@ -59,6 +65,7 @@ def build_comparison(recipe: Recipe, checked: Checked, entries: Sequence[Entry])
         },
         "environment": {**environment(), **_tuned(finished.values())},
         "runs": [_run(entry, record) for entry, record in records.items()],
+        "rates": [asdict(trial) for trial in rates],
     }
     test = _predictions(finished, main)
     validation = mean_scores(_predictions(finished, "validation"), checked.evaluator, checked.metric)

@@ -12,7 +12,7 @@ from tunewise.data.labels import check_known, count_names, is_missing, read_labe
 from tunewise.data.load import load_table
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
 from tunewise.data.settings import DataConfig
-from tunewise.data.split import assign, draw
+from tunewise.data.split import assign, draw, draw_per_class
 from tunewise.data.table import Table, listed, row_list
 from tunewise.errors import DataError
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
@@ -52,6 +52,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
         parts[name], more = _limit(config, name, rows, task)
         steps += more
     parts, more = _split_off(config, parts, task)
+    steps += more
+    parts["train"], more = _few(config, parts["train"], task)
     steps += more
     splits = {name: rows.split(name, schema, label) for name, rows in parts.items()}
     steps += overlap_steps(splits)
@@ -145,6 +147,19 @@ def _limit(config: DataConfig, name: str, rows: Rows, task: Task) -> tuple[Rows,
     places = draw(rows.values, rows.texts, task, config.limit, config.split_seed)
     reason = f"{rows.table.source}: drawn by data.limit for a quick look; results on so few rows are rough"
     return rows.take(places), [DataStep("limit", len(rows), len(places), reason)]
+
+
+def _few(config: DataConfig, train: Rows, task: Task) -> tuple[Rows, list[DataStep]]:
+    """The training rows that `per_class` leaves."""
+    if config.per_class is None:
+        return train, []
+    if task != "classification":
+        raise DataError(
+            f"per_class is for classification; the task is {task}", where="data.per_class", fix="use data.limit"
+        )
+    kept = train.take(draw_per_class(train.values, train.texts, config.per_class, config.split_seed))
+    reason = f"at most {config.per_class} training rows of each class, drawn by data.per_class"
+    return kept, [DataStep("per class", len(train), len(kept), reason)]
 
 
 def _split_off(config: DataConfig, parts: dict[str, Rows], task: Task) -> tuple[dict[str, Rows], list[DataStep]]:

@@ -55,6 +55,10 @@ class DataConfig(Config):
     limit: int | None = Field(default=None, ge=1)
     """Use only so many rows of each source, drawn by `split_seed` (stratified for classes): for a quick look."""
 
+    per_class: int | None = Field(default=None, ge=1)
+    """Keep at most so many training rows of each class, drawn by `split_seed` after the splits are made: few-shot
+    learning. Validation and test stay as they are."""
+
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the training rows that becomes the validation split when none is given."""
 

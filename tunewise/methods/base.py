@@ -22,6 +22,9 @@ class MethodConfig(BaseConfig):
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate of this method. Where left out: `train.learning_rate`, else the method's default."""
 
+    rate_scale: float = Field(default=1.0, gt=0)
+    """Multiplies the learning rate, whether given or the default."""
+
 
 class Method(ABC):
     """A way to fine-tune.
@@ -91,4 +94,4 @@ class Method(ABC):
         return min(3e-4, 5e-5 * (768 / model.width) ** 2)
 
     def learning_rate(self, model: ModelMap) -> float:
-        return self.config.learning_rate or self.default_learning_rate(model)
+        return self.config.rate_scale * (self.config.learning_rate or self.default_learning_rate(model))

@@ -108,6 +108,18 @@ class Disagreement(TypedDict):
     split: float
 
 
+class Rate(TypedDict):
+    """A learning rate that was tried: `scale` times the method's own; `value` on validation, None where it failed."""
+
+    name: str
+    scale: float
+    learning_rate: float | None
+    value: float | None
+    train_seconds: float
+    chosen: bool
+    at_edge: bool
+
+
 class Comparison(TypedDict):
     """The whole file. `recommendation` is that of `comparison.recommend`, `pairs` those of `comparison.statistics`."""
 
@@ -123,3 +135,4 @@ class Comparison(TypedDict):
     recommendation: dict[str, Any] | None
     pairs: list[dict[str, Any]]
     disagreements: list[Disagreement]
+    rates: NotRequired[list[Rate]]

@@ -65,6 +65,7 @@ def render_html(comparison: Comparison) -> str:
         confusions=confusion_lists(entries, comparison),
         metrics=sections.metric_table(entries, comparison["metric"]),
         tests=sections.test_table(entries, comparison),
+        rates=sections.rate_table(comparison),
         examples=sections.examples(comparison),
         runs=sections.run_rows(comparison),
         environment=sections.environment_lines(comparison),

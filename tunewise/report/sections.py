@@ -69,6 +69,25 @@ def table_rows(entries: list[Entry], comparison: Comparison) -> list[dict[str, A
     ]
 
 
+def rate_table(comparison: Comparison) -> dict[str, Any]:
+    """What each method gave on validation with each learning rate, where several were tried."""
+    rates = comparison.get("rates") or []
+    scales = sorted({rate["scale"] for rate in rates})
+    rows = []
+    for name in dict.fromkeys(rate["name"] for rate in rates):
+        by_scale = {rate["scale"]: rate for rate in rates if rate["name"] == name}
+        chosen = next(rate for rate in by_scale.values() if rate["chosen"])
+        rows.append(
+            {
+                "name": plain(name),
+                "cells": [(score(by_scale[scale]["value"]), by_scale[scale]["chosen"]) for scale in scales],
+                "rate": f"{chosen['learning_rate']:.2g}" if is_number(chosen["learning_rate"]) else "–",
+                "at_edge": chosen["at_edge"],
+            }
+        )
+    return {"heads": [f"× {scale:g}" for scale in scales], "rows": rows}
+
+
 def pair_rows(comparison: Comparison) -> list[dict[str, str]]:
     found = comparison["recommendation"]
     if not found:

@@ -124,4 +124,11 @@ def _problems(entries: list[Entry]) -> list[str]:
 
 def _note(comparison: Comparison) -> str:
     better = "higher" if comparison["greater_is_better"] else "lower"
-    return f"{better} is better; intervals over test rows and seeds; 1 point is 0.01; in the order of validation"
+    note = f"{better} is better; intervals over test rows and seeds; 1 point is 0.01; in the order of validation"
+    rates = comparison.get("rates") or []
+    if rates:
+        scales = ", ".join(f"{scale:g}" for scale in sorted({rate["scale"] for rate in rates}))
+        note += f"\neach method's learning rate is the best on validation of {scales} times its own"
+    if edges := [plain(rate["name"], NAME_WIDTH) for rate in rates if rate["at_edge"] and rate["chosen"]]:
+        note += f"\nbest at an edge of what was tried, so more might be gained beyond: {', '.join(edges)}"
+    return note
