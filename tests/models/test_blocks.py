@@ -232,3 +232,106 @@ def test_map_is_plain_data(tiny_model):
     net = net_of("bert", tiny_model)
     assert isinstance(net.map, ModelMap) and "bert.encoder.layer.3" in repr(net.map)
     assert net.map == net_of("bert", tiny_model).map
+
+
+# ---------------------------------------------------------------- images
+
+
+def image_model(name: str, **options):
+    import transformers
+
+    config = getattr(transformers, f"{name}Config")(num_labels=3, **options)
+    return transformers.AutoModelForImageClassification.from_config(config)
+
+
+PATCHES = {"image_size": 16, "patch_size": 4, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+IMAGE_MODELS = {
+    "vit": ("ViT", PATCHES),
+    "dinov2": ("Dinov2", PATCHES),
+    "resnet": (
+        "ResNet",
+        {"embedding_size": 8, "hidden_sizes": [8, 12, 16], "depths": [2, 1, 2], "layer_type": "basic"},
+    ),
+    "bottlenecks": ("ResNet", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 3]}),
+    "convnext": ("ConvNext", {"hidden_sizes": [8, 8, 16], "depths": [1, 2, 1], "num_stages": 3, "image_size": 16}),
+}
+STAGES = "resnet.encoder.stages"
+IMAGE_BLOCKS = {
+    "vit": [f"vit.layers.{number}" for number in range(3)],
+    "dinov2": [f"dinov2.encoder.layer.{number}" for number in range(3)],
+    "resnet": [f"{STAGES}.{stage}.layers.{layer}" for stage, layer in ((0, 0), (0, 1), (1, 0), (2, 0), (2, 1))],
+    "bottlenecks": [f"{STAGES}.{stage}.layers.{layer}" for stage, layer in ((0, 0), (1, 0), (1, 1), (1, 2))],
+    "convnext": [f"convnext.encoder.stages.{number}" for number in range(3)],
+}
+IMAGE_HEADS = {
+    "vit": {"vit.layernorm", "classifier"},
+    "dinov2": {"dinov2.layernorm", "classifier"},
+    "resnet": {"classifier.1"},
+    "bottlenecks": {"classifier.1"},
+    "convnext": {"convnext.layernorm", "classifier"},
+}
+
+
+@pytest.fixture(params=IMAGE_MODELS)
+def image_case(request):
+    name, options = IMAGE_MODELS[request.param]
+    model = image_model(name, **options)
+    return request.param, model, map_model(model)
+
+
+def test_image_models_are_mapped_whole(image_case):
+    name, model, found = image_case
+    counted = Counter(tensor.name for group in found.groups for tensor in group)
+    assert set(counted) == {name for name, _ in model.named_parameters()} and max(counted.values()) == 1
+    assert found.modality == "image" and found.width == 16
+    assert [block.path for block in found.blocks] == IMAGE_BLOCKS[name]
+    assert [block.index for block in found.blocks] == list(range(len(found.blocks)))
+    assert modules_of(found.head) == IMAGE_HEADS[name]
+    assert all(tensor.name.startswith(f"{block.path}.") for block in found.blocks for tensor in block.tensors)
+
+
+def test_blocks_of_image_models_run_in_their_order_after_the_input_embedding(image_case):
+    _, model, found = image_case
+    ran: list[str] = []
+    for path in (found.input_embedding, *(block.path for block in found.blocks)):
+        model.get_submodule(path).register_forward_hook(lambda *_, path=path: ran.append(path))
+    pixels = torch.rand(2, 3, 16, 16)
+    seen: list[torch.Tensor] = []
+    model.get_submodule(found.input_embedding).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.eval()(pixel_values=pixels)
+    assert ran == [found.input_embedding, *(block.path for block in found.blocks)]
+    assert torch.equal(seen[0], pixels)
+
+
+def test_the_head_of_an_image_model_comes_after_its_last_block(image_case):
+    _, model, found = image_case
+    model.get_submodule(found.blocks[-1].path).register_forward_hook(
+        lambda _, inputs, output: output[0].detach() if isinstance(output, tuple) else output.detach()
+    )
+    model.eval()(pixel_values=torch.rand(2, 3, 16, 16)).logits.square().sum().backward()
+    reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert reached == {tensor.name for tensor in found.head}
+
+
+def test_kinds_of_tensors_of_image_models():
+    def kinds(name: str, block: int) -> Counter:
+        config, options = IMAGE_MODELS[name]
+        return Counter(tensor.kind for tensor in map_model(image_model(config, **options)).blocks[block].tensors)
+
+    assert kinds("vit", 0) == {"attention": 4, "feed_forward": 2, "bias": 6, "norm": 4}
+    assert kinds("dinov2", 0) == {"attention": 4, "feed_forward": 2, "bias": 6, "norm": 4, "other": 2}
+    assert kinds("resnet", 0) == {"conv": 2, "norm": 4}
+    assert kinds("resnet", 2) == {"conv": 3, "norm": 6}  # with a shortcut, for there the image halves
+    assert kinds("convnext", 0) == {"conv": 1, "feed_forward": 2, "bias": 3, "norm": 2, "other": 1}
+
+
+def test_where_the_halves_of_image_blocks_end():
+    vit = map_model(image_model("ViT", **PATCHES)).blocks[1]
+    assert vit.attention == ("vit.layers.1.attention.o_proj",) and vit.feed_forward == ("vit.layers.1.mlp.fc2",)
+    assert len(vit.linear) == 6 and vit.conv == ()
+    resnet = map_model(image_model("ResNet", **IMAGE_MODELS["resnet"][1])).blocks[2]
+    place = f"{STAGES}.1.layers.0"
+    assert resnet.conv == tuple(f"{place}.{part}.convolution" for part in ("shortcut", "layer.0", "layer.1"))
+    assert resnet.attention == resnet.feed_forward == resnet.linear == ()
+    convnext = map_model(image_model("ConvNext", **IMAGE_MODELS["convnext"][1])).blocks[1]
+    assert convnext.feed_forward == () and len(convnext.linear) == 4 and len(convnext.conv) == 3

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tunewise.data.tokenise import tokenise
 from tunewise.engine.apply import choose_trained, insert
 from tunewise.methods import find_method
+from tunewise.models.blocks import map_model
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import load_net
 from tunewise.models.locate import locate
@@ -21,6 +22,7 @@ PLANS = [
     ("lora", {"targets": "attention"}),
     ("adapter", {}),
     ("adapter", {"placement": "feed-forward", "norms": False}),
+    ("inserted_blocks", {}),
 ]
 
 
@@ -116,3 +118,61 @@ def test_a_layer_that_runs_twice_counts_twice():
         model(torch.ones(2, 5, 8))
     assert flops.forward(2, 5) == 2 * 5 * 2 * (2 * 8 * 8)
     assert flops.backward(2, 5) == 2 * 5 * (2 * 8 * 8) * 3  # the first call's input needs no gradient
+
+
+# ---------------------------------------------------------------- images
+
+
+def image_net(name: str, **options):
+    import transformers
+
+    config = getattr(transformers, f"{name}Config")(num_labels=3, **options)
+    model = transformers.AutoModelForImageClassification.from_config(config)
+    model.config._attn_implementation = "eager"
+    return model, map_model(model)
+
+
+IMAGE_NETS = {
+    "vit": (
+        "ViT",
+        {"image_size": 16, "patch_size": 4, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},
+    ),
+    "basic": ("ResNet", {"embedding_size": 8, "hidden_sizes": [8, 12, 16], "depths": [2, 1, 2], "layer_type": "basic"}),
+    "bottleneck": ("ResNet", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 3]}),
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_NETS)
+@pytest.mark.parametrize("trained", ["all", "last block", "head", "norms"])
+def test_flops_of_images_are_those_that_torch_counts(name, trained):
+    kind, options = IMAGE_NETS[name]
+    model, found = image_net(kind, **options)
+    chosen = {
+        "all": found.tensors,
+        "last block": found.blocks[-1].tensors,
+        "head": found.head,
+        "norms": [tensor for tensor in found.tensors if tensor.kind == "norm"],
+    }[trained]
+    names = {tensor.name for tensor in chosen}
+    for key, parameter in model.named_parameters():
+        parameter.requires_grad_(key in names)
+    with watch_flops(model, found) as flops, FlopCounterMode(display=False) as forward:
+        logits = model(pixel_values=torch.rand(5, 3, 16, 16)).logits
+    with FlopCounterMode(display=False) as backward:
+        logits.sum().backward()
+    assert flops.forward(5, 1) == forward.get_total_flops()
+    assert flops.backward(5, 1) == backward.get_total_flops()
+
+
+def test_a_convolution_by_hand():
+    """2 x 3 x 3 kernel places, 4 of 8 channels read by each group, 16 channels and 5 x 5 places out; backward as much
+    again for the weight's gradient, and for the input's. (torch's counter takes the groups for one in the first.)"""
+    layer = nn.Sequential(nn.Conv2d(8, 16, 3, stride=2, padding=1, groups=2))
+    with watch_flops(layer, ModelMap("none", 8, (), (), modality="image")) as flops:
+        layer(torch.rand(3, 8, 9, 9, requires_grad=True))
+    assert flops.row_forward == 2 * 3 * 3 * 4 * 16 * 5 * 5
+    assert flops.row_backward == 2 * flops.row_forward
+    layer.requires_grad_(False)
+    with watch_flops(layer, ModelMap("none", 8, (), (), modality="image")) as flops:
+        layer(torch.rand(3, 8, 9, 9, requires_grad=True))
+    assert flops.row_backward == flops.row_forward

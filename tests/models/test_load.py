@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import AutoModel
 
 from tunewise.data.tokenise import tokenise
 from tunewise.errors import ModelError
@@ -261,3 +262,38 @@ def test_fresh_weights_differ_everywhere_but_in_norms_and_biases_and_follow_the_
         if parameter.ndim > 1:
             assert not torch.equal(fresh[name], parameter), name
     assert np.isclose(float(fresh["bert.encoder.layer.0.output.dense.weight"].detach().std()), 0.2, rtol=0.1)
+
+
+# ---------------------------------------------------------------- images
+
+IMAGES = Schema("classification", (), "label", ("low", "mid", "high"))
+
+
+@pytest.mark.parametrize("family", ["vit", "resnet"])
+def test_without_text_columns_a_model_for_images_is_loaded(family, tiny_model):
+    folder = tiny_model(family)
+    with pytest.raises(ModelError, match="no tokeniser"):
+        locate(str(folder), folder)
+    net = load_net(locate(str(folder), folder, reads_text=False), IMAGES)
+    assert net.tokenizer is None and net.map.modality == "image" and net.map.width == 32
+    stored, held = AutoModel.from_pretrained(folder).state_dict(), net.model.base_model.state_dict()
+    assert len(held) > 20 and all(torch.equal(stored[name], value) for name, value in held.items())
+    assert [tensor.name for tensor in net.map.tensors if not tensor.pretrained] == [
+        tensor.name for tensor in net.map.head if tensor.name.startswith("classifier")
+    ]
+    assert net.model(pixel_values=torch.rand(2, 3, 16, 16)).logits.shape == (2, 3)
+    assert {name for name, _ in fresh_model(net, 1).named_parameters()} == {
+        name for name, _ in net.model.named_parameters()
+    }
+
+
+def test_texts_and_images_do_not_take_the_models_of_each_other(tiny_model, tiny_bert, tmp_path):
+    vit = Path(shutil.copytree(tiny_model("vit"), tmp_path / "vit"))
+    for file in tiny_bert.glob("tokenizer*.json"):
+        shutil.copy(file, vit)
+    with pytest.raises(ModelError, match="cannot make a text classifier") as caught:
+        load(vit)
+    assert caught.value.fix == "take an encoder or decoder for text"
+    with pytest.raises(ModelError, match="cannot make an image classifier") as caught:
+        load_net(locate(str(tiny_bert), tiny_bert), IMAGES)
+    assert caught.value.fix == "take a model for images"

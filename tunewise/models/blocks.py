@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ def original_name(name: str) -> str:
     name = name.removeprefix("base_model.model.")
     for wrapped, plain in WRAPPED:
         name = name.replace(wrapped, plain)
-    return name
+    return name.removesuffix(".default")
 
 
 def named_tensors(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -46,8 +47,10 @@ def named_tensors(model: nn.Module) -> dict[str, nn.Parameter]:
 def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
     """Finds embedding, blocks and head of a transformers model.
 
-    The blocks of a chain are the largest `nn.ModuleList` of modules of one class. What is registered before them
-    belongs to the embedding, what comes after to the head, but for the exceptions at the top of this file.
+    The blocks of a chain are the largest `nn.ModuleList` of modules of one class. Where those are the stages of a
+    convolutional net (ResNet), its blocks are the residual layers of all stages; but where a stage holds more than its
+    layers (ConvNeXt's has a convolution that halves the image), the stages themselves. What is registered before the
+    blocks belongs to the embedding, what comes after to the head, but for the exceptions at the top of this file.
 
     Args:
         model: a model with an output layer, as `AutoModelFor...` gives it, before anything is inserted.
@@ -61,7 +64,7 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
     if not stacks:
         raise ModelError(
             f"no repeated blocks were found in a '{config.model_type}' model",
-            fix="take a transformer encoder or decoder",
+            fix="take a transformer encoder or decoder, or a convolutional net made of stages",
         )
     missing = set(missing)
     infos = {
@@ -84,25 +87,41 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
         before += [name for name in displaced if name.startswith(f"{half}.")]
         seen = max(seen, first)
         blocks = tuple(
-            _block(number, f"{path}.{number}", module, infos, width) for number, module in enumerate(modules)
+            _block(number, place, module, infos, width)
+            for number, (place, module) in enumerate(_layers(config, path, modules))
         )
-        chains.append(Chain(path, tuple(_with_kind(infos[name], "embedding") for name in before), blocks))
+        embedding = tuple(
+            _with_kind(infos[name], "norm" if _is_norm(_owner(model, name)) else "embedding") for name in before
+        )
+        chains.append(Chain(path, embedding, blocks))
     taken = in_blocks | {tensor.name for chain in chains for tensor in chain.embedding}
     head = tuple(_with_kind(infos[name], "head") for name in order if name not in taken)
-    return ModelMap(config.model_type, width, tuple(_renumbered(chains)), head, input_embedding=_input_embedding(model))
+    return ModelMap(
+        family=config.model_type,
+        width=width,
+        chains=tuple(_renumbered(chains)),
+        head=head,
+        modality="image" if model.main_input_name == "pixel_values" else "text",
+        input_embedding=_input_embedding(model),
+    )
 
 
 def _input_embedding(model: nn.Module) -> str:
-    embedding = model.get_input_embeddings()
+    try:
+        embedding = model.get_input_embeddings()
+    except NotImplementedError:  # convolutional nets of transformers do not name theirs
+        embedding = next(module for module in model.modules() if is_convolution(module))
     return next(path for path, module in model.named_modules() if module is embedding)
 
 
 def _width(config: Any) -> int:
+    """What the head reads; of stages, the width of the last."""
     width = next((value for key in WIDTHS if (value := getattr(config, key, None))), None)
+    width = width or next(iter((getattr(config, "hidden_sizes", None) or [])[-1:]), None)
     if width is None:
         raise ModelError(
             f"the configuration of a '{config.model_type}' model does not say how wide it is",
-            fix=f"take a model with one of {', '.join(WIDTHS)} in its config.json",
+            fix=f"take a model with one of {', '.join(WIDTHS)}, hidden_sizes in its config.json",
         )
     return int(width)
 
@@ -141,10 +160,37 @@ def _block_stacks(model: nn.Module, encoder_decoder: bool) -> list[tuple[str, nn
     return [entry for half in halves for entry in largest(half)]
 
 
+def _layers(config: Any, path: str, modules: nn.ModuleList) -> list[tuple[str, nn.Module]]:
+    """(path, module) of each block in the order in which they run."""
+    blocks = [(f"{path}.{number}", module) for number, module in enumerate(modules)]
+    if not hasattr(config, "depths"):
+        return blocks
+    stages = [_only_layers(stage) for stage in modules]
+    if not all(stages):
+        return blocks
+    return [
+        (f"{place}.{name}.{number}", layer)
+        for (place, _), (name, layers) in zip(blocks, stages, strict=True)
+        for number, layer in enumerate(layers)
+    ]
+
+
+def _only_layers(stage: nn.Module) -> tuple[str, Iterable[nn.Module]] | None:
+    """The name of the one part of a stage that holds all its tensors, and the layers in it."""
+    from torch import nn
+
+    parts = [(name, part) for name, part in stage.named_children() if next(part.parameters(), None) is not None]
+    own = next(stage.parameters(recurse=False), None)
+    if own is not None or len(parts) != 1 or not isinstance(parts[0][1], (nn.Sequential, nn.ModuleList)):
+        return None
+    return parts[0]
+
+
 def _block(number: int, path: str, module: nn.Module, infos: dict[str, TensorInfo], width: int) -> Block:
     tensors = tuple(_with_kind(infos[f"{path}.{name}"], _kind(module, name)) for name, _ in module.named_parameters())
     linear = [name for name, child in module.named_modules() if is_linear(child)]
-    into_residual = [name for name in linear if _outputs(module.get_submodule(name)) == width]
+    conv = [name for name, child in module.named_modules() if is_convolution(child)]
+    into_residual = [name for name in linear if _outputs(module.get_submodule(name)) == width and not conv]
     # The last projection of each attention: a decoder's block has two, to itself and to the encoder.
     attention = {_attention_of(name): name for name in into_residual if ATTENTION.search(name)}.values()
     feed_forward = [name for name in into_residual if not ATTENTION.search(name)]
@@ -155,6 +201,7 @@ def _block(number: int, path: str, module: nn.Module, infos: dict[str, TensorInf
         attention=tuple(f"{path}.{name}" for name in attention),
         feed_forward=tuple(f"{path}.{name}" for name in feed_forward[-1:]),
         linear=tuple(f"{path}.{name}" for name in linear),
+        conv=tuple(f"{path}.{name}" for name in conv),
     )
 
 
@@ -166,12 +213,24 @@ def _attention_of(name: str) -> str:
 
 
 def _kind(block: nn.Module, name: str) -> TensorKind:
-    owner = block.get_submodule(name.rpartition(".")[0])
-    if "norm" in type(owner).__name__.lower():
+    owner = _owner(block, name)
+    if _is_norm(owner):
         return "norm"
     if name.endswith("bias"):
         return "bias"
+    if is_convolution(owner):
+        return "conv"
+    if block.get_parameter(name).ndim == 1:  # a scale of its own: ConvNeXt's and DINOv2's layer scale
+        return "other"
     return "attention" if ATTENTION.search(name) else "feed_forward"
+
+
+def _owner(model: nn.Module, name: str) -> nn.Module:
+    return model.get_submodule(name.rpartition(".")[0])
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower()
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -179,6 +238,12 @@ def is_linear(module: nn.Module) -> bool:
     from torch import nn
 
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def is_convolution(module: nn.Module) -> bool:
+    from torch.nn.modules.conv import _ConvNd
+
+    return isinstance(module, _ConvNd)
 
 
 def _outputs(module: nn.Module) -> int:
@@ -193,9 +258,6 @@ def _renumbered(chains: list[Chain]) -> Iterable[Chain]:
     """Blocks numbered through all chains, in execution order."""
     start = 0
     for chain in chains:
-        blocks = tuple(
-            Block(start + block.index, block.path, block.tensors, block.attention, block.feed_forward, block.linear)
-            for block in chain.blocks
-        )
+        blocks = tuple(replace(block, index=start + block.index) for block in chain.blocks)
         yield Chain(chain.name, chain.embedding, blocks)
         start += len(blocks)

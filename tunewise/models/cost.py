@@ -2,27 +2,30 @@
 
 One multiply-add is 2 FLOPs. A linear layer costs 2 d_in d_out per row forward; backward as much again for the gradient
 of its weight, where that trains, and for the gradient of its input, where something before it trains. The two products
-of an attention cost 4 T^2 D per row of T tokens forward, twice that backward. Norms, activations, softmax, dropout and
-the optimiser are left out, as `torch.utils.flop_counter` leaves them out; DeBERTa's products with relative positions
-are left out too (about a tenth of its FLOPs).
+of an attention cost 4 T^2 D per row of T tokens forward, twice that backward. A convolution is a linear layer at each
+place of its output. An image makes as many tokens as any other. Norms, activations, softmax, dropout and the optimiser
+are left out, as `torch.utils.flop_counter` leaves them out; DeBERTa's products with relative positions are left out too
+(about a tenth of its FLOPs).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from tunewise.models.blocks import is_linear, original_name
+from tunewise.models.blocks import is_convolution, is_linear, original_name
+from tunewise.models.inserted_flops import watch_inserted
 from tunewise.types import ModelMap
 
 
 @dataclass
 class StepFlops:
-    """FLOPs per token, per row, and per row and squared token, of forward and backward pass."""
+    """FLOPs per token, per row, per row and squared token, and per batch whatever its size, of forward and backward
+    pass."""
 
     token_forward: float = 0.0
     token_backward: float = 0.0
@@ -30,45 +33,101 @@ class StepFlops:
     row_backward: float = 0.0
     square_forward: float = 0.0
     square_backward: float = 0.0
+    batch_forward: float = 0.0
+    batch_backward: float = 0.0
 
     def forward(self, rows: int, tokens: int) -> float:
         """FLOPs of the forward pass over `rows` rows of `tokens` tokens, padding included."""
-        return rows * (self.row_forward + tokens * (self.token_forward + tokens * self.square_forward))
+        per_row = self.row_forward + tokens * (self.token_forward + tokens * self.square_forward)
+        return self.batch_forward + rows * per_row
 
     def backward(self, rows: int, tokens: int) -> float:
-        return rows * (self.row_backward + tokens * (self.token_backward + tokens * self.square_backward))
+        per_row = self.row_backward + tokens * (self.token_backward + tokens * self.square_backward)
+        return self.batch_backward + rows * per_row
+
+
+@dataclass(frozen=True)
+class LayerFlops:
+    """Forward FLOPs of one call of a layer: per token and per row, and those of the products of the attention that the
+    layer closes, per row and squared token or (`products`) per row. Backward, the gradient of its weight and that of
+    its input each cost `token` and `row` again; the products cost twice as much, where something before them trains."""
+
+    token: float = 0.0
+    row: float = 0.0
+    square: float = 0.0
+    products: float = 0.0
 
 
 @contextmanager
 def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
     """Fills in the StepFlops it yields from the forward passes that are run inside: one training step is enough."""
     flops = StepFlops()
+
+    def watch(path: str, module: nn.Module, hidden: torch.Tensor, layer: LayerFlops) -> None:
+        if inserted.shares(hidden):  # only DoRA's norm is made so, which counts as a constant in the backward pass
+            flops.batch_forward += layer.row * len(hidden)
+            return
+        passes_on = int(hidden.requires_grad)
+        times = passes_on + int(module.weight.requires_grad)
+        flops.token_forward += layer.token
+        flops.token_backward += layer.token * times
+        flops.row_forward += layer.row + layer.products
+        flops.row_backward += layer.row * times + 2 * layer.products * passes_on
+        flops.square_forward += layer.square
+        flops.square_backward += 2 * layer.square * passes_on
+
+    def count(hidden: torch.Tensor, products: float, gradients: int, shared: bool) -> None:
+        if shared:
+            flops.batch_forward += products
+            flops.batch_backward += products * gradients
+        elif model_map.modality == "image" or hidden.ndim == 2:
+            flops.row_forward += products / len(hidden)
+            flops.row_backward += products * gradients / len(hidden)
+        else:
+            flops.token_forward += products / hidden[..., 0].numel()
+            flops.token_backward += products * gradients / hidden[..., 0].numel()
+
+    with watch_inserted(model, count) as inserted, watch_layers(model, model_map, watch):
+        yield flops
+
+
+@contextmanager
+def watch_layers(
+    model: nn.Module, model_map: ModelMap, watch: Callable[[str, nn.Module, torch.Tensor, LayerFlops], None]
+) -> Iterator[None]:
+    """Inside, calls `watch(path, module, input, FLOPs)` after each call of a layer that costs FLOPs; `path` is the
+    original model's."""
     closing = {path for block in model_map.blocks for path in block.attention}
+
+    def hook(path: str) -> Callable[..., None]:
+        def watched(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            if is_convolution(module):
+                layer = LayerFlops(row=2.0 * module.weight.numel() * output[0, 0].numel())
+            else:
+                closes = path in closing or getattr(module, "closes_attention", False)  # a mark of inserted layers
+                layer = _linear(inputs[0], output, closes, model_map.modality == "image")
+            watch(path, module, inputs[0], layer)
+
+        return watched
+
     handles = [
-        module.register_forward_hook(_LinearWatch(flops, original_name(f"{name}.")[:-1] in closing))
+        module.register_forward_hook(hook(original_name(f"{name}.")[:-1]))
         for name, module in model.named_modules()
-        if is_linear(module) and ".original_module" not in name
+        if (is_linear(module) or is_convolution(module)) and ".original_module" not in name
     ]
     try:
-        yield flops
+        yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-class _LinearWatch:
-    def __init__(self, flops: StepFlops, closes_attention: bool):
-        self.flops, self.closes_attention = flops, closes_attention
-
-    def __call__(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        forward = 2.0 * module.weight.numel()
-        backward = forward * (int(module.weight.requires_grad) + int(inputs[0].requires_grad))
-        if inputs[0].ndim > 2:
-            self.flops.token_forward += forward
-            self.flops.token_backward += backward
-        else:
-            self.flops.row_forward += forward
-            self.flops.row_backward += backward
-        if self.closes_attention:
-            self.flops.square_forward += 4.0 * inputs[0].shape[-1]
-            self.flops.square_backward += 8.0 * inputs[0].shape[-1] * int(inputs[0].requires_grad)
+def _linear(hidden: torch.Tensor, output: torch.Tensor, closes_attention: bool, fixed_tokens: bool) -> LayerFlops:
+    """`fixed_tokens`: rows all have as many tokens as these, so that everything is counted per row."""
+    forward, products = 2.0 * hidden.shape[-1] * output.shape[-1], 4.0 * hidden.shape[-1] * int(closes_attention)
+    if fixed_tokens:
+        tokens = hidden[0, ..., 0].numel()
+        return LayerFlops(row=tokens * forward, products=tokens**2 * products)
+    return LayerFlops(
+        token=forward if hidden.ndim > 2 else 0.0, row=0.0 if hidden.ndim > 2 else forward, square=products
+    )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
-from tunewise.errors import ModelError
+from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.locate import LocatedModel
+from tunewise.models.words import WordOutputs
 from tunewise.types import ModelMap, Schema
 
 PROBLEM_TYPES = {
@@ -24,12 +31,15 @@ PROBLEM_TYPES = {
 }
 DROPOUT = re.compile(r"dropout|_pdrop$")
 UNLIMITED = 1_000_000
+SHORTEST = 4  # tokens of a text: opening, a word of each of two texts, end
 
 
 @dataclass
 class Net:
     """A model ready to train. `map` describes it as it was before anything was inserted; `notes` are lines for the
-    log; `prompt` are the virtual token ids that an insert has given vectors, part of every input."""
+    log; `prompt` are the virtual token ids that an insert has given vectors, part of every input; `positions` is how
+    many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
+    out of the weights; `by_word` is whether it answers for each word of a text. A model for images has no tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -38,6 +48,23 @@ class Net:
     max_length: int
     notes: tuple[str, ...] = ()
     prompt: tuple[int, ...] = ()
+    adapter_start: dict[str, torch.Tensor] = field(default_factory=dict)
+    positions: int = UNLIMITED
+    by_word: bool = False
+
+    def make_room(self, tokens: int) -> None:
+        """Shortens texts where the model could not number them and so many virtual tokens.
+
+        Raises:
+            MethodError: hardly a text would fit.
+        """
+        if self.positions - tokens < SHORTEST:
+            raise MethodError(
+                f"{tokens} virtual tokens leave no room for a text: the model has {self.positions} positions",
+                where="the method's option `tokens`",
+                fix=f"take at most {self.positions - SHORTEST}",
+            )
+        self.max_length = min(self.max_length, self.positions - tokens)
 
     def to(self, device: torch.device) -> Net:
         self.model.to(device)
@@ -53,7 +80,8 @@ def load_net(
     max_length: int | None = None,
     attention: str | None = None,
 ) -> Net:
-    """Loads model and tokeniser in fp32, with an output layer for the schema; `seed` decides its first values.
+    """Loads model and tokeniser in fp32, with an output layer for the schema; `seed` decides its first values. A schema
+    without text columns takes a model for images, which has no tokeniser.
 
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
@@ -61,18 +89,20 @@ def load_net(
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     config = make_config(located, schema, dropout)
-    tokenizer = load_tokenizer(located)
     notes = [located.note] if located.note else []
-    if tokenizer.pad_token_id is None:
-        notes.append(_choose_padding(tokenizer, located))
-    tokenizer.padding_side = "right"
-    config.pad_token_id = tokenizer.pad_token_id
+    tokenizer = None
+    if schema.text:
+        tokenizer = load_tokenizer(located)
+        if tokenizer.pad_token_id is None:
+            notes.append(_choose_padding(tokenizer, located))
+        tokenizer.padding_side = "right"
+        config.pad_token_id = tokenizer.pad_token_id
     # Whatever config.json says: a name there can be a repository, from which transformers would fetch code to run.
     config._attn_implementation, config._experts_implementation = attention, None
 
     torch.manual_seed(seed)
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = _model_class(schema).from_pretrained(
             located.path,
             config=config,
             dtype=torch.float32,
@@ -83,17 +113,41 @@ def load_net(
             trust_remote_code=False,
         )
     except (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError, ImportError) as problem:
+        kind = "a text" if schema.text else "an image"
         raise ModelError(
-            f"transformers cannot make a text classifier of this model: {_first_line(problem)}",
+            f"transformers cannot make {kind} classifier of this model: {_first_line(problem)}",
             where=str(located.path),
-            fix="take an encoder or decoder for text",
+            fix="take an encoder or decoder for text" if schema.text else "take a model for images",
         ) from None
     missing = set(report["missing_keys"]) | _mismatched(report)
     model_map = map_model(model, missing)
     _check_weights(model, model_map, located)
+    if tokenizer is None:
+        return Net(model, None, model_map, located, 1, tuple(notes))
     _check_vocabulary(model, tokenizer, located)
     _drop_unread_inputs(model, tokenizer)
-    return Net(model, tokenizer, model_map, located, _max_length(model, tokenizer, max_length), tuple(notes))
+    positions = _positions(model)
+    length = _max_length(tokenizer, max_length, positions)
+    by_word = schema.task == "token_classification"
+    if by_word:
+        _answer_by_word(model, tokenizer, located)
+    return Net(model, tokenizer, model_map, located, length, tuple(notes), positions=positions, by_word=by_word)
+
+
+def _answer_by_word(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "the tokeniser does not tell where in a text its tokens stand, so that none can be found for a word",
+            where=str(located.path),
+            fix="take a model with a tokenizer.json",
+        )
+    WordOutputs(model.config.label2id.get("O", 0)).watch(model)
+
+
+def _model_class(schema: Schema) -> Any:
+    if schema.task == "token_classification":
+        return AutoModelForTokenClassification
+    return AutoModelForSequenceClassification if schema.text else AutoModelForImageClassification
 
 
 def make_config(located: LocatedModel, schema: Schema, dropout: float | None) -> Any:
@@ -109,7 +163,7 @@ def make_config(located: LocatedModel, schema: Schema, dropout: float | None) ->
     names = schema.labels or ("score",)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
-    config.problem_type = PROBLEM_TYPES[schema.task]
+    config.problem_type = PROBLEM_TYPES.get(schema.task)
     config.use_cache, config.return_dict = False, True
     if dropout is not None:
         for key, value in config.to_dict().items():
@@ -132,7 +186,7 @@ def load_tokenizer(located: LocatedModel) -> Any:
 def fresh_model(net: Net, seed: int) -> nn.Module:
     """The same architecture with random weights."""
     torch.manual_seed(seed)
-    return AutoModelForSequenceClassification.from_config(net.model.config)
+    return type(net.model)(net.model.config)
 
 
 def _choose_padding(tokenizer: Any, located: LocatedModel) -> str:
@@ -156,12 +210,14 @@ def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
 
 
-def _max_length(model: nn.Module, tokenizer: Any, wanted: int | None) -> int:
+def _max_length(tokenizer: Any, wanted: int | None, positions: int) -> int:
     """The smallest of what the recipe wants, what the tokeniser says, and the positions that the model has."""
-    limits = [wanted or UNLIMITED, min(int(tokenizer.model_max_length), UNLIMITED)]
-    if positions := getattr(model.config, "max_position_embeddings", None):
-        limits.append(positions - _unused_positions(model))
-    return min(limits)
+    return min(wanted or UNLIMITED, int(tokenizer.model_max_length), positions)
+
+
+def _positions(model: nn.Module) -> int:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return positions - _unused_positions(model) if positions else UNLIMITED
 
 
 def _unused_positions(model: nn.Module) -> int:

