@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from tunewise.data.tokenise import tokenise
+from tunewise.data.tokenise import tokenise, tokenise_words, with_prompt
+from tunewise.types import CUT, NO_WORD
 
 LONG = "the parcel is late and the courier is not here today"
 TEXTS = [("great",), (LONG,), ("",), ("my refund please",), (f"{LONG} {LONG}",)]
@@ -81,3 +82,107 @@ def test_without_token_types(bert: Any) -> None:
     tokens = tokenise(PAIRS, tokenizer, 8)
     assert tokens.kinds is None
     assert set(tokens.batch([0, 1])) == {"input_ids", "attention_mask"}
+
+
+# ---------------------------------------------------------------- words
+
+PIECES = [
+    "thanks",
+    "for",
+    "super-box",
+    "@",
+    "home,",
+    "e\u0301clair",
+    "\u200d",
+    "U.S.",
+    "12:30",
+    "\u2705",
+    "the\u00a0box",
+]
+
+
+def wordpieces(kind: str) -> Any:
+    """A tokeniser that cuts words up: BERT's pieces, bytes as GPT-2 has them, or sentence pieces as T5 has them."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    if kind == "bert":
+        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(vocab_size=60, special_tokens=special)
+    elif kind == "bytes":
+        made = Tokenizer(models.BPE())
+        made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet)
+    else:
+        made = Tokenizer(models.Unigram())
+        made.normalizer, made.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=special, unk_token="[UNK]")
+    made.train_from_iterator([" ".join(PIECES), LONG] * 3, trainer)
+    if kind != "bytes":
+        ends = [("[CLS]", made.token_to_id("[CLS]")), ("[SEP]", made.token_to_id("[SEP]"))]
+        made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+@pytest.mark.parametrize("kind", ["bert", "bytes", "sentence pieces"])
+@pytest.mark.parametrize("words", [PIECES, PIECES[::-1], LONG.split(), ["a"], ["\u200d"]])
+def test_every_word_has_its_first_token(words: list[str], kind: str) -> None:
+    tokenizer, text = wordpieces(kind), " ".join(words)
+    tokens = tokenise_words([(text,)], tokenizer, 512)
+    assert tokens.ids[0].tolist() == (tokenizer(text).input_ids or [tokenizer.pad_token_id])
+    # The tokeniser's own account of which token has the word's first letter, or the next that any has.
+    encoded, place = tokenizer(text), 0
+    for number, word in enumerate(words):
+        letters = [encoded.char_to_token(place + letter) for letter in range(len(word))]
+        covering = [token for token in letters if token is not None]
+        assert tokens.words[0][number] == (min(covering) if covering else CUT)
+        place += len(word) + 1
+    assert (tokens.cut, tokens.lost, tokens.cut_words) == (0, 0, int((tokens.words[0] == CUT).sum()))
+
+
+def test_words_of_a_bert_are_where_its_tokeniser_has_them_for_lists_of_words() -> None:
+    tokenizer = wordpieces("bert")
+    apart = tokenizer([PIECES], is_split_into_words=True)
+    together = tokenise_words([(" ".join(PIECES),)], tokenizer, 512)
+    assert together.ids[0].tolist() == apart.input_ids[0]
+    owners = apart.word_ids(0)
+    expected = [owners.index(word) if word in owners else CUT for word in range(len(PIECES))]
+    assert together.words[0].tolist() == expected and CUT in expected
+
+
+@pytest.mark.parametrize("max_length", [4, 6, 9, 13])
+def test_words_that_are_cut_off(max_length: int, bert: Any) -> None:
+    tokens = tokenise_words([(LONG,), ("great",), ("",)], bert, max_length)
+    whole = tokenise([(LONG,), ("great",), ("",)], bert, max_length)
+    assert [ids.tolist() for ids in tokens.ids] == [ids.tolist() for ids in whole.ids]
+    assert (tokens.cut, tokens.lost, tokens.kinds[0].tolist()) == (whole.cut, whole.lost, whole.kinds[0].tolist())
+    kept = max_length - 2
+    assert tokens.words[0].tolist() == [*range(1, 1 + kept), *[CUT] * (11 - kept)]
+    assert [places.tolist() for places in tokens.words[1:]] == [[1], []]
+    assert tokens.cut_words == 11 - kept
+    assert tokens.batch([1, 0])["word_places"].tolist() == [[1, *[NO_WORD] * 10], tokens.words[0].tolist()]
+    targets = np.array([[3] * 11, [2] + [-1] * 10, [-1] * 11])
+    assert tokens.seen(targets).tolist() == [[3] * kept + [-1] * (11 - kept), *targets[1:].tolist()]
+    assert (targets[0] == 3).all()
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_virtual_tokens_do_not_part_a_word_from_its_token(family: str, tiny_model: Callable[..., Path]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model(family))
+    tokenizer.pad_token = tokenizer.unk_token
+    tokens = tokenise_words([(LONG,), ("great box",)], tokenizer, 9)
+    prompted = with_prompt(tokens, (900, 901, 902))
+    for ids, places, new_ids, new_places in zip(tokens.ids, tokens.words, prompted.ids, prompted.words, strict=True):
+        assert len(new_ids) == len(ids) + 3
+        assert new_ids[new_places[new_places >= 0]].tolist() == ids[places[places >= 0]].tolist()
+        assert ((new_places == CUT) == (places == CUT)).all()
+    assert prompted.words[1].tolist() == ([4, 5] if family == "bert" else [3, 4])
+
+
+def test_no_rows_of_words(bert: Any) -> None:
+    assert (len(tokenise_words([], bert, 8)), tokenise_words([], bert, 8).words) == (0, ())

@@ -49,8 +49,8 @@ def same(ours: torch.Tensor, theirs: torch.Tensor, logits: torch.Tensor) -> None
 
 
 def test_there_is_one_for_each_task(toy_data):
-    assert list(OBJECTIVES) == TASKS
-    assert all(type(objective(toy_data(task))) is kind for task, kind in OBJECTIVES.items())
+    assert list(OBJECTIVES) == [*TASKS, "token_classification"]
+    assert all(type(objective(toy_data(task))) is OBJECTIVES[task] for task in TASKS)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -233,3 +233,50 @@ def test_class_weights_are_not_for_numbers(toy_data):
 def test_options_are_strict(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ObjectiveConfig(**options)
+
+
+# ---------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, {"O": 0.25, "B-praise": 3.0}])
+def test_the_loss_of_words_is_torchs_over_those_with_a_tag(tagged_data, weights, smoothing):
+    data = tagged_data()
+    ours = objective(data, class_weights=weights, label_smoothing=smoothing)
+    targets = targets_of(data)
+    targets = targets[(targets >= 0).sum(dim=1).argsort()[:5]]
+    width = int((targets >= 0).sum(dim=1).max())
+    assert width < targets.shape[1] and (targets[:, :width] < 0).any()
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(5, width, 7, generator=generator, requires_grad=True)
+    given = None if weights is None else torch.tensor([weights.get(label, 1.0) for label in data.schema.labels])
+    own = functional.cross_entropy(
+        logits.flatten(0, 1), targets[:, :width].flatten(), weight=given, label_smoothing=smoothing, ignore_index=-1
+    )
+    loss = ours.loss(logits, targets)
+    same(loss.mean, own, logits)
+    assert loss.n_items == ours.n_items(targets)
+    assert weights is not None or loss.n_items == int((targets >= 0).sum())
+
+
+def test_words_that_are_not_there_have_no_part_in_loss_and_gradient(tagged_data):
+    ours, targets = objective(tagged_data()), torch.tensor([[0, 3], [1, -1]])
+    logits = torch.randn(2, 2, 7, generator=torch.Generator().manual_seed(1))
+    logits[1, 1] = torch.nan
+    logits.requires_grad_()
+    loss = ours.loss(logits, targets).mean
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert torch.isfinite(loss) and torch.isfinite(gradient).all()
+    assert (gradient[1, 1] == 0).all() and (gradient[1, 0] != 0).all()
+
+
+def test_rows_without_any_word_to_learn_from(tagged_data):
+    nothing = objective(tagged_data()).loss(torch.full((2, 1, 7), torch.nan), torch.tensor([[-1], [-1]]))
+    assert (float(nothing.total), nothing.n_items) == (0.0, 1.0)
+
+
+def test_balanced_weights_of_tags_are_those_of_scikit_learn(tagged_data):
+    data = tagged_data()
+    tags = data.splits["train"].targets[data.splits["train"].targets >= 0]
+    expected = compute_class_weight("balanced", classes=np.arange(7), y=tags)
+    np.testing.assert_allclose(objective(data, class_weights="balanced").weights, expected)

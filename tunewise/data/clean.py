@@ -10,6 +10,7 @@ import numpy as np
 
 from tunewise.data.labels import Label, no_targets, to_targets
 from tunewise.data.table import Table, as_text, row_list, short
+from tunewise.data.tags import Tags
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Split
 
@@ -44,7 +45,7 @@ class Rows:
         """A Split of these rows; columns that are neither text nor label go along as strings.
 
         Args:
-            known: whether `values` are labels; else targets are -1 or NaN.
+            known: whether `values` are labels; else targets are as `labels.no_targets` has them.
         """
         others = [column for column in self.table.columns if column not in (*schema.text, *label)]
         return Split(
@@ -92,7 +93,8 @@ def conflict_steps(rows: Rows) -> list[DataStep]:
     """A note where rows have the same text but not the same label."""
     labels: dict[tuple[str, ...], set[Label]] = defaultdict(set)
     for text, value in zip(rows.texts, rows.values, strict=True):
-        labels[text].add(frozenset(value) if isinstance(value, tuple) else value)
+        several = isinstance(value, tuple) and not isinstance(value, Tags)
+        labels[text].add(frozenset(value) if several else value)
     bad = [place for place, text in enumerate(rows.texts) if len(labels[text]) > 1]
     if not bad:
         return []

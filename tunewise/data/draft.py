@@ -52,6 +52,8 @@ def draft_recipe(
 
 def _text_note(described: FileDescription, text: tuple[str, ...]) -> str:
     others = [column.name for column in described.columns if column.kind == "text" and column.name not in text]
+    if any(column.kind == "lists" for column in described.columns if column.name in text):
+        return "Guessed: lists of words, with a tag for each."
     return "Guessed: cells that read as text." + (f" So do those of {listed(others)}." if others else "")
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tunewise.data.conll import looks_like_conll
 from tunewise.data.decode import guess_encoding
 from tunewise.data.delimited import DELIMITERS
 from tunewise.data.labels import is_missing
 from tunewise.data.load import EXAMPLE, HUB, SUFFIXES, load_table
 from tunewise.data.schema import MANY, holds_words, reads_as_text
+from tunewise.data.sentences import sentence_columns
 from tunewise.data.settings import DataConfig
 from tunewise.data.table import Table, as_number, as_text, listed
 from tunewise.errors import DataError
@@ -68,8 +70,10 @@ def describe_file(source: str | Path, folder: Path | None = None) -> FileDescrip
     options = {} if source.startswith((EXAMPLE, HUB)) else _file_options(source, folder)
     table = _load(source, folder, options)
     columns = tuple(_describe(name, cells) for name, cells in table.columns.items())
-    text = guess_text(columns)
-    return FileDescription(source, len(table), columns, options, text, guess_label(columns, text))
+    tagged = sentence_columns(table)
+    text = (tagged[0],) if tagged else guess_text(columns)
+    label = tagged[1] if tagged else guess_label(columns, text)
+    return FileDescription(source, len(table), columns, options, text, label)
 
 
 def _load(source: str, folder: Path, options: dict[str, Any]) -> Table:
@@ -86,13 +90,16 @@ def _file_options(source: str, folder: Path) -> dict[str, Any]:
     if known == "parquet" or start.startswith(b"PAR1"):
         return {} if known == "parquet" else {"format": "parquet"}
     encoding = guess_encoding(start)
-    line = start.decode(encoding or "utf-8", errors="replace").lstrip("\ufeff").partition("\n")[0]
+    text = start.decode(encoding or "utf-8", errors="replace").lstrip("\ufeff")
+    line = text.partition("\n")[0]
     kind = known or ("jsonl" if line.lstrip().startswith("{") else "tsv" if "\t" in line else "csv")
-    if not known:
+    if kind in ("csv", "tsv") and looks_like_conll(text):
+        kind = "conll"
+    if kind != known:
         options["format"] = kind
     if encoding:
         options["encoding"] = encoding
-    if kind != "jsonl":
+    if kind not in ("jsonl", "conll"):
         options |= _delimiter_option(line, "\t" if kind == "tsv" else ",")
         options |= _header_option(source, folder, options)
     return options

@@ -15,7 +15,8 @@ from tunewise.errors import DataError
 from tunewise.types import Schema, Task
 
 Label = str | tuple[str, ...] | float | None
-"""A class name, the names of a multi-label row, or a number; None where the row has no label."""
+"""A class name, the names of a multi-label row, the tags of a row's words (`Tags`), or a number; None where the row has
+no label."""
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _SET = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
@@ -164,7 +165,7 @@ def count_names(values: Sequence[Label]) -> Counter[str]:
     return Counter(
         name
         for value in values
-        for name in (value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ())
+        for name in (set(value) if isinstance(value, tuple) else (value,) if isinstance(value, str) else ())
     )
 
 
@@ -221,12 +222,18 @@ def check_known(values: Sequence[Label], rows: Sequence[int], known: Sequence[st
 
 
 def to_targets(values: Sequence[Label], schema: Schema) -> np.ndarray:
-    """Target array: int64 (n,), float32 (n, C) of 0 and 1, or float32 (n,). Every value is known to the schema."""
+    """Target array: int64 (n,), float32 (n, C) of 0 and 1, float32 (n,), or int64 (n, W) of a row's tags and then -1.
+    Every value is known to the schema."""
     if schema.task == "regression":
         return np.array(values, dtype=np.float32)
     place = {name: index for index, name in enumerate(schema.labels)}
     if schema.task == "classification":
         return np.array([place[value] for value in values], dtype=np.int64)
+    if schema.task == "token_classification":
+        targets = np.full((len(values), max(map(len, values), default=0)), -1, dtype=np.int64)
+        for row, tags in enumerate(values):
+            targets[row, : len(tags)] = [place[tag] for tag in tags]
+        return targets
     targets = np.zeros((len(values), len(place)), dtype=np.float32)
     for row, names in enumerate(values):
         targets[row, [place[name] for name in names]] = 1
@@ -234,8 +241,8 @@ def to_targets(values: Sequence[Label], schema: Schema) -> np.ndarray:
 
 
 def no_targets(count: int, schema: Schema) -> np.ndarray:
-    """Targets of rows whose label is not known: -1 for classes, NaN for the rest."""
-    if schema.task == "classification":
-        return np.full(count, -1, dtype=np.int64)
+    """Targets of rows whose label is not known: -1 for classes, no columns for tags, NaN for the rest."""
+    if schema.task in ("classification", "token_classification"):
+        return np.full(count if schema.task == "classification" else (count, 0), -1, dtype=np.int64)
     shape = (count, schema.outputs) if schema.task == "multilabel" else (count,)
     return np.full(shape, np.nan, dtype=np.float32)

@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from tunewise.data.columnar import read_dataset_folder, read_hub, read_parquet
+from tunewise.data.conll import read_conll
 from tunewise.data.delimited import read_delimited
 from tunewise.data.jsonl import read_jsonl
 from tunewise.data.settings import DataConfig
@@ -22,6 +23,10 @@ SUFFIXES = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 EXAMPLE, HUB = "example:", "hub:"
 
@@ -60,6 +65,8 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
         raise DataError(f"cannot be read: {error.strerror or error}", where=source, fix="check its rights") from None
     if kind == "jsonl":
         return read_jsonl(data, source, encoding=config.encoding)
+    if kind == "conll":
+        return read_conll(data, source, delimiter=config.delimiter, encoding=config.encoding)
     return read_delimited(
         data,
         source,
@@ -71,7 +78,7 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
 
 
 def file_format(path: Path, source: str) -> str:
-    """What a file is, told from its name: csv, tsv, jsonl, parquet, or datasets for a folder.
+    """What a file is, told from its name: csv, tsv, jsonl, parquet, conll, or datasets for a folder.
 
     Raises:
         DataError: the name does not tell.
@@ -83,7 +90,7 @@ def file_format(path: Path, source: str) -> str:
     raise DataError(
         f"the file name does not tell what the file is; known endings are {', '.join(SUFFIXES)}",
         where=source,
-        fix="set `format` under data: csv, tsv, jsonl or parquet; save an Excel sheet as CSV first",
+        fix="set `format` under data: csv, tsv, jsonl, parquet or conll; save an Excel sheet as CSV first",
     )
 
 

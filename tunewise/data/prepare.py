@@ -11,6 +11,7 @@ from tunewise.data.clean import Rows, conflict_steps, overlap_steps, usable_rows
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
 from tunewise.data.load import load_table
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
+from tunewise.data.sentences import read_tags, read_words
 from tunewise.data.settings import DataConfig
 from tunewise.data.split import assign, draw, draw_per_class
 from tunewise.data.table import Table, listed, row_list
@@ -35,11 +36,11 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     table = load_table(config, config.train, folder, "train")
     label = label_columns(config, table)
     text = text_columns(config, table, label)
-    task, why = find_task(config, table, label)
+    task, why = find_task(config, table, label, text)
     train, steps = _read(config, table, text, label, task)
     schema = find_schema(config, table, text, label, task, train.values)
     steps += [*schema_steps(schema, why, train.values), *conflict_steps(train)]
-    known = sort_names(count_names(train.values))
+    known = schema.labels if task == "token_classification" else sort_names(count_names(train.values))
     parts = {"train": train}
     given = {"validation": config.validation} if config.validation else {}
     for name, source in {**given, **tests}.items():
@@ -64,7 +65,7 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
     """Every row of a new source, in order, in the columns and classes of the training data.
 
     Rows without text stay in; `limit` does not apply. Without targets, the label column may be absent, and targets
-    are -1 (classification) or NaN.
+    are as `labels.no_targets` has them.
 
     Args:
         config: the data section that the model was trained with: format, delimiter, label.
@@ -74,7 +75,8 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
         DataError: the file cannot be read, a column is missing, or, with targets, a label is missing or unknown.
     """
     table = load_table(config, source, folder, "test")
-    texts = check_texts(table, schema.text)
+    tagged = schema.task == "token_classification"
+    texts = read_words(table, table.find(schema.text[0]))[0] if tagged else check_texts(table, schema.text)
     several = isinstance(config.label, list) and len(config.label) > 1
     label = schema.labels if several else (schema.label,)
     indices = tuple(range(len(table)))
@@ -82,7 +84,10 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
         return Rows(table, indices, tuple(texts), (None,) * len(table)).split(name, schema, label, known=False)
     for column in label:
         table.find(column)
-    values = read_labels(table, label, schema.task, config.label_separator)
+    if tagged:
+        values, _ = read_tags(table, label[0], texts)
+    else:
+        values = read_labels(table, label, schema.task, config.label_separator)
     missing = [index for index, value in enumerate(values) if value is None]
     if missing:
         raise DataError(
@@ -126,12 +131,17 @@ def _read(
     """The usable rows of a source, and what was read and left out."""
     for column in label:
         table.find(column)
-    texts = check_texts(table, text)
-    values = read_labels(table, label, task, config.label_separator)
+    more: list[DataStep] = []
+    if task == "token_classification":
+        texts, spaces = read_words(table, table.find(text[0]))
+        values, changed = read_tags(table, label[0], texts)
+        more = [*spaces, *changed]
+    else:
+        texts, values = check_texts(table, text), read_labels(table, label, task, config.label_separator)
     note = f" ({table.note})" if table.note else ""
     reason = f"{table.source}: {len(table):,} rows, columns {listed(list(table.columns))}{note}"
     rows, steps = usable_rows(table, texts, values, text, label)
-    return rows, [DataStep("read", len(table), len(table), reason), *steps]
+    return rows, [DataStep("read", len(table), len(table), reason), *more, *steps]
 
 
 def _limit(config: DataConfig, name: str, rows: Rows, task: Task) -> tuple[Rows, list[DataStep]]:
@@ -198,7 +208,12 @@ def _split_steps(
 ) -> list[DataStep]:
     count = len(train)
     cut = ", ".join(f"{len(places[name]):,} to {name}" for name in shares)
-    by = {"classification": "class", "multilabel": "combination of labels", "regression": "quantile of the number"}
+    by = {
+        "classification": "class",
+        "multilabel": "combination of labels",
+        "regression": "quantile of the number",
+        "token_classification": "combination of types of entity",
+    }
     reason = f"{cut}; the same share of each {by[task]}; equal texts together"
     steps = [DataStep("split", count, len(places["train"]), reason)]
     single = [name for name, rows in count_names(train.values).items() if rows < 2]

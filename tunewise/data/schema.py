@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunewise.data.labels import Label, check_twins, count_names, is_missing, sort_names
+from tunewise.data.sentences import sentence_columns, words_column
 from tunewise.data.settings import DataConfig
 from tunewise.data.table import Table, as_number, as_text, check_one_kind, kind, listed, nearest
+from tunewise.data.tags import tag_names
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Task
 
@@ -16,14 +18,29 @@ MANY = 20
 """More distinct whole numbers than this are a quantity, not classes."""
 
 _LOOK = 1000  # rows that are enough to tell text from other columns
+_ONE = {
+    "classification": "class",
+    "multilabel": "set of labels",
+    "regression": "number",
+    "token_classification": "tag for every word",
+}
 
 
 def label_columns(config: DataConfig, table: Table) -> tuple[str, ...]:
-    """The column or columns with the label.
+    """The column or columns with the label; where the recipe names none, that of the tags beside a column of words.
 
     Raises:
-        DataError: one is not there, or named twice.
+        DataError: none is named and none is clear, one is not there, or named twice.
     """
+    if config.label is None:
+        found = sentence_columns(table) if config.task in (None, "token_classification") else None
+        if found is None:
+            raise DataError(
+                f"data.label is not given; the columns of {table.source} are {listed(list(table.columns))}",
+                where="data.label",
+                fix=table.hint or "name the column with the label",
+            )
+        return (found[1],)
     wanted = config.label if isinstance(config.label, list) else [config.label]
     if not wanted:
         raise DataError("data.label is an empty list", where="data.label", fix="name the column with the label")
@@ -35,13 +52,14 @@ def text_columns(config: DataConfig, table: Table, label: Sequence[str]) -> tupl
 
     Where the recipe names none, it is the only column of words: strings, not numbers, in the label's table. Where
     several columns hold words, it is the only one that reads as text: at least half of its cells hold several words
-    (or a script without spaces), and at least 30% of them differ.
+    (or a script without spaces), and at least 30% of them differ. Beside a column of tags, it is the one of words.
 
     Raises:
         DataError: not there, more than two, the label itself, or not clear which; names the candidates.
     """
     if config.text is None:
-        return (_only_text(table, label),)
+        tagged = len(label) == 1 and config.task in (None, "token_classification")
+        return ((words_column(table, label[0]) if tagged else None) or _only_text(table, label),)
     wanted = config.text if isinstance(config.text, list) else [config.text]
     if not 1 <= len(wanted) <= 2:
         raise DataError(
@@ -96,13 +114,13 @@ def _several_words(cell: str) -> bool:
     return letters > 1 and (len(cell.split()) > 1 or any(letter >= "\u2e80" for letter in cell[:200]))
 
 
-def find_task(config: DataConfig, table: Table, label: Sequence[str]) -> tuple[Task, str]:
+def find_task(config: DataConfig, table: Table, label: Sequence[str], text: Sequence[str] = ()) -> tuple[Task, str]:
     """The task, and how it was told.
 
-    `data.task` decides where it is given. Else: several label columns, lists, or a `label_separator` make a multi-label
-    task; a column of numbers, some with a fraction or more than 20 distinct ones, makes regression (also where up to
-    a tenth of its cells are not numbers, if it has fractions and more than 20 distinct ones: those cells are then
-    errors); everything else is classification.
+    `data.task` decides where it is given. Else: lists of words with as many tags make token classification; several
+    label columns, lists, or a `label_separator` make a multi-label task; a column of numbers, some with a fraction or
+    more than 20 distinct ones, makes regression (also where up to a tenth of its cells are not numbers, if it has
+    fractions and more than 20 distinct ones: those cells are then errors); everything else is classification.
 
     Raises:
         DataError: `data.task` contradicts what the recipe says of the label.
@@ -113,10 +131,16 @@ def find_task(config: DataConfig, table: Table, label: Sequence[str]) -> tuple[T
         raise DataError(
             f"{key} and task {config.task} do not go together", where="data.task", fix="leave out one of the two"
         )
+    if config.task == "token_classification" and len(text) > 1:
+        raise DataError(
+            f"entities are found in one column of words, got {listed(text)}", where="data.text", fix="name one column"
+        )
     if config.task:
         return config.task, "as the recipe says"
     if several:
         return "multilabel", f"{len(label)} label columns"
+    if len(text) == 1 and words_column(table, label[0]) is not None:
+        return "token_classification", "rows are lists of words, with a tag for each"
     if config.label_separator:
         return "multilabel", f"cells are divided by '{config.label_separator}'"
     return _task_of([cell for cell in table.columns[label[0]] if not is_missing(cell)])
@@ -148,22 +172,23 @@ def find_schema(
     Raises:
         DataError: a single class or number, two spellings of one class, or classes that data.labels does not name.
     """
+    counts = count_names(values)
     where = f"{table.source}, column '{label[0]}'" if len(label) == 1 else f"{table.source}, columns {listed(label)}"
-    if len(set(values)) < 2:
-        what = "number" if task == "regression" else "class" if task == "classification" else "set of labels"
+    tagged = task == "token_classification"
+    if len(counts if tagged else set(values)) < 2:
         raise DataError(
-            f"all {len(values):,} rows have the same {what} ({_shown(values[0])}): there is nothing to learn",
+            f"all {len(values):,} rows have the same {_ONE[task]} ({_shown(values[0])}): there is nothing to learn",
             where=where,
             fix="at least two are needed; is it the right column, and are all the rows in the file?",
         )
     if task == "regression":
         return Schema(task, tuple(text), label[0])
-    counts = count_names(values)
+    found = label if len(label) > 1 else tag_names(counts) if tagged else sort_names(counts)
     if config.labels is None:
         check_twins(counts, where)
-        labels = tuple(label) if len(label) > 1 else sort_names(counts)
+        labels = tuple(found)
     else:
-        labels = _given_labels(config.labels, label if len(label) > 1 else sort_names(counts), counts, where)
+        labels = _given_labels(config.labels, found, counts, where)
         if len(label) > 1 and len(labels) > len(label):
             extra = [name for name in labels if name not in label]
             raise DataError(
@@ -196,7 +221,8 @@ def _given_labels(given: list[str], found: Sequence[str], counts: Counter[str], 
 def schema_steps(schema: Schema, why: str, values: Sequence[Label]) -> list[DataStep]:
     """What was decided, and which named classes no row has."""
     count = len(values)
-    classes = f", {len(schema.labels)} classes" if schema.labels else ""
+    what = "tags" if schema.task == "token_classification" else "classes"
+    classes = f", {len(schema.labels)} {what}" if schema.labels else ""
     columns = " and ".join(f"'{name}'" for name in schema.text)
     reason = f"text {columns}; label '{schema.label}': {schema.task}{classes} ({why})"
     steps = [DataStep("schema", count, count, reason)]

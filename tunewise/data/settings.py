@@ -12,7 +12,7 @@ from tunewise.types import Task
 
 class DataConfig(Config):
     train: str
-    """File (CSV, TSV, JSONL, Parquet), a folder saved by `datasets`, `hub:owner/name` (a dataset of the hub), or
+    """File (CSV, TSV, JSONL, Parquet, CoNLL), a folder saved by `datasets`, `hub:owner/name` (a dataset of the hub), or
     `example:customer-messages`, the data that comes with tunewise. `@split` after folder or id takes that split.
     Paths are relative to the recipe."""
 
@@ -23,13 +23,16 @@ class DataConfig(Config):
     """Rows to report on: one source, or several by name. Split off from train when not given."""
 
     text: str | int | list[str | int] | None = None
-    """Column with the text; two columns for pairs of sentences. Where left out: the only column of text."""
+    """Column with the text; two columns for pairs of sentences; the column with the words (lists) for entities. Where
+    left out: the only column of text, or of words beside the tags."""
 
-    label: str | int | list[str | int]
-    """Column with the label or the number to predict. Several columns of 0 and 1 make a multi-label task."""
+    label: str | int | list[str | int] | None = None
+    """Column with the label or the number to predict. Several columns of 0 and 1 make a multi-label task. May be left
+    out for entities only: then the column of tags, one for each word."""
 
     task: Task | None = None
-    """classification, multilabel or regression. Where left out: told from the label column, and said in the log."""
+    """classification, multilabel, regression, or token_classification (entities: a tag for each word). Where left out:
+    told from the columns, and said in the log."""
 
     label_separator: str | None = None
     """Splits the label cell of a multi-label task, for instance `|`. Lists (JSONL, Parquet) need none."""
@@ -37,11 +40,12 @@ class DataConfig(Config):
     labels: list[str] | None = None
     """Class names in the order of the model's outputs. Where left out: those of the data, sorted."""
 
-    format: Literal["csv", "tsv", "jsonl", "parquet", "datasets"] | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet", "conll", "datasets"] | None = None
     """What the files are. Where left out: told from the file name."""
 
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
-    """Character between cells. Where left out: comma for CSV, tab for TSV."""
+    """Character between cells. Where left out: comma for CSV, tab for TSV; for CoNLL a tab where lines have one,
+    else any space."""
 
     quotes: bool | None = None
     """Whether double quotes enclose cells. Where left out: yes for CSV, no for TSV."""
@@ -50,7 +54,7 @@ class DataConfig(Config):
     """Whether the first row holds the column names. Without it, columns are called by number, from 0."""
 
     encoding: str | None = None
-    """Text encoding of CSV, TSV and JSONL files. Where left out: UTF-8 (a byte-order mark is understood)."""
+    """Text encoding of CSV, TSV, JSONL and CoNLL files. Where left out: UTF-8 (a byte-order mark is understood)."""
 
     limit: int | None = Field(default=None, ge=1)
     """Use only so many rows of each source, drawn by `split_seed` (stratified for classes): for a quick look."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunewise.data.labels import Label
+from tunewise.data.tags import Tags, is_plain, type_of
 from tunewise.types import Task
 
 BINS = 10
@@ -37,11 +38,12 @@ class _Unit:
 
 
 def find_strata(values: Sequence[Label], task: Task) -> np.ndarray:
-    """The stratum of each row, int64 (n,), numbered from 0: its class, its combination of labels, or its quantile."""
+    """The stratum of each row, int64 (n,), numbered from 0: its class, its combination of labels or of types of entity,
+    or its quantile."""
     if task == "regression":
         return _quantiles(np.array(values, dtype=np.float64))
-    names = [_combination(value) for value in values]
-    if task == "multilabel":
+    names = _combinations(values)
+    if task in ("multilabel", "token_classification"):
         names = _pool(names)
     number = {name: index for index, name in enumerate(sorted(set(names)))}
     return np.array([number[name] for name in names], dtype=np.int64)
@@ -53,7 +55,14 @@ def _quantiles(targets: np.ndarray) -> np.ndarray:
     return np.unique(np.searchsorted(edges, targets, side="right"), return_inverse=True)[1].astype(np.int64)
 
 
-def _combination(value: Label) -> Text:
+def _combinations(values: Sequence[Label]) -> list[Text]:
+    plain = is_plain(tag for value in values if isinstance(value, Tags) for tag in value)
+    return [_combination(value, plain) for value in values]
+
+
+def _combination(value: Label, plain: bool) -> Text:
+    if isinstance(value, Tags):
+        return tuple(sorted({kind for tag in value if (kind := type_of(tag, plain)) is not None}))
     return tuple(sorted(value)) if isinstance(value, tuple) else (str(value),)
 
 
@@ -91,7 +100,7 @@ def assign(
                 quota[unit.stratum] -= len(unit.places)
                 room[unit.stratum] -= len(unit.places)
     if task != "regression":
-        _return_lost_labels(units, taken, [set(_combination(value)) for value in values])
+        _return_lost_labels(units, taken, [set(names) for names in _combinations(values)])
     result: dict[str, list[int]] = {"train": [], **{name: [] for name in shares}}
     for number, unit in enumerate(units):
         result[taken.get(number, "train")].extend(unit.places)
@@ -120,7 +129,7 @@ def draw_per_class(values: Sequence[Label], texts: Sequence[Text], count: int, s
 
 
 def _drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: int) -> np.ndarray:
-    """Places of so many rows of each stratum, by the hashes of their texts; equal texts are told apart by their turn."""
+    """Places of so many rows of each stratum, by the hashes of their texts; equal texts by their turn."""
     quota = quota.copy()
     seen: Counter[Text] = Counter()
     keys = []

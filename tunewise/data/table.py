@@ -109,7 +109,8 @@ def cell_too_large(where: str, length: int | None = None, fix: str = "cut the te
 def as_number(cell: Any) -> float | None:
     """The cell as a number (NaN and infinity included), None where it is none. Truth values are not numbers."""
     if isinstance(cell, str):
-        return float(cell) if _NUMBER.fullmatch(cell.strip()) else None
+        text = cell.strip()  # more than float() takes off: it leaves U+001F
+        return float(text) if _NUMBER.fullmatch(text) else None
     if isinstance(cell, bool) or not isinstance(cell, (int, float, Decimal)):
         return None
     try:

@@ -11,6 +11,7 @@ import numpy as np
 from tunewise.errors import RecipeError
 from tunewise.evaluate.decide import choose_threshold, decide
 from tunewise.evaluate.evaluator import Evaluator
+from tunewise.evaluate.lookup import constant_tags, lookup
 from tunewise.evaluate.tfidf import fit_tfidf
 from tunewise.types import DataBundle, Predictions, Schema, Split, Task
 
@@ -31,8 +32,9 @@ BASELINES: dict[str, Baseline] = {
     for baseline in (
         Baseline(
             "majority",
-            ("classification", "multilabel"),
-            "gives every row the share of each class (or label) in the training rows, so decides for the most frequent",
+            ("classification", "multilabel", "token_classification"),
+            "gives every row the share of each class (or label; every word that of each tag) in the training rows, so "
+            "decides for the most frequent",
         ),
         Baseline("mean", ("regression",), "gives every row the mean of the training targets"),
         Baseline(
@@ -40,6 +42,12 @@ BASELINES: dict[str, Baseline] = {
             ("classification", "multilabel", "regression"),
             "TF-IDF of words and word pairs, then logistic regression (one per label in multi-label tasks) or ridge "
             "regression, the strength of regularisation chosen on validation",
+        ),
+        Baseline(
+            "lookup",
+            ("token_classification",),
+            "gives every word the tags it had in the training rows, by their shares; words that are not there, the "
+            "shares over all words",
         ),
     )
 }
@@ -94,7 +102,7 @@ def run_baseline(name: str, data: DataBundle, evaluator: Evaluator, metric: str,
         predict, parameters, seconds, settings = fitted.predict, fitted.parameters, fitted.seconds, fitted.settings
     else:
         started = time.perf_counter()
-        predict, parameters = _constant(data.splits["train"], schema)
+        predict, parameters = (lookup if name == "lookup" else _constant)(data.splits["train"], schema)
         seconds, settings = time.perf_counter() - started, {}
 
     threshold = None
@@ -117,6 +125,8 @@ def run_baseline(name: str, data: DataBundle, evaluator: Evaluator, metric: str,
 
 
 def _constant(train: Split, schema: Schema) -> tuple[Predict, int]:
+    if schema.task == "token_classification":
+        return constant_tags(train, schema)
     if schema.task == "classification":
         given = np.bincount(train.targets, minlength=len(schema.labels)) / len(train)
     else:

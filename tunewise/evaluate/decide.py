@@ -20,19 +20,21 @@ def decide(
 
     Classification: the most probable class; with a threshold (two classes only) the positive class where its
     probability reaches it. Multi-label: each label that reaches the threshold, 0.5 where none is given. Regression:
-    the values.
+    the values. Token classification: the most probable tag of each word.
 
     Args:
-        scores: probabilities (n, C), or values (n,).
+        scores: probabilities (n, C) or (n, W, C), or values (n,).
         positive: the class the threshold is about; the second in order where left out.
 
     Returns:
-        int64 (n,), int64 0/1 (n, C), or the values.
+        int64 (n,), int64 0/1 (n, C), the values, or int64 (n, W), -1 where a row has no such word.
     """
     if schema.task == "regression":
         return scores
     if schema.task == "multilabel":
         return (scores >= (0.5 if threshold is None else threshold)).astype(np.int64)
+    if schema.task == "token_classification":
+        return np.where(np.isnan(scores).any(axis=2), -1, scores.argmax(axis=2)).astype(np.int64)
     if threshold is None:
         return scores.argmax(axis=1).astype(np.int64)
     wanted = 1 if positive is None else schema.labels.index(positive)

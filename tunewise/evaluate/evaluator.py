@@ -10,9 +10,10 @@ import numpy as np
 
 from tunewise.errors import NonFiniteError, RecipeError
 from tunewise.evaluate.classification import mean_cost
+from tunewise.evaluate.entities import check_seqeval
 from tunewise.evaluate.functions import MAX_RESAMPLES, load_function
 from tunewise.evaluate.intervals import CELLS_AT_ONCE, interval, resamples
-from tunewise.evaluate.metrics import METRICS, Metric
+from tunewise.evaluate.metrics import METRICS, Metric, metrics_of_types
 from tunewise.evaluate.sample import Sample
 from tunewise.evaluate.settings import EvaluateConfig
 from tunewise.types import Predictions, Schema, Score
@@ -23,12 +24,12 @@ class Evaluator:
 
     Attributes:
         metrics: every metric that is computed, by name: those of the table that fit the task, `cost` where the recipe
-            gives costs, and the user's own functions.
+            gives costs, those of each type of entity, and the user's own functions.
         positive: index of the class that binary metrics look for; None where there are not two classes.
 
     Raises:
-        RecipeError: an unknown class in `positive` or `costs`, a threshold metric that cannot choose one, or a
-            function that cannot be loaded.
+        RecipeError: an unknown class in `positive` or `costs`, a threshold metric that cannot choose one, a function
+            that cannot be loaded, or entities without the package that scores them.
     """
 
     def __init__(self, schema: Schema, config: EvaluateConfig, folder: Path, allow_code: bool = False):
@@ -39,6 +40,9 @@ class Evaluator:
             for metric in METRICS.values()
             if schema.task in metric.tasks and not (metric.binary and self.positive is None)
         }
+        if schema.task == "token_classification":
+            check_seqeval()
+            self.metrics |= metrics_of_types(schema.labels)
         if config.costs is not None:
             self.metrics["cost"] = _cost_metric(schema, config.costs)
         self._functions: set[str] = set()
@@ -137,7 +141,8 @@ class Evaluator:
         return np.concatenate([compute(self._sample(predictions, block)) for block in _blocks(weights)])
 
     def _sample(self, predictions: Predictions, weights: np.ndarray) -> Sample:
-        return Sample(predictions, np.ascontiguousarray(weights.T, dtype=np.float64), self.positive)
+        weights_nR = np.ascontiguousarray(weights.T, dtype=np.float64)
+        return Sample(predictions, weights_nR, self.positive, self.schema.labels)
 
     def _check_threshold(self, name: str) -> None:
         if self.schema.task != "multilabel" and self.positive is None:
@@ -203,7 +208,10 @@ def _cost_metric(schema: Schema, costs: dict[str, dict[str, float]]) -> Metric:
 
 
 def _check_finite(predictions: Predictions) -> None:
-    bad = ~np.isfinite(predictions.scores.reshape(len(predictions.scores), -1)).all(axis=1)
+    finite = np.isfinite(predictions.scores)
+    if finite.ndim == 3:  # of words; where a row has none, there is nothing to be finite
+        finite |= (predictions.targets < 0)[:, :, None]
+    bad = ~finite.reshape(len(finite), -1).all(axis=1)
     if bad.any():
         raise NonFiniteError(
             f"the model gives NaN or infinity for {int(bad.sum())} of {len(bad)} rows",

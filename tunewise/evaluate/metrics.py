@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from tunewise.data.tags import entity_types
 from tunewise.evaluate import classification as classes
+from tunewise.evaluate import entities
 from tunewise.evaluate import regression as numbers
 from tunewise.evaluate.sample import Sample
 from tunewise.types import Task
@@ -17,7 +19,9 @@ CLASSES: tuple[Task, ...] = ("classification",)
 LABELS: tuple[Task, ...] = ("multilabel",)
 BOTH: tuple[Task, ...] = ("classification", "multilabel")
 NUMBERS: tuple[Task, ...] = ("regression",)
+TAGS: tuple[Task, ...] = ("token_classification",)
 
+CONLL = "Tjong Kim Sang and De Meulder (2003), Introduction to the CoNLL-2003 shared task; by seqeval, strict IOB2"
 SOKOLOVA = "Sokolova & Lapalme (2009), A systematic analysis of performance measures for classification tasks"
 
 
@@ -51,6 +55,14 @@ _AVERAGES: dict[classes.Average, str] = {
     "macro": "mean over the classes that occur, each counting the same",
     "weighted": "mean over classes, each counting by its true rows",
 }
+
+_ENTITY_PARTS: dict[entities.Part, str] = {
+    "precision": "share of the entities that were said to be there that are",
+    "recall": "share of the entities that were found",
+    "f1": "harmonic mean of precision and recall of entities",
+}
+ENTITY_F1_OF = "entity_f1_"
+"""How the metric of one type of entity begins; the type follows."""
 
 _ALL: tuple[Metric, ...] = (
     Metric(
@@ -148,15 +160,44 @@ _ALL: tuple[Metric, ...] = (
     ),
     Metric("pearson", NUMBERS, True, "linear correlation of target and prediction", "Pearson (1895)", numbers.pearson),
     Metric("spearman", NUMBERS, True, "correlation of their ranks", "Spearman (1904)", numbers.spearman),
+    *(
+        Metric(
+            f"entity_{part}", TAGS, True, f"{words}, type and both ends being right", CONLL, entities.of_entities(part)
+        )
+        for part, words in _ENTITY_PARTS.items()
+    ),
+    Metric("token_accuracy", TAGS, True, "share of words with the right tag", SOKOLOVA, entities.token_accuracy),
 )
 
 METRICS: dict[str, Metric] = {
     metric.name: replace(metric, best=1.0 if metric.greater_is_better else 0.0) for metric in _ALL
 }
 
-_DEFAULTS: dict[Task, str] = {"classification": "f1_macro", "multilabel": "f1_macro", "regression": "r2"}
+_DEFAULTS: dict[Task, str] = {
+    "classification": "f1_macro",
+    "multilabel": "f1_macro",
+    "regression": "r2",
+    "token_classification": "entity_f1",
+}
 
 
 def default_metric(task: Task) -> str:
-    """What to choose by where the recipe does not say: macro F1 for classes and labels, R2 for numbers."""
+    """What to choose by where the recipe does not say: macro F1 for classes and labels, R2 for numbers, F1 of
+    entities."""
     return _DEFAULTS[task]
+
+
+def metrics_of_types(labels: Sequence[str]) -> dict[str, Metric]:
+    """The F1 of each type of entity."""
+    return {
+        f"{ENTITY_F1_OF}{kind}": Metric(
+            name=f"{ENTITY_F1_OF}{kind}",
+            tasks=TAGS,
+            greater_is_better=True,
+            words=f"F1 of entities of the type {kind}",
+            source=CONLL,
+            compute=entities.of_entities("f1", kind),
+            best=1.0,
+        )
+        for kind in entity_types(labels)
+    }

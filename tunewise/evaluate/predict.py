@@ -22,7 +22,8 @@ def predict_logits(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     stop: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """Outputs (n, C) in the order of the rows, fp32, in eval mode without gradients.
+    """Outputs (n, C) in the order of the rows, fp32, in eval mode without gradients; (n, W, C) where the model answers
+    for words, NaN where a row has no such word.
 
     Rows go in batches of similar length; `stop` is called before each batch and may raise.
     """
@@ -45,4 +46,15 @@ def predict_logits(
         for module, training in modes.items():
             module.training = training
     order = np.argsort(np.concatenate(rows))
-    return np.concatenate(outputs)[order]
+    return np.concatenate(_of_one_width(outputs))[order]
+
+
+def _of_one_width(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Outputs for words (B, W, C), each batch as wide as the widest; others as they are."""
+    if outputs[0].ndim < 3:
+        return outputs
+    width = max(logits_BWC.shape[1] for logits_BWC in outputs)
+    return [
+        np.pad(logits_BWC, [(0, 0), (0, width - logits_BWC.shape[1]), (0, 0)], constant_values=np.nan)
+        for logits_BWC in outputs
+    ]

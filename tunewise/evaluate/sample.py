@@ -31,11 +31,13 @@ class Sample:
 
     `weights_nR` is float64 (n, R): a row with weight 2 counts as if it stood there twice, one with 0 as if it were
     absent. `positive` is the index of the class that a binary metric looks for, None where there are not two classes.
+    `labels` are the names of the outputs.
     """
 
     predictions: Predictions
     weights_nR: np.ndarray
     positive: int | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def multilabel(self) -> bool:

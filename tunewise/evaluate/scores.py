@@ -8,12 +8,12 @@ from tunewise.types import Task
 
 
 def to_scores(task: Task, logits_NC: np.ndarray) -> np.ndarray:
-    """Softmax for classification (n, C), a sigmoid per label for multi-label (n, C), the values (n,) for regression;
-    float64, as in `types.Predictions.scores`."""
+    """Softmax for classification (n, C) and for words (n, W, C), a sigmoid per label for multi-label (n, C), the values
+    (n,) for regression; float64, as in `types.Predictions.scores`."""
     logits_NC = logits_NC.astype(np.float64)
     if task == "regression":
         return logits_NC.reshape(-1)
     if task == "multilabel":
         return 0.5 * (1.0 + np.tanh(0.5 * logits_NC))
-    weights_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-    return weights_NC / weights_NC.sum(axis=1, keepdims=True)
+    weights_NC = np.exp(logits_NC - logits_NC.max(axis=-1, keepdims=True))
+    return weights_NC / weights_NC.sum(axis=-1, keepdims=True)

@@ -7,12 +7,14 @@ from tunewise.objectives.classification import Classification
 from tunewise.objectives.multilabel import Multilabel
 from tunewise.objectives.regression import Regression
 from tunewise.objectives.settings import ObjectiveConfig
+from tunewise.objectives.token_classification import TokenClassification
 from tunewise.types import DataBundle
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
+    "token_classification": TokenClassification,
 }
 
 

@@ -11,7 +11,7 @@ from tunewise.config.base import Config
 
 class ObjectiveConfig(Config):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target's probability spread over all classes (classification only)."""
+    """Share of the target's probability spread over all classes (classification and entities)."""
 
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     """Weight of each class in the loss: `balanced` (n / (C n_c)), or a number per class name."""
