@@ -60,7 +60,11 @@ class ModelError(TunewiseError):
 
 
 class MethodError(TunewiseError):
-    """A method cannot work with this model, task or data."""
+    """A method cannot work with this model, task or data; `instead` is the name of the nearest that can."""
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None, instead: str | None = None):
+        super().__init__(what, where=where, fix=fix or (f"take the method '{instead}'" if instead else None))
+        self.instead = instead
 
 
 class TrainingError(TunewiseError):
@@ -91,3 +95,7 @@ class Interrupted(TunewiseError):
     """The user stopped the run; what was saved can be resumed."""
 
     exit_code = 130
+
+
+class TunewiseWarning(UserWarning):
+    """What a user should know although work goes on; the command line prints it on one line."""

@@ -1,6 +1,6 @@
 """The types that pass between rooms. Frozen, printable, free of heavy imports.
 
-Shape legend used in docstrings: n rows, C labels.
+Shape legend used in docstrings: n rows, C labels, W most words in a row.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ Handover = Literal["transformers", "peft", "tunewise"]
 
 # ---------------------------------------------------------------- data
 
+CUT, NO_WORD = -1, -2
+"""In the place of a word's first token: the word has none, since it was cut off; the row has no such word."""
+
 
 @dataclass(frozen=True)
 class Schema:
-    """What the data is: task, columns and label names (in the order of the model's outputs)."""
+    """What the data is: task, columns and label names (in the order of the model's outputs). Without text columns, its
+    rows are images."""
 
     task: Task
     text: tuple[str, ...]
@@ -40,8 +44,10 @@ class Split:
     """Rows that are used for one purpose.
 
     `texts` has one tuple per row, of one string or two (a sentence pair). `targets` is int64 (n,) for
-    classification, float32 (n, C) of 0 and 1 for multi-label, float32 (n,) for regression. `rows` is int64 (n,):
-    the number of each row in its source, the first data row being 1. `columns` keeps the other columns as strings.
+    classification, float32 (n, C) of 0 and 1 for multi-label, float32 (n,) for regression. For token classification a
+    row's string is its words with a space between each (`data.sentences`), and `targets` is int64 (n, W): a tag for
+    each word, then -1. `rows` is int64 (n,): the number of each row in its source, the first data row being 1.
+    `columns` keeps the other columns as strings.
     """
 
     name: str
@@ -88,8 +94,9 @@ class Predictions:
     """What a model says of a split.
 
     `scores` is float64: probabilities (n, C) for classification (rows sum to 1) and multi-label (each on its own),
-    values (n,) for regression. `decisions` is int64 (n,), 0/1 (n, C), or the values again. `targets` and `rows` as in
-    Split.
+    values (n,) for regression. `decisions` is int64 (n,), 0/1 (n, C), or the values again. Token classification:
+    probabilities (n, W, C), NaN where a row has no such word, and decisions (n, W), -1 there. `targets` and `rows` as
+    in Split.
     """
 
     scores: np.ndarray
@@ -123,7 +130,8 @@ class TensorInfo:
 @dataclass(frozen=True)
 class Block:
     """One of the repeated layers. `attention` and `feed_forward` are the paths of the modules that close each half
-    (the projections whose output goes into the residual sum), `linear` those of all linear modules."""
+    (the projections whose output goes into the residual sum), `linear` those of all linear modules, `conv` those of all
+    convolutions. A block with convolutions has no halves."""
 
     index: int
     path: str
@@ -131,6 +139,7 @@ class Block:
     attention: tuple[str, ...] = ()
     feed_forward: tuple[str, ...] = ()
     linear: tuple[str, ...] = ()
+    conv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,8 @@ class ModelMap:
     head: tuple[TensorInfo, ...]
     modality: Literal["text", "image"] = "text"
     input_embedding: str = ""
-    """Path of the module that turns token ids (or patches of pixels) into vectors."""
+    """Path of the module that turns token ids (or patches of pixels) into vectors: of a convolutional net, its first
+    convolution."""
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -196,11 +206,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class PeftInsert:
-    """A configuration class of the peft library, by name, with its options."""
+    """A configuration class of the peft library, by name, with its options.
+
+    `splits_base`: it takes a part out of the weights that it stands at and trains that part (PiSSA); the adapter handed
+    over is then the difference to the start, for the original weights.
+    """
 
     config: str
     options: Mapping[str, Any]
     positions: int = 0
+    splits_base: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,7 +223,8 @@ class ModuleInsert:
     """Wraps the modules at the paths in `where`.
 
     `build` names a function as `package.module:function`; it is called as `build(module, **options)` and returns the
-    module that takes the place of the old one, which it must keep as its attribute `base_layer`, so that names stay.
+    module that takes the place of the old one. So that names stay, it must keep the old one as its attribute
+    `base_layer`, or have the same tensors itself (in another number format).
     """
 
     build: str
@@ -220,7 +236,7 @@ class ModuleInsert:
 @dataclass(frozen=True)
 class Mask:
     """Which elements of a tensor train; the others keep their bits, under weight decay too. `bits` is base64 of the
-    elements' marks in row-major order, eight to a byte (`numpy.packbits`)."""
+    elements' marks in row-major order, eight to a byte (`numpy.packbits`); see `models.masks`."""
 
     name: str
     bits: str
@@ -286,12 +302,15 @@ class Need:
     """A measurement on training rows that a method asks for before it plans; it leaves the model as it was.
 
     Kinds, each giving one array per tensor:
-        importance: by how much the loss falls through this tensor's part of one real optimiser step, to first order
-            (-sum of step x gradient after it), on one batch; 0-d.
-        gradient_norm: Euclidean norm of the mean gradient over `batches` batches; 0-d.
-        fisher: mean over the rows of `batches` batches of the squared gradient of the row's own loss; the tensor's
+        importance: by how much the loss falls through this tensor's part of one real optimiser step of all tensors, to
+            first order (-sum of step x gradient after it), on the rows of `batches` steps taken as one; 0-d.
+        gradient_norm: Euclidean norm of the mean gradient over the rows of `batches` steps; 0-d.
+        fisher: mean over the rows of `batches` steps of the squared gradient of the row's own loss; the tensor's
             shape.
         angle: between the weights before and after `batches` steps of full fine-tuning, in radians; 0-d.
+
+    `tensors`: patterns of the names of those to report. `learning_rate`: the peak rate of the steps taken (importance,
+    angle); where left out, the method's.
     """
 
     kind: Literal["importance", "gradient_norm", "fisher", "angle"]
@@ -305,8 +324,9 @@ class Need:
 
 @dataclass(frozen=True)
 class TensorFlops:
-    """FLOPs of an average training batch that a tensor's gradient costs (`weight`), and those of passing the gradient
-    on to what comes before its layer (`input`). In execution order of the layers."""
+    """FLOPs of an average optimiser step that a tensor's gradient costs (`weight`), and those of passing the gradient
+    on to what comes before its layer (`input`): the gradient of tensor k costs its own `weight` and the `input` of
+    every tensor after it. In execution order of the layers."""
 
     name: str
     weight: float
@@ -317,9 +337,10 @@ class TensorFlops:
 class Signals:
     """What the engine tells a method when it asks for a plan.
 
-    `measures`: what it asked for in `needs`, by kind and tensor. `flops`: of the tensors of the whole model, first
-    executed first, and `forward_flops` of the forward pass, per average batch; both only for methods with needs.
-    `measuring_flops`: spent on measurements so far, the present one included.
+    The rest only for methods with needs. `measures`: what it asked for, by kind and tensor. `flops`: of each tensor,
+    first executed first, and `forward_flops` of the forward pass, both per optimiser step, averaged over the steps to
+    come. `full_flops`: of the whole training if every tensor trained in every step; `spent_flops`: what it has spent so
+    far, measurements included; `measuring_flops`: on measurements alone, the present one included.
     """
 
     step: int = 0
@@ -329,6 +350,8 @@ class Signals:
     measures: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     flops: tuple[TensorFlops, ...] = ()
     forward_flops: float = 0.0
+    full_flops: float = 0.0
+    spent_flops: float = 0.0
     measuring_flops: float = 0.0
 
 

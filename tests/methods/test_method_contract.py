@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
 
 from tunewise.commit import Series
+from tunewise.engine.apply import insert
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Planned, Step
 from tunewise.engine.features import GRIDS
@@ -24,6 +27,9 @@ from tunewise.objectives import make_objective
 from tunewise.objectives.settings import ObjectiveConfig
 from tunewise.types import DataBundle, Plan, Split
 
+TEXT_METHODS = [
+    name for name, method in METHODS.items() if "text" in method.modalities and all(map(find_spec, method.packages))
+]
 TASKS = ["classification", "multilabel", "regression"]
 # Decay is high, so that a frozen tensor that decays would show.
 CONFIG = TrainConfig(max_steps=32, batch_size=12, weight_decay=0.3, keep_best=False, learning_rate=1e-3)
@@ -49,7 +55,12 @@ def trained_by(
     name: str, folder, data: DataBundle, tmp_path, watcher: Observer, config: TrainConfig = CONFIG
 ) -> Trained:
     method = METHODS[name]
-    rate = {} if name == "features" else {"learning_rate": 1e-3 if name != "head" else 1e-2}
+    # ulmfit's is the rate of the output layers; that of the blocks falls from there.
+    # Prompts and prefixes start far from what they come to be, and twenty of their tokens drown texts of ten words.
+    # A vector of VeRA or IA3 moves little by itself.
+    high = ("head", "mlp_head", "prompt_tuning", "p_tuning", "prefix_tuning", "vera", "ia3")
+    rate = {} if name == "features" else {"learning_rate": {"ulmfit": 2e-2}.get(name, 1e-2 if name in high else 1e-3)}
+    fewer = {"tokens": 4} if "tokens" in method.Config.model_fields else {}
     job = Job(
         objective=make_objective(ObjectiveConfig(), data),
         data=data,
@@ -64,7 +75,7 @@ def trained_by(
         stop=Stop(),
         fingerprint="test",
     )
-    return train(net_of(folder, data), method(method.Config(**rate)), job)
+    return train(net_of(folder, data), method(method.Config(**rate, **fewer)), job)
 
 
 def loss_of(logits_NC: np.ndarray, split: Split, task: str) -> float:
@@ -78,7 +89,7 @@ def loss_of(logits_NC: np.ndarray, split: Split, task: str) -> float:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TEXT_METHODS)
 def test_it_learns_and_changes_what_it_planned_and_nothing_else(name, task, tiny_bert, toy_data, tmp_path):
     data, watcher = toy_data(task), Watcher()
     base = net_of(tiny_bert, data)
@@ -99,6 +110,9 @@ def test_it_learns_and_changes_what_it_planned_and_nothing_else(name, task, tiny
 
     # What no plan of its trains is bit for bit as it was; what one trains has moved.
     plans = [Plan.from_dict(entry) for entry in trained.plans]
+    if name in ("pissa", "qlora"):  # they take the weights apart, or round them, before the first step
+        insert(plans[0], base, seed=0)
+        before = {key: tensor.detach().clone() for key, tensor in named_tensors(base.model).items()}
     now = named_tensors(trained.net.model)
     planned = {key for key in now if any(plan.rule_for(key) for plan in plans)}
     for key, tensor in before.items():
@@ -110,7 +124,7 @@ def test_it_learns_and_changes_what_it_planned_and_nothing_else(name, task, tiny
     assert all(key in planned for key in now.keys() - before.keys() if trained.plan.rule_for(key))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TEXT_METHODS)
 def test_what_it_costs_is_told(name, tiny_bert, toy_data, tmp_path):
     data, watcher = toy_data(), Watcher()
     config = CONFIG.model_copy(update={"max_steps": 12})
@@ -123,7 +137,7 @@ def test_what_it_costs_is_told(name, tiny_bert, toy_data, tmp_path):
     assert steps[0] == 0 and steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TEXT_METHODS)
 def test_the_same_seed_gives_the_same_model(name, tiny_bert, toy_data, tmp_path):
     data, results = toy_data(), []
     config = CONFIG.model_copy(update={"max_steps": 5})
@@ -133,7 +147,7 @@ def test_the_same_seed_gives_the_same_model(name, tiny_bert, toy_data, tmp_path)
     assert np.array_equal(*results)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TEXT_METHODS)
 def test_pairs_of_texts(name, tiny_bert, toy_data, tmp_path):
     data = toy_data(pairs=True)
     config = CONFIG.model_copy(update={"max_steps": 3})

@@ -7,13 +7,27 @@ at which rate, and what is inserted, as a Plan; the engine carries it out. It im
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NoReturn
+from typing import ClassVar, Literal, NoReturn
 
 from pydantic import Field
 
 from tunewise.config.base import Config as BaseConfig
 from tunewise.errors import MethodError
 from tunewise.types import Handover, ModelMap, Need, Plan, Signals, Task
+
+Group = Literal[
+    "frozen features",
+    "full and partial",
+    "rates and schedules",
+    "norms and biases",
+    "adaptive",
+    "low-rank and multiplicative",
+    "prompts",
+    "additive",
+    "controls",
+    "others",
+]
+"""Families of methods, in the order in which they are listed."""
 
 
 class MethodConfig(BaseConfig):
@@ -33,24 +47,30 @@ class Method(ABC):
         name: the name in recipes and on the command line.
         trains: what it trains, in a few words.
         source: paper or book that the method comes from.
+        group: the family that it is listed with.
         handover: the kind of folder the trained model becomes.
         packages: importable packages it needs beyond the core, imported before the first run.
         tasks: what it can be used for.
+        modalities: what it can read.
         control: whether it is there to compare with, never to be recommended.
         descends: whether it trains by gradient descent (else by a closed solver).
         instead: the nearest method for models that it cannot work with.
+        starts_unchanged: whether its output before the first step is the base model's.
         Config: its options.
     """
 
     name: ClassVar[str]
     trains: ClassVar[str]
     source: ClassVar[str]
+    group: ClassVar[Group] = "others"
     handover: ClassVar[Handover] = "transformers"
     packages: ClassVar[tuple[str, ...]] = ()
-    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel", "regression")
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel", "regression", "token_classification")
+    modalities: ClassVar[tuple[Literal["text", "image"], ...]] = ("text", "image")
     control: ClassVar[bool] = False
     descends: ClassVar[bool] = True
     instead: ClassVar[str] = "last_k"
+    starts_unchanged: ClassVar[bool] = True
     Config: ClassVar[type[BaseConfig]] = MethodConfig
 
     def __init__(self, config: BaseConfig):
@@ -68,13 +88,13 @@ class Method(ABC):
         """What to measure before the plan that `signals` ask for."""
         return ()
 
-    def refuse(self, reason: str) -> NoReturn:
-        """Says why this method cannot work with a model, and which one can.
+    def refuse(self, reason: str, instead: str | None = None) -> NoReturn:
+        """Says why this method cannot work with a model, and which one can: `instead`, or the nearest of the class.
 
         Raises:
             MethodError: always.
         """
-        raise MethodError(f"{self.name}: {reason}", fix=f"take the method '{self.instead}'")
+        raise MethodError(f"{self.name}: {reason}", instead=instead or self.instead)
 
     @property
     def positions(self) -> int:

@@ -14,7 +14,7 @@ from tunewise.types import ModelMap, Plan, Signals, Solver
 class FeaturesConfig(BaseConfig):
     pooling: Literal["mean", "first", "last"] | None = None
     """How token vectors become one: their mean, the first token, the last. Where left out: mean for encoders, last
-    for decoders."""
+    for decoders. Not for entities, where each word has its first token's vector."""
 
     classifier: Literal["auto", "logistic", "ridge", "mlp"] = "auto"
     """logistic regression, ridge regression, or an MLP with one hidden layer of 128. auto: logistic for classes, ridge
@@ -30,14 +30,18 @@ class FeaturesConfig(BaseConfig):
 
 class Features(Method):
     """Embeddings are computed once, then a convex solver fits the rest: no gradient goes through the encoder. Pairs
-    of sentences (u, v) are encoded apart and joined as (u, v, |u - v|, u * v)."""
+    of sentences (u, v) are encoded apart and joined as (u, v, |u - v|, u * v). Entities: a classifier of words."""
 
     name = "features"
+    group = "frozen features"
     trains = "nothing in the encoder; logistic or ridge regression on its embeddings"
     source = "Peters et al. 2019, To Tune or Not to Tune?; Reimers and Gurevych 2019, Sentence-BERT (pairs)"
     handover = "tunewise"
     descends = False
+    instead = "head"
     Config = FeaturesConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        if model.modality != "text":
+            self.refuse("it embeds texts only")
         return Plan(rules=(), learning_rate=0.0, solver=Solver("features", self.config.model_dump()))

@@ -7,15 +7,22 @@ from typing import Literal
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
+from tunewise.methods.parts import HeadRateConfig, block_rules, head_rules, tensor_rules
+from tunewise.methods.phases import current_phase
 from tunewise.types import ModelMap, Plan, Rule, Signals
 
 
-class GradualConfig(MethodConfig):
+class UnfreezingConfig(MethodConfig):
     every: Literal["auto", "epoch"] = "auto"
-    """epoch: one more group at each epoch (ULMFiT). auto: at even distances, so that all groups train by `over`."""
+    """epoch: one more group at each epoch, as the paper has it. auto: at even distances, so that all groups train by
+    `over`, however short the training is."""
 
     over: float = Field(default=0.5, gt=0, le=1)
     """auto: share of the training after which every group trains."""
+
+
+class GradualConfig(UnfreezingConfig, HeadRateConfig):
+    pass
 
 
 class Gradual(Method):
@@ -23,31 +30,27 @@ class Gradual(Method):
     the optimiser's moments."""
 
     name = "gradual"
+    group = "rates and schedules"
     trains = "output layers first, then one more block at a time"
     source = "Howard and Ruder 2018, Universal Language Model Fine-tuning for Text Classification, section 3.3"
     Config = GradualConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
-        phases = len(model.blocks) + 2
-        starts = [self._start(phase, phases, signals) for phase in range(phases)]
-        phase = max(number for number, start in enumerate(starts) if start <= signals.step)
-        until = next((start for start in starts if start > signals.step), None)
+        groups = self._groups(model)
+        phase, until = current_phase(self._starts(len(groups), signals), signals)
+        rules = tuple(rule for group in groups[: phase + 1] for rule in group)
+        return Plan(rules=rules, learning_rate=self.learning_rate(model), until=until)
 
-        rules = [Rule(tensor.name) for tensor in model.head]
-        rules += [Rule(f"{block.path}.*") for block in model.blocks[::-1][:phase]]
-        if phase == phases - 1:
-            rules += [Rule(tensor.name) for tensor in model.embedding]
-        return Plan(
-            rules=tuple(rules),
-            learning_rate=self.learning_rate(model),
-            until=until if until is not None and until < signals.total_steps else None,
-        )
+    def _groups(self, model: ModelMap) -> list[tuple[Rule, ...]]:
+        """The rules of each group, in the order in which they begin to train."""
+        blocks = [block_rules([block]) for block in reversed(model.blocks)]
+        return [head_rules(model, self.config.head_rate), *blocks, tensor_rules(model.embedding)]
 
-    def _start(self, phase: int, phases: int, signals: Signals) -> int:
-        """The optimiser step at which a phase begins; several may begin at one step in a short training."""
+    def _starts(self, phases: int, signals: Signals) -> list[int]:
+        """The optimiser step at which each group begins to train."""
         if self.config.every == "epoch":
-            return phase * signals.steps_per_epoch
-        return round(phase * self.config.over * signals.total_steps / (phases - 1))
+            return [phase * signals.steps_per_epoch for phase in range(phases)]
+        return [round(phase * self.config.over * signals.total_steps / (phases - 1)) for phase in range(phases)]
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from tunewise.methods.base import Method
-from tunewise.types import ModelMap, Plan, Rule, Signals
+from tunewise.methods.parts import head_rules
+from tunewise.types import ModelMap, Plan, Signals
 
 
 class Head(Method):
     """Trains what comes after the last block: the pooling layer where the model has one, and the output layer."""
 
     name = "head"
+    group = "frozen features"
     trains = "output layers only"
     source = "Raschka 2023, Finetuning Large Language Models (last layers only)"
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
-        rules = tuple(Rule(tensor.name) for tensor in model.head)
-        return Plan(rules=rules, learning_rate=self.learning_rate(model))
+        return Plan(rules=head_rules(model), learning_rate=self.learning_rate(model))
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:

@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from tunewise.methods.base import Method, MethodConfig
-from tunewise.types import ModelMap, Plan, Rule, Signals
+from tunewise.methods.base import Method
+from tunewise.methods.parts import HeadRateConfig, block_rules, head_rules, tensor_rules
+from tunewise.types import ModelMap, Plan, Signals
 
 
-class LayerwiseConfig(MethodConfig):
+class LayerwiseConfig(HeadRateConfig):
     decay: float = Field(default=0.8, gt=0, le=1)
     """Factor d from one layer to the one below; 1 is full fine-tuning."""
 
@@ -20,9 +21,11 @@ class LayerwiseConfig(MethodConfig):
 
 
 class Layerwise(Method):
-    """Every tensor trains, at learning_rate x scale(its layer)."""
+    """Every tensor trains, at learning_rate x scale(its layer). Layers are counted down from the head; those of an
+    encoder lie below the decoder's."""
 
     name = "layerwise"
+    group = "rates and schedules"
     trains = "every tensor, lower layers at lower rates"
     source = "Clark et al. 2020, ELECTRA; Bao et al. 2022, BEiT (layer-wise learning-rate decay)"
     Config = LayerwiseConfig
@@ -30,10 +33,10 @@ class Layerwise(Method):
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
         decay, depth = self.config.decay, len(model.blocks)
         below_head = 1 if self.config.rule == "beit" else 2
-        rules = [Rule(tensor.name) for tensor in model.head]
+        rules = [*head_rules(model, self.config.head_rate)]
         for block in reversed(model.blocks):
-            rules.append(Rule(f"{block.path}.*", lr_scale=decay ** (depth - 1 - block.index + below_head)))
-        rules += [Rule(tensor.name, lr_scale=decay ** (depth + below_head)) for tensor in model.embedding]
+            rules += block_rules([block], decay ** (depth - 1 - block.index + below_head))
+        rules += tensor_rules(model.embedding, decay ** (depth + below_head))
         return Plan(rules=tuple(rules), learning_rate=self.learning_rate(model))
 
     @classmethod

@@ -10,8 +10,10 @@ class Scratch(Method):
     """Full training of a model whose weights were drawn anew: what it lacks to `full` is what pretraining is worth."""
 
     name = "scratch"
+    group = "controls"
     trains = "every tensor, from random weights (a control)"
     control = True
+    starts_unchanged = False
     source = "He, Girshick, Dollar 2019, Rethinking ImageNet Pre-training"
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
