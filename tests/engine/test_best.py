@@ -180,7 +180,7 @@ def test_validation_sees_the_weights_of_its_step(training: Callable[..., Setup])
     logits = torch.from_numpy(predict_logits(setup.net.model, tokens, 64))
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(split.targets))
     assert trained.curve[-1]["validation_loss"] == pytest.approx(float(loss), rel=1e-6)
-    assert trained.curve[0]["metric"] < 0.2 < 0.5 < trained.curve[-1]["metric"]  # it has learned
+    assert trained.curve[0]["metric"] + 0.2 < trained.curve[-1]["metric"]  # it has learned
 
 
 def test_plans_of_gradual_are_told(training: Callable[..., Setup]) -> None:

@@ -116,10 +116,10 @@ def test_gradual_keeps_the_moments_of_what_trains_on(
     states: list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
     real = Optimizer.regroup
 
-    def regroup(self: Optimizer, tensors: Any, learning_rate: float) -> None:
+    def regroup(self: Optimizer, tensors: Any, *rates: Any) -> None:
         names = {tensor.name: tensor.parameter for tensor in (*self.tensors, *tensors)}
         before = {key: value.clone() for key, value in self.state(names).items()}
-        real(self, tensors, learning_rate)
+        real(self, tensors, *rates)
         states.append((before, {key: value.clone() for key, value in self.state(names).items()}))
 
     monkeypatch.setattr(Optimizer, "regroup", regroup)

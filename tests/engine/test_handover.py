@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from tunewise.evaluate.scores import to_scores
 from tunewise.methods import METHODS
 from tunewise.types import DataBundle, Plan
 
+TEXT_METHODS = [
+    name for name, method in METHODS.items() if "text" in method.modalities and all(map(find_spec, method.packages))
+]
 NOTHING = {"threshold": None, "positive": None}
 
 
@@ -51,7 +55,7 @@ def logits_by_transformers(model: torch.nn.Module, folder: Path, setup: Setup) -
         return model.eval()(**batch).logits.numpy()
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", TEXT_METHODS)
 @pytest.mark.parametrize(
     ("family", "task", "pairs"),
     [("bert", "classification", False), ("gpt2", "regression", False), ("distilbert", "multilabel", True)],
@@ -64,15 +68,33 @@ def test_loaded_is_trained(
     training: Callable[..., Setup],
     toy_data: Callable[..., DataBundle],
 ) -> None:
+    if (method, family) == ("oft", "gpt2"):
+        pytest.skip("refused: peft's OFT does not take its transposed layers")
     setup = training(method, family=family, data=toy_data(task, pairs=pairs), epochs=1)
     trained, logits_NC, folder, size = handed_over(setup)
-    np.testing.assert_allclose(scores_of(folder, setup), to_scores(task, logits_NC), rtol=1e-5, atol=1e-6)
+    scale = max(1.0, float(np.abs(logits_NC).max()))  # values near 0 are rounded as large ones are
+    np.testing.assert_allclose(scores_of(folder, setup), to_scores(task, logits_NC), rtol=1e-5, atol=1e-6 * scale)
     assert size == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     about = verify(folder)["about"]
     assert about == {"kind": METHODS[method].handover}
-    weights = sum(value.nbytes for file in folder.glob("*.safetensors") for value in load_file(file).values())
+    stored = {name: value for file in folder.glob("*.safetensors") for name, value in load_file(file).items()}
+    # VeRA's shared matrices save it from depending on a random generator; PiSSA's adapter holds its start too.
+    weights = sum(value.nbytes for name, value in stored.items() if not name.startswith("base_model.vera_"))
     if about["kind"] != "transformers":
-        assert weights <= 4 * trained.trainable_parameters * 1.01  # only what was trained is saved
+        assert weights <= 4 * trained.trainable_parameters * (2 if method == "pissa" else 1.01)  # only what was trained
+
+
+@pytest.mark.parametrize("family", ["t5", "llama", "modernbert"])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("adapter", {"placement": "parallel"}), ("inserted_blocks", {}), ("ladder", {}), ("mlp_head", {"unfreeze": 1})],
+)
+def test_what_was_added_to_other_families_comes_back(
+    method: str, options: dict[str, Any], family: str, training: Callable[..., Setup]
+) -> None:
+    setup = training(method, family=family, options=options, max_steps=3)
+    _, logits_NC, folder, _ = handed_over(setup)
+    np.testing.assert_allclose(scores_of(folder, setup), to_scores("classification", logits_NC), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +290,7 @@ def test_an_adapter_without_weights_never_becomes_a_pickle(training: Callable[..
 
 
 def test_a_plan_comes_back_whole(training: Callable[..., Setup]) -> None:
-    for method in METHODS:
+    for method in TEXT_METHODS:
         plan: Plan = training(method, epochs=1).train().plan
         again = Plan.from_dict(json.loads(json.dumps(plan.as_dict())))
         assert json.dumps(again.as_dict()) == json.dumps(plan.as_dict())

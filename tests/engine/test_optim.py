@@ -30,6 +30,64 @@ def test_constant_by_hand() -> None:
     assert [schedule_factor(step, 5, 2, "constant") for step in range(5)] == [0.5, 1, 1, 1, 1]
 
 
+def test_slanted_triangular_by_hand() -> None:
+    """Howard and Ruder 2018, equation 3, with cut_frac 0.1 and ratio 32: cut = 2 of 20 steps."""
+    factors = [schedule_factor(step, 20, 5, "slanted_triangular") for step in range(20)]
+    p = [0, 1 / 2, *(1 - t / 18 for t in range(18))]
+    assert factors == pytest.approx([(1 + each * 31) / 32 for each in p])
+    assert factors[0] == 1 / 32 and factors[2] == max(factors) == 1
+
+
+@pytest.mark.parametrize("total", [1, 2, 9, 10, 19, 30, 101])
+def test_slanted_triangular_never_falls_below_its_floor(total: int) -> None:
+    factors = [schedule_factor(step, total, 0, "slanted_triangular") for step in range(total)]
+    assert min(factors) >= 1 / 32 and max(factors) == 1
+    top = factors.index(1)
+    assert top == total // 10
+    assert factors[: top + 1] == sorted(factors[: top + 1])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
+
+
+def test_a_plan_may_have_a_schedule_of_its_own() -> None:
+    optimizer = Optimizer([tensor("w", 2)], 1.0, TrainConfig(warmup=0, schedule="linear"), 4, "constant")
+    assert [optimizer.set_rates(step) for step in range(4)] == [1, 1, 1, 1]
+    optimizer.regroup([tensor("v", 2)], 0.5, "cosine")
+    assert optimizer.set_rates(2) == pytest.approx(0.25)
+    optimizer.regroup([tensor("v", 2)], 0.5)
+    assert optimizer.set_rates(1) == pytest.approx(0.375)  # that of the recipe again
+
+
+def test_kept_elements_have_their_bits_back_and_no_gradient_or_moments() -> None:
+    kept = torch.tensor([[True, False, True], [False, False, True]])
+    parameter = nn.Parameter(torch.tensor([[-0.0, 1.0, 1e-30], [2.0, 3.0, 7.0]]))
+    before = parameter.detach().clone()
+    masked = TrainedTensor("w", parameter, 1.0, 0.5, kept)
+    optimizer = Optimizer([masked], 0.1, TrainConfig(warmup=0, schedule="constant", max_grad_norm=1.0), 10)
+    for _ in range(3):
+        parameter.grad = torch.tensor([[3e9, 0.3, 5.0], [0.4, 0.0, float("inf")]])
+        assert optimizer.clip() == pytest.approx(0.5)  # of what trains alone
+        optimizer.step()
+    assert torch.equal(parameter.detach()[kept].view(torch.int32), before[kept].view(torch.int32))
+    assert (parameter.detach() != before)[~kept].all()  # 3.0, without a gradient, by weight decay
+    for moment in ("exp_avg", "exp_avg_sq"):
+        assert (optimizer.adamw.state[parameter][moment][kept] == 0).all()
+
+
+def test_masks_end_with_the_phase() -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = Optimizer(
+        [TrainedTensor("w", parameter, 1.0, None, torch.tensor([True, False, False]))],
+        0.1,
+        TrainConfig(warmup=0, schedule="constant"),
+        10,
+    )
+    optimizer.regroup([TrainedTensor("w", parameter, 1.0, None)], 0.1)
+    parameter.grad = torch.ones(3)
+    optimizer.clip()
+    optimizer.step()
+    assert (parameter < 1).all()
+
+
 def test_without_warmup_the_first_step_has_the_peak_rate() -> None:
     assert [schedule_factor(step, 4, 0, "linear") for step in range(4)] == [1, 0.75, 0.5, 0.25]
 

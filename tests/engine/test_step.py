@@ -141,7 +141,7 @@ HAND = {"dropout": 0.0, "max_steps": 5, "keep_best": False, "weight_decay": 0.1,
 
 
 def test_steps_are_those_of_a_hand_written_loop(training: Callable[..., Setup]) -> None:
-    setup = training("full", **HAND)
+    setup = training("full", options={"head_rate": 1}, **HAND)
     peer = peer_of(setup)
     hand_written_loop(peer, setup, lambda name: True, 5)
     setup.train()

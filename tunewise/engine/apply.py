@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType
 
@@ -12,22 +14,30 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tunewise.engine.checkpoint import random_state, set_random_state
+from tunewise.engine.vocabulary import used_rows
 from tunewise.errors import MethodError
 from tunewise.methods import METHODS
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net, fresh_model
-from tunewise.types import Chain, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
+from tunewise.models.masks import count_of, elements_of
+from tunewise.types import Chain, Mask, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
+
+# What peft calls the task of a model, by the end of its class's name; others are wrapped without one.
+PEFT_TASKS = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS"}
 
 
 @dataclass(frozen=True)
 class TrainedTensor:
     """A parameter that the plan trains. `weight_decay` None: the run's own on matrices, 0 on norms and biases.
-    Embeddings have none, unless the plan says otherwise: rare tokens would fade for want of gradients."""
+    Embeddings have none, unless the plan says otherwise: rare tokens would fade for want of gradients. `kept` marks the
+    elements that do not train, where the plan masks some."""
 
     name: str
     parameter: nn.Parameter
     lr_scale: float
     weight_decay: float | None
+    kept: torch.Tensor | None = None
 
 
 def insert(plan: Plan, net: Net, seed: int) -> None:
@@ -40,9 +50,10 @@ def insert(plan: Plan, net: Net, seed: int) -> None:
         if isinstance(addition, PeftInsert):
             net.model = _with_peft(addition, net)
         else:
-            _with_modules(addition, net.model)
-    vocabulary = int(getattr(net.model.config, "vocab_size", 0))
-    net.prompt = tuple(range(vocabulary, vocabulary + plan.virtual_tokens))
+            _with_modules(addition, net)
+    if plan.virtual_tokens:
+        vocabulary = len(net.model.get_input_embeddings().weight)
+        net.prompt = tuple(range(vocabulary, vocabulary + plan.virtual_tokens))
 
 
 def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
@@ -52,20 +63,27 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
     never changes, so dropout there would only be noise.
 
     Raises:
-        MethodError: the plan trains nothing.
+        MethodError: the plan trains nothing, or masks what it does not train.
     """
     trained, embeddings = [], {tensor.name for tensor in net.map.embedding}
+    masks = {mask.name: mask for mask in plan.masks}
     for name, parameter in named_tensors(net.model).items():
         rule = plan.rule_for(name)
         parameter.requires_grad_(rule is not None)
         if rule is not None:
             decay = 0.0 if rule.weight_decay is None and name in embeddings else rule.weight_decay
-            trained.append(TrainedTensor(name, parameter, rule.lr_scale, decay))
+            kept = _kept(masks.pop(name), parameter, net.model) if name in masks else None
+            trained.append(TrainedTensor(name, parameter, rule.lr_scale, decay, kept))
     if not trained:
         raise MethodError(
             f"the plan trains nothing in a '{net.map.family}' model",
             where="; ".join(rule.pattern for rule in plan.rules[:5]),
             fix="check the names against `tunewise methods`, or take another method",
+        )
+    if masks:
+        raise MethodError(
+            f"the plan masks what it does not train in a '{net.map.family}' model: {', '.join(masks)}",
+            fix="this is a mistake in the method: give each masked tensor a rule",
         )
     net.model.train()
     for module in _prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
@@ -74,6 +92,49 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
         if isinstance(module, _BatchNorm):  # running statistics of small batches would spoil those of pretraining
             module.eval()
     return trained
+
+
+def _kept(mask: Mask, parameter: nn.Parameter, model: nn.Module) -> torch.Tensor:
+    """Which elements of the parameter the mask keeps as they are."""
+    rows = next((module for module in used_rows(model) if module.weight is parameter), None)
+    try:
+        trains = torch.from_numpy(elements_of(mask, tuple(parameter.shape if rows is None else rows.whole.shape)))
+    except ValueError as problem:
+        raise MethodError(str(problem), where="the plan's masks", fix="take the model that it was made for") from None
+    trains = trains.to(parameter.device)
+    return ~(trains if rows is None else trains[rows.used])
+
+
+def count_trained(trained: Iterable[TrainedTensor], plan: Plan, model_map: ModelMap) -> int:
+    """How many scalars of the whole model train."""
+    sizes = {tensor.name: tensor.size for tensor in model_map.tensors}  # of an embedding, only rows in use are there
+    sizes |= {mask.name: count_of(mask) for mask in plan.masks}
+    return sum(sizes.get(tensor.name, tensor.parameter.numel()) for tensor in trained)
+
+
+@contextmanager
+def left_as_it_was(model: nn.Module) -> Iterator[Mapping[nn.Parameter, torch.Tensor]]:
+    """Whatever is done inside to weights, buffers, gradients, what trains, modes and random numbers is undone. Yields
+    copies of the weights as they were."""
+    weights = {parameter: parameter.detach().clone() for parameter in model.parameters()}
+    buffers = {buffer: buffer.clone() for buffer in model.buffers()}
+    state = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    modes = [(module, module.training) for module in model.modules()]
+    for parameter in model.parameters():
+        parameter.grad = None
+    random = random_state()
+    try:
+        yield weights
+    finally:
+        set_random_state(random)
+        with torch.no_grad():
+            for tensor, value in (*weights.items(), *buffers.items()):
+                tensor.copy_(value)
+        for parameter, requires_grad, gradient in state:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
+        for module, training in modes:
+            module.training = training
 
 
 def frozen_blocks(trained: Iterable[str], model_map: ModelMap, plan: Plan) -> int:
@@ -138,11 +199,14 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
         raise MethodError(
             f"'{addition.config}' is not a configuration of peft", where="the plan's inserts", fix="update peft"
         )
-    config = kind(task_type="SEQ_CLS", modules_to_save=_head_modules(net.map), **addition.options)
+    task = next((task for ending, task in PEFT_TASKS.items() if type(net.model).__name__.endswith(ending)), None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
             warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft tells GPT-2's Conv1D by itself
+            warnings.filterwarnings("ignore", "Invalid `oft_block_size`")  # the option says what is taken instead
+            warnings.filterwarnings("ignore", "Specified to not save vera_A")  # the option says what that means
+            config = kind(task_type=task, modules_to_save=_head_modules(net.map), **addition.options)
             model = peft.get_peft_model(net.model, config)
     except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
         raise MethodError(
@@ -151,7 +215,11 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
         ) from None
     made = model.peft_config["default"]
     made.base_model_name_or_path = net.located.name
-    made.target_modules = sorted(made.target_modules)  # peft keeps a set, whose order in the file would vary
+    for name, value in vars(made).items():
+        if isinstance(value, set):  # peft keeps names in sets, whose order in the file would vary
+            setattr(made, name, sorted(value))
+    if addition.splits_base:
+        net.adapter_start = {name: value.clone() for name, value in peft.get_peft_model_state_dict(model).items()}
     return model
 
 
@@ -167,11 +235,29 @@ def _head_modules(model_map: ModelMap) -> list[str]:
     return sorted(modules)
 
 
-def _with_modules(addition: ModuleInsert, model: nn.Module) -> None:
-    build = _builder(addition.build)
+def _with_modules(addition: ModuleInsert, net: Net) -> None:
+    """Wraps modules. A function with a parameter `tokenizer` is given the model's own."""
+    build, options = _builder(addition.build), dict(addition.options)
+    if "tokenizer" in inspect.signature(build).parameters:
+        options["tokenizer"] = net.tokenizer
     for path in addition.where:
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, build(model.get_submodule(path), **addition.options))
+        module = net.model.get_submodule(path)
+        places = _places(net.model, module)
+        wrapped = build(module, **options)
+        for parent, name in places:
+            setattr(parent, name, wrapped)
+
+
+def _places(model: nn.Module, module: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Where a module stands, as (parent, name): T5 holds its embedding three times, as copies with one weight."""
+    weight = getattr(module, "weight", None)
+    return [
+        (parent, name)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if child is module
+        or (weight is not None and type(child) is type(module) and getattr(child, "weight", None) is weight)
+    ]
 
 
 def _builder(reference: str) -> Callable[..., nn.Module]:

@@ -25,7 +25,7 @@ def save_checkpoint(
 ) -> Path:
     """Commits a checkpoint: every tensor that has trained so far, the best ones, the optimiser's, the random numbers'
     state, and `state` as JSON."""
-    files = {"weights": weights, "optimizer": optimizer, "random": _random_state()}
+    files = {"weights": weights, "optimizer": optimizer, "random": random_state()}
     if best is not None:
         files["best"] = best
     size = sum(tensor.numel() * tensor.element_size() for tensors in files.values() for tensor in tensors.values())
@@ -54,7 +54,7 @@ def set_random_state(random: Mapping[str, torch.Tensor]) -> None:
         torch.mps.set_rng_state(random["mps"])
 
 
-def _random_state() -> dict[str, torch.Tensor]:
+def random_state() -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         states |= {f"cuda{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}

@@ -27,12 +27,12 @@ class Course:
     _epoch: tuple[int, list[np.ndarray]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.steps_per_epoch = math.ceil(len(self.lengths) / self._rows_per_step)
+        self.steps_per_epoch = math.ceil(len(self.lengths) / self.rows_per_step)
         epochs = self.config.epochs if self.config.epochs is not None else DEFAULT_EPOCHS
         self.total_steps = self.config.max_steps or max(1, round(epochs * self.steps_per_epoch))
 
     @property
-    def _rows_per_step(self) -> int:
+    def rows_per_step(self) -> int:
         return self.config.batch_size * self.config.accumulate
 
     def rows(self, step: int) -> np.ndarray:
@@ -41,7 +41,7 @@ class Course:
         if self._epoch is None or self._epoch[0] != epoch:
             batches = epoch_batches(
                 self.lengths,
-                self._rows_per_step,
+                self.rows_per_step,
                 seed=self.seed,
                 epoch=epoch,
                 group_by_length=self.config.group_by_length,

@@ -58,9 +58,9 @@ def evaluate(
     )
 
 
-def _warn(warn: Callable[[str], None], split: Split, trained: Trained, count: int, lost: int) -> None:
+def _warn(warn: Callable[[str], None], split: Split, trained: Trained, count: int, lost: int, words: int) -> None:
     of_what = f"of {len(split)} rows of {split.name}" if trained.head is None else f"texts of {split.name}"
-    warn(told_cut(count, of_what, trained.net.max_length, lost))
+    warn(told_cut(count, of_what, trained.net.max_length, lost, words))
 
 
 def _confusion(predictions: dict[str, Predictions], data: DataBundle) -> dict[str, list[list[int]]]:

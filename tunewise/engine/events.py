@@ -23,17 +23,19 @@ class Started:
 
 @dataclass(frozen=True)
 class Planned:
-    """The method has decided what trains from here on; `phase` counts its plans from 0."""
+    """The method has decided what trains from here on; `phase` counts its plans from 0. `measuring_flops`: what its
+    measurements have taken so far."""
 
     step: int
     trainable_parameters: int
     phase: int = 0
+    measuring_flops: float = 0.0
 
 
 @dataclass(frozen=True)
 class Step:
     """One optimiser step. `loss` is the mean over its rows, `tokens` those it read, `seconds` what it took;
-    `grad_norm` is that before clipping."""
+    `grad_norm` is that before clipping; FLOPs are those of its forward and backward passes."""
 
     step: int
     epoch: float
@@ -42,6 +44,8 @@ class Step:
     grad_norm: float
     tokens: int
     seconds: float
+    forward_flops: float = 0.0
+    backward_flops: float = 0.0
 
 
 @dataclass(frozen=True)

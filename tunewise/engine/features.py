@@ -1,6 +1,7 @@
 """The `features` solver: embeddings once, then logistic regression, ridge or a small MLP on them.
 
-Shape legend: N rows, B rows of a batch, T tokens, D width of an embedding, F width of the features, C outputs.
+Shape legend: N rows, B rows of a batch, T tokens, W most words in a row, K words of all rows, D width of an embedding,
+F width of the features, C outputs.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from tunewise.data.batches import sorted_batches
-from tunewise.data.tokenise import tokenise
+from tunewise.data.sentences import words_of
+from tunewise.engine.encode import encode
 from tunewise.engine.feature_head import FeatureHead, fit_head
 from tunewise.errors import MethodError
 from tunewise.models.cost import watch_flops
 from tunewise.models.load import Net
+from tunewise.models.words import CERTAIN
 from tunewise.objectives.base import Objective
-from tunewise.types import DataBundle
+from tunewise.types import CUT, DataBundle, Split
 
 # Embeddings of length 1 need weak regularisation: on 384 dimensions the best C was 1 to 100 (the example data and
 # sms-spam), the best alpha of ridge 10 (stsb). Usual strengths first: of equals on validation, the first is taken.
@@ -41,6 +44,7 @@ class Embedder:
     Attributes:
         flops: of all forward passes so far.
         cut, lost: how many texts were longer than the model reads, and the tokens they lost.
+        cut_words: how many words have no token, where the model answers for words.
     """
 
     net: Net
@@ -52,9 +56,11 @@ class Embedder:
     flops: float = 0.0
     cut: int = 0
     lost: int = 0
+    cut_words: int = 0
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """Features (N, F), float32: the embedding, or for pairs (u, v, |u - v|, u * v)."""
+        """Features (N, F), float32: the embedding, or for pairs (u, v, |u - v|, u * v). Where the model answers for
+        words (K, F): that of each word's first token, row by row; NaN for words without one."""
         parts = [self._embed([(text,) for text in column]) for column in zip(*texts, strict=True)]
         if len(parts) == 1:
             return parts[0]
@@ -62,8 +68,9 @@ class Embedder:
         return np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
 
     def _embed(self, texts: Sequence[tuple[str]]) -> np.ndarray:
-        tokens = tokenise(texts, self.net.tokenizer, self.net.max_length)
+        tokens = encode(texts, self.net)
         self.cut, self.lost = self.cut + tokens.cut, self.lost + tokens.lost
+        self.cut_words += tokens.cut_words
         encoder = self.net.model.base_model
         if self.net.model.config.is_encoder_decoder:
             encoder = encoder.get_encoder()
@@ -74,13 +81,29 @@ class Embedder:
             for batch_rows in sorted_batches(tokens.lengths, self.batch_size):
                 self.stop()
                 batch = {key: value.to(device) for key, value in tokens.batch(batch_rows).items()}
+                batch.pop("word_places", None)
                 watch = nullcontext(counted) if counted else watch_flops(self.net.model, self.net.map)
                 with watch as counted, self.autocast():
                     hidden_BTD = encoder(**batch).last_hidden_state
                 self.flops += counted.forward(*batch["input_ids"].shape)
                 rows.append(batch_rows)
-                parts.append(self._pool(hidden_BTD.float(), batch["attention_mask"]).cpu().numpy())
-        return np.concatenate(parts)[np.argsort(np.concatenate(rows))]
+                if tokens.words is None:
+                    parts.append(self._pool(hidden_BTD.float(), batch["attention_mask"]).cpu().numpy())
+                else:
+                    parts += self._of_words(hidden_BTD.float().cpu(), [tokens.words[row] for row in batch_rows])
+        order = np.argsort(np.concatenate(rows))
+        if tokens.words is not None:
+            return np.concatenate([parts[place] for place in order])
+        return np.concatenate(parts)[order]
+
+    def _of_words(self, hidden_BTD: torch.Tensor, places_BW: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The vectors of the words of each row."""
+        found = []
+        for hidden_TD, places_W in zip(hidden_BTD, places_BW, strict=True):
+            vectors_WD = hidden_TD[torch.from_numpy(np.maximum(places_W, 0))]
+            vectors_WD = nn.functional.normalize(vectors_WD, dim=-1) if self.normalize else vectors_WD
+            found.append(np.where(places_W[:, None] == CUT, np.float32(np.nan), vectors_WD.numpy()))
+        return found
 
     def _pool(self, hidden_BTD: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
         pooling = self.pooling or ("last" if _reads_left_to_right(self.net.map.family) else "mean")
@@ -98,6 +121,22 @@ def _reads_left_to_right(family: str) -> bool:
     """Whether only the last token has seen the whole text: families that transformers has a causal language model of,
     and no masked one."""
     return family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and family not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def head_outputs(head: FeatureHead, embed: Embedder, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
+    """What a head says of texts (N, C), or of their words (N, W, C): those without a token are outside of entities."""
+    return _in_rows(head.logits(embed(texts)), embed.net, texts)
+
+
+def _in_rows(logits: np.ndarray, net: Net, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
+    if not net.by_word:
+        return logits
+    outputs = logits.shape[1]
+    logits[np.isnan(logits).any(axis=1)] = CERTAIN * np.eye(outputs)[net.model.config.label2id.get("O", 0)]
+    counts = np.array([len(words_of(text)) for (text,) in texts], dtype=np.int64)
+    logits_NWC = np.full((len(texts), counts.max(initial=0), outputs), np.nan)
+    logits_NWC[np.arange(counts.max(initial=0)) < counts[:, None]] = logits
+    return logits_NWC
 
 
 @dataclass(frozen=True)
@@ -122,10 +161,10 @@ def fit_features(
     """Embeds train and validation, fits a head for each strength, and takes the best on validation.
 
     Args:
-        value_of: from outputs on validation (N, C) to the metric to choose by, higher being better.
+        value_of: from outputs on validation to the metric to choose by, higher being better.
 
     Raises:
-        MethodError: the classifier is not one for the task.
+        MethodError: the classifier or pooling is not one for the task.
     """
     start = time.perf_counter()
     task, train = data.schema.task, data.splits["train"]
@@ -138,16 +177,30 @@ def fit_features(
             where="classifier",
             fix="take ridge, mlp or auto",
         )
-    train_NF, validation_NF = embed(train.texts), embed(data.splits["validation"].texts)
+    if embed.net.by_word and options["pooling"]:
+        raise MethodError(
+            "features: of a word's tokens the first one's vector is taken; pooling is for whole texts",
+            where="pooling",
+            fix="leave it out",
+        )
+    validation = data.splits["validation"]
+    (train_NF, targets), validation_NF = _learnable(embed(train.texts), train, embed.net), embed(validation.texts)
+    schema = replace(data.schema, task="classification") if embed.net.by_word else data.schema
     seconds = time.perf_counter() - start
     tried, heads = {}, {}
     for strength in [options["strength"]] if options["strength"] else GRIDS[kind]:
         embed.stop()
         start = time.perf_counter()
-        heads[strength] = fit_head(
-            kind, data.schema, train_NF, train.targets, strength, seed, getattr(objective, "weights", None)
-        )
+        heads[strength] = fit_head(kind, schema, train_NF, targets, strength, seed, getattr(objective, "weights", None))
         seconds += time.perf_counter() - start
-        tried[strength] = value_of(heads[strength].logits(validation_NF))
+        tried[strength] = value_of(_in_rows(heads[strength].logits(validation_NF), embed.net, validation.texts))
     best = max(tried, key=lambda strength: tried[strength] if np.isfinite(tried[strength]) else -np.inf)
     return FeatureFit(heads[best], kind, best, tried, seconds)
+
+
+def _learnable(features: np.ndarray, split: Split, net: Net) -> tuple[np.ndarray, np.ndarray]:
+    """Features and targets of what a head can learn from: of words, those that have a token."""
+    if not net.by_word:
+        return features, split.targets
+    seen_K = ~np.isnan(features).any(axis=1)
+    return features[seen_K], split.targets[split.targets >= 0][seen_K]

@@ -7,7 +7,6 @@ predict with it. A transformers or PEFT folder is loaded by those libraries with
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from tunewise.commit import commit_folder, verify
 from tunewise.engine.apply import insert
 from tunewise.engine.feature_head import FeatureHead
+from tunewise.engine.peft_folder import load_adapter, merge, save_adapter
 from tunewise.engine.train import Trained
 from tunewise.errors import CorruptError, ModelError, StoreError
 from tunewise.models.blocks import named_tensors
@@ -53,19 +53,21 @@ def save_model(
         "schema": asdict(schema),
         "max_length": net.max_length,
         "base": {"name": net.located.name, "path": str(net.located.path), "fingerprint": net.located.fingerprint},
-        "plan": trained.plan.as_dict() if kind == "tunewise" else None,
+        "plan": None if kind == "transformers" else trained.plan.as_dict(),
         **decision,
     }
 
     def write(staging: Path) -> None:
         if kind == "tunewise":
             save_file(_own_tensors(trained), staging / TENSORS)
+        elif kind == "peft":
+            save_adapter(net, staging)
         else:
-            model = net.model.merge_and_unload() if kind == "transformers" and _is_peft(net) else net.model
+            model = merge(net.model) if _is_peft(net) else net.model
             model.config.use_cache = True
-            # Where this is left to peft, it asks the hub whether the vocabulary has grown; it never does here.
-            model.save_pretrained(staging, **({"save_embedding_layers": False} if kind == "peft" else {}))
-        net.tokenizer.save_pretrained(staging)
+            model.save_pretrained(staging)
+        if net.tokenizer is not None:
+            net.tokenizer.save_pretrained(staging)
         (staging / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         size = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())
         (staging / CARD).write_text(card(size), encoding="utf-8")
@@ -87,11 +89,12 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
     schema = schema_from(meta["schema"])
     plan, head = Plan(rules=(), learning_rate=0.0), None
     if meta["kind"] == "transformers":
-        net = load_net(check_folder(str(folder), folder), schema, max_length=meta["max_length"])
+        located = check_folder(str(folder), folder, reads_text=bool(schema.text))
+        net = load_net(located, schema, max_length=meta["max_length"])
     else:
         net = load_net(_base(meta), schema, max_length=meta["max_length"])
         if meta["kind"] == "peft":
-            net.model = _load_peft(net, folder)
+            net.model = load_adapter(net, Plan.from_dict(meta["plan"]) if meta["plan"] else None, folder)
         else:
             plan = Plan.from_dict(meta["plan"])
             head = _load_own(net, plan, folder)
@@ -121,7 +124,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 def _base(meta: dict[str, Any]) -> LocatedModel:
     base = meta["base"]
     try:
-        located = locate(base["path"] if Path(base["path"]).is_dir() else base["name"], Path.cwd())
+        name = base["path"] if Path(base["path"]).is_dir() else base["name"]
+        located = locate(name, Path.cwd(), reads_text=bool(meta["schema"]["text"]))
     except ModelError as problem:
         raise ModelError(
             f"this model stands on a base model, '{base['name']}', which cannot be had: {problem.what}",
@@ -135,21 +139,6 @@ def _base(meta: dict[str, Any]) -> LocatedModel:
             fix=f"put the original '{base['name']}' back",
         )
     return located
-
-
-def _load_peft(net: Net, folder: Path) -> torch.nn.Module:
-    from peft import PeftModel
-
-    # Without this file peft would look for a pickle.
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(
-            "the adapter has no weights (adapter_model.safetensors)",
-            where=str(folder),
-            fix="train the model again, or restore the folder",
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
-        return PeftModel.from_pretrained(net.model, folder, local_files_only=True)
 
 
 def _is_peft(net: Net) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,11 +18,12 @@ import torch
 from tunewise.commit import Series
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import with_prompt
-from tunewise.engine.apply import TrainedTensor, choose_trained, insert
+from tunewise.engine.apply import TrainedTensor, choose_trained, count_trained, insert
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Evaluated, Observers, Planned, Saved, Started, Step, Warned
+from tunewise.engine.measure import Measuring
 from tunewise.engine.optim import Optimizer
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
@@ -31,14 +33,15 @@ from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
-from tunewise.objectives.base import Objective
-from tunewise.types import Plan, Signals, Split
+from tunewise.objectives.base import Loss, Objective
+from tunewise.types import Need, Plan, Signals, Split
 
 
 @dataclass
 class Progress:
-    """How far a training is; JSON in a checkpoint. `seconds` is the time in steps, `elapsed` that of everything since
-    the training began, `curve` has one entry per validation."""
+    """How far a training is; JSON in a checkpoint. `seconds` is the time in steps and measurements, `elapsed` that of
+    everything since the training began, `measuring_flops` the part of the others that measurements took; `curve` has
+    one entry per validation."""
 
     step: int = 0
     seconds: float = 0.0
@@ -46,6 +49,7 @@ class Progress:
     forward_flops: float = 0.0
     backward_flops: float = 0.0
     tokens: int = 0
+    measuring_flops: float = 0.0
     planned_at: int = 0
     trained: list[str] = field(default_factory=list)
     plans: list[dict[str, Any]] = field(default_factory=list)
@@ -93,6 +97,7 @@ class Training:
         self.device = torch.device(self.tuned.device)
         self.targets = self.targets.to(self.device)
         self.flops: StepFlops | None = None
+        self.optimizer: Optimizer | None = None
         self.begun = self.saved_at = time.perf_counter()
         self.earlier_seconds = 0.0
 
@@ -134,7 +139,28 @@ class Training:
 
     def _make_plan(self, step: int) -> Plan:
         signals = Signals(step, self.course.total_steps, self.course.steps_per_epoch, self.objective.schema.task)
+        if needs := self.method.needs(self.net.map, signals):
+            signals = self._measure(needs, signals)
         return self.method.plan(self.net.map, signals)
+
+    def _measure(self, needs: tuple[Need, ...], signals: Signals) -> Signals:
+        start, progress = time.perf_counter(), self.progress
+        exact = self.tuned.precision == "fp16"  # whose gradients would need a scale of their own
+        measuring = Measuring(
+            net=self.net,
+            loss=lambda rows: self._loss(rows, nullcontext if exact else self.tuned.autocast),
+            course=self.course,
+            lengths=self.inputs.lengths,
+            learning_rate=self.method.learning_rate(self.net.map),
+            optimizer=self.optimizer,
+        )
+        signals = measuring.fill(signals, needs)
+        progress.forward_flops += measuring.forward_flops
+        progress.backward_flops += measuring.backward_flops
+        progress.measuring_flops += measuring.forward_flops + measuring.backward_flops
+        progress.seconds += time.perf_counter() - start
+        spent = progress.forward_flops + progress.backward_flops
+        return replace(signals, spent_flops=spent, measuring_flops=progress.measuring_flops)
 
     def _begin(self, state: Mapping[str, Any] | None, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """At the first step, or where the newest sound checkpoint is."""
@@ -149,11 +175,15 @@ class Training:
             self._restore(state, tensors)
         else:
             trained = self._apply_plan()
-            self.optimizer = Optimizer(trained, self.plan.learning_rate, self.config, self.course.total_steps)
+            self.optimizer = self._optimizer(trained)
+
+    def _optimizer(self, trained: list[TrainedTensor]) -> Optimizer:
+        rate, schedule = self.plan.learning_rate, self.plan.schedule
+        return Optimizer(trained, rate, self.config, self.course.total_steps, schedule)
 
     def _replan(self) -> None:
         self.plan = self._make_plan(self.progress.step)
-        self.optimizer.regroup(self._apply_plan(), self.plan.learning_rate)
+        self.optimizer.regroup(self._apply_plan(), self.plan.learning_rate, self.plan.schedule)
 
     def _apply_plan(self) -> list[TrainedTensor]:
         tensors = choose_trained(self.plan, self.net)
@@ -164,18 +194,19 @@ class Training:
         progress.trained += added
         if self.best is not None:  # the best weights so far are of a model in which these were still untouched
             self.best |= _copies(added)
-        sizes = {tensor.name: tensor.size for tensor in self.net.map.tensors}
-        count = sum(sizes.get(tensor.name, tensor.parameter.numel()) for tensor in tensors)
+        count = count_trained(tensors, self.plan, self.net.map)
         progress.plans = [entry for entry in progress.plans if entry["step"] < step]
         progress.plans.append({"step": step, "trainable_parameters": count, **self.plan.as_dict()})
         self.flops = None
-        self.observers.emit(Planned(step=step, trainable_parameters=count, phase=len(progress.plans) - 1))
+        phase, measuring = len(progress.plans) - 1, progress.measuring_flops
+        self.observers.emit(Planned(step=step, trainable_parameters=count, phase=phase, measuring_flops=measuring))
         return tensors
 
     # ---- one optimiser step
 
     def _step(self) -> None:
         start, progress = time.perf_counter(), self.progress
+        flops = progress.forward_flops, progress.backward_flops
         rate = self.optimizer.set_rates(progress.step)
         rows = self.course.rows(progress.step)
         n_items = self.objective.n_items(self.targets[rows])
@@ -185,7 +216,7 @@ class Training:
         self.scaler.unscale_(self.optimizer.adamw)
         norm = self.optimizer.clip()
         self._check_finite(total, norm, rows)
-        self.scaler.step(self.optimizer.adamw)
+        self.optimizer.step(self.scaler)
         self.scaler.update()
         self.optimizer.adamw.zero_grad(set_to_none=True)
         progress.step += 1
@@ -203,26 +234,32 @@ class Training:
                 grad_norm=norm,
                 tokens=tokens,
                 seconds=time.perf_counter() - start,
+                forward_flops=progress.forward_flops - flops[0],
+                backward_flops=progress.backward_flops - flops[1],
             )
         )
 
     def _backward(self, batch_rows: np.ndarray, n_items: float) -> float:
         """Adds the gradients of a batch's share of the mean over the step's rows; returns its sum of losses."""
-        batch = {key: value.to(self.device) for key, value in self.inputs.batch(batch_rows).items()}
-        with self.tuned.autocast():
-            logits_BC = self._forward(batch)
-        loss = self.objective.loss(logits_BC, self.targets[batch_rows])
+        loss = self._counted_loss(batch_rows)
         self.scaler.scale(loss.total / n_items).backward()
         rows, width = len(batch_rows), int(self.inputs.lengths[batch_rows].max())
         self.progress.forward_flops += self.flops.forward(rows, width)
         self.progress.backward_flops += self.flops.backward(rows, width)
         return float(loss.total.detach())
 
-    def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _counted_loss(self, batch_rows: np.ndarray) -> Loss:
+        """The loss; the first after a plan shows what a batch costs."""
         if self.flops is not None:
-            return self.net.model(**batch).logits
+            return self._loss(batch_rows, self.tuned.autocast)
         with watch_flops(self.net.model, self.net.map) as self.flops:
-            return self.net.model(**batch).logits
+            return self._loss(batch_rows, self.tuned.autocast)
+
+    def _loss(self, batch_rows: np.ndarray, autocast: Callable[[], AbstractContextManager[Any]]) -> Loss:
+        batch = {key: value.to(self.device) for key, value in self.inputs.batch(batch_rows).items()}
+        with autocast():
+            logits_BC = self.net.model(**batch).logits
+        return self.objective.loss(logits_BC, self.targets[batch_rows])
 
     def _check_finite(self, total: float, norm: float, rows: np.ndarray) -> None:
         """Raises before the update. In fp16 an infinite gradient is first the scaler's business: it skips the step and
@@ -323,7 +360,7 @@ class Training:
         self.best = dict(tensors["best"]) if "best" in tensors else None
         self.plan = Plan.from_dict(self.progress.plans[-1])
         trained = choose_trained(self.plan, self.net)
-        self.optimizer = Optimizer(trained, self.plan.learning_rate, self.config, self.course.total_steps)
+        self.optimizer = self._optimizer(trained)
         self.optimizer.load_state(tensors["optimizer"], named_tensors(self.net.model))
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
+from tunewise.types import Schedule
 
 
 class TrainConfig(Config):
@@ -25,8 +26,10 @@ class TrainConfig(Config):
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate of every method that is not given its own. Where left out: each method's default."""
 
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate goes on after the warm-up: down to 0 in a line or half a cosine, or not at all."""
+    schedule: Schedule = "linear"
+    """How the learning rate goes on after the warm-up: down to 0 in a line or half a cosine, or not at all.
+    slanted_triangular (ULMFiT) has its own warm-up: up from a 32nd over a tenth of the steps, then down to it in a
+    line. A method that needs a schedule of its own (`ulmfit`) takes that."""
 
     warmup: float = Field(default=0.1, ge=0)
     """Below 1: share of the steps in which the learning rate rises from 0; from 1 on: number of steps."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunewise.data.sentences import joined, parted, words_of
+from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import META, load_model, schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError
@@ -16,6 +18,7 @@ from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
 
 Text = str | tuple[str, str] | list[str]
+"""A text, a pair of texts, or the words of a text."""
 
 
 class TextModel:
@@ -23,7 +26,7 @@ class TextModel:
 
     Attributes:
         labels: class names in the order of the columns of `scores`; empty for regression.
-        task: classification, multilabel or regression.
+        task: classification, multilabel, regression or token_classification.
     """
 
     def __init__(self, folder: Path, device: str = "cpu"):
@@ -33,7 +36,8 @@ class TextModel:
         self.labels, self.task = self.schema.labels, self.schema.task
 
     def scores(self, texts: Sequence[Text], batch_size: int = 64) -> np.ndarray:
-        """Probabilities (n, C), or values (n,) for regression, in the order of the texts.
+        """Probabilities (n, C), or values (n,) for regression, in the order of the texts. Token classification: (n, W,
+        C), NaN where a text has no such word; a string is parted into words at its spaces.
 
         Raises:
             DataError: a text is not text, or a pair is needed and not given.
@@ -42,17 +46,25 @@ class TextModel:
             raise DataError(f"a list of texts is expected; came one text, {texts!r:.80}", fix="put it into a list")
         rows = [self._row(place, text) for place, text in enumerate(texts)]
         if not rows:
-            return np.empty((0,) if self.task == "regression" else (0, len(self.labels)))
+            shapes = {"regression": (0,), "token_classification": (0, 0, len(self.labels))}
+            return np.empty(shapes.get(self.task, (0, len(self.labels))))
         return to_scores(self.task, outputs(self._net, self._plan, self._head, rows, batch_size))
 
     def decisions(self, scores: np.ndarray) -> np.ndarray:
-        """Class indices (n,), 0/1 per label (n, C), or the values, by the threshold that was chosen on validation."""
+        """Class indices (n,), 0/1 per label (n, C), or the values, by the threshold that was chosen on validation; or a
+        tag per word (n, W), -1 where there is no such word."""
         return decide(scores, self.schema, self._threshold, self._positive)
 
     def predict(self, texts: Sequence[Text], batch_size: int = 64) -> list[dict[str, Any]]:
         """Per text: `label` and `probabilities` by class name; `labels` and `probabilities` for multi-label; `value`
-        for regression."""
+        for regression. Token classification: `words`, `tags`, and `entities` with `type`, `text`, `start` (its first
+        word, from 0), `end` (the word behind its last) and `score` (mean probability of its words' tags)."""
         scores = self.scores(texts, batch_size)
+        if self.task == "token_classification":
+            return [
+                self._tagged(words_of(self._row(place, text)[0]), *rest)
+                for place, (text, *rest) in enumerate(zip(texts, scores, self.decisions(scores), strict=True))
+            ]
         return [self._named(row, decision) for row, decision in zip(scores, self.decisions(scores), strict=True)]
 
     def _named(self, row: Any, decision: Any) -> dict[str, Any]:
@@ -64,7 +76,23 @@ class TextModel:
             return {"labels": chosen, "probabilities": probabilities}
         return {"label": self.labels[int(decision)], "probabilities": probabilities}
 
+    def _tagged(self, words: list[str], scores_WC: np.ndarray, tags_W: np.ndarray) -> dict[str, Any]:
+        tags = [self.labels[tag] for tag in tags_W[: len(words)]]
+        entities = [
+            {
+                "type": kind,
+                "text": " ".join(words[start:end]),
+                "start": start,
+                "end": end,
+                "score": float(scores_WC[np.arange(start, end), tags_W[start:end]].mean()),
+            }
+            for kind, start, end in entities_of(tags, is_plain(self.labels))
+        ]
+        return {"words": words, "tags": tags, "entities": entities}
+
     def _row(self, place: int, text: Text) -> tuple[str, ...]:
+        if self.task == "token_classification":
+            return (self._words(place, text),)
         wanted = len(self.schema.text)
         row = tuple(text) if isinstance(text, (tuple, list)) else (text,)
         if len(row) != wanted or not all(isinstance(part, str) for part in row):
@@ -74,6 +102,17 @@ class TextModel:
                 fix="give strings" if wanted == 1 else "give tuples of two strings",
             )
         return row
+
+    def _words(self, place: int, text: Text) -> str:
+        """The words of a row with a space between each."""
+        if isinstance(text, tuple) and len(text) == 1:  # as the rows of a Split are
+            (text,) = text
+        words = parted(text) if isinstance(text, str) else text
+        if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+            raise DataError(
+                f"the model reads words; row {place + 1} is {text!r:.80}", fix="give a string, or a list of words"
+            )
+        return joined(words)
 
 
 def load(folder: Path | str, device: str = "cpu") -> TextModel:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from tunewise.commit import Series
-from tunewise.data.tokenise import Tokens, tokenise, with_prompt
+from tunewise.data.inputs import Inputs
+from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.device import Tuned
+from tunewise.engine.encode import encode
 from tunewise.engine.events import Observers, Planned, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
-from tunewise.engine.features import Embedder, fit_features
+from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.loop import Training
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
@@ -64,9 +66,9 @@ class Trained:
         texts: Sequence[tuple[str, ...]],
         batch_size: int,
         stop: Callable[[], None],
-        cut: Callable[[int, int], None] = lambda count, lost: None,
+        cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
     ) -> np.ndarray:
-        """The model's outputs (n, C) in fp32: what the model handed over gives."""
+        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
         return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut)
 
 
@@ -95,22 +97,22 @@ def outputs(
     texts: Sequence[tuple[str, ...]],
     batch_size: int,
     stop: Callable[[], None] = lambda: None,
-    cut: Callable[[int, int], None] = lambda count, lost: None,
+    cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
 ) -> np.ndarray:
-    """Outputs (n, C) for texts, in their order.
+    """Outputs (n, C) for texts, in their order; (n, W, C) where the model answers for words.
 
     Args:
         stop: is called before each batch, and may raise.
-        cut: is told how many texts were too long for the model, and the tokens they lost.
+        cut: is told how many texts were too long for the model, the tokens they lost, and the words without a token.
     """
     if head is not None:
         embed = Embedder(net, plan.solver.options["pooling"], plan.solver.options["normalize"], batch_size, stop=stop)
-        logits_NC, read = head.logits(embed(texts)), embed
+        logits_NC, read = head_outputs(head, embed, texts), embed
     else:
-        read = with_prompt(tokenise(texts, net.tokenizer, net.max_length), net.prompt)
+        read = with_prompt(encode(texts, net), net.prompt)
         logits_NC = predict_logits(net.model, read, batch_size, stop=stop)
-    if read.cut:
-        cut(read.cut, read.lost)
+    if read.cut or read.cut_words:
+        cut(read.cut, read.lost, read.cut_words)
     return logits_NC
 
 
@@ -122,7 +124,9 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     """
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
-    return _descend(net, method, job)
+    net.make_room(method.positions)
+    inputs = {name: _tokens(job.data.splits[name], net, job.observers) for name in ("train", "validation")}
+    return descend(net, method, job, inputs)
 
 
 def _solve(net: Net, plan: Plan, job: Job) -> Trained:
@@ -141,8 +145,9 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     embed = Embedder(net, options["pooling"], options["normalize"], autocast=job.tuned.autocast, stop=job.stop.check)
     fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
     job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
-    if embed.cut:
-        job.observers.emit(Warned(told_cut(embed.cut, "texts", net.max_length, embed.lost)))
+    if embed.cut or embed.cut_words:
+        told = told_cut(embed.cut, "texts", net.max_length, embed.lost, embed.cut_words)
+        job.observers.emit(Warned(told))
     edges = [strength for strength in (min(fit.tried), max(fit.tried)) if len(fit.tried) > 1]
     solved = {
         "step": 0,
@@ -159,12 +164,15 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     return Trained(net, plan, [solved], fit.seconds, embed.flops, 0.0, fit.head.size, total, head=fit.head)
 
 
-def _descend(net: Net, method: Method, job: Job) -> Trained:
+def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) -> Trained:
+    """Trains by gradient descent on the encoded rows of `train` and `validation`.
+
+    Raises:
+        Interrupted, NonFiniteError, MethodError
+    """
     splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
-    net.max_length -= method.positions
-    inputs = {name: _tokens(splits[name], net, job.observers) for name in ("train", "validation")}
     validation = splits["validation"]
-    targets = torch.as_tensor(validation.targets)
+    targets = {name: torch.as_tensor(_targets(splits[name], inputs[name])) for name in ("train", "validation")}
     if _standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
@@ -174,7 +182,7 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
         logits_NC = predict_logits(
             net.model, with_prompt(inputs["validation"], net.prompt), batch_size, autocast=job.tuned.autocast
         )
-        loss = float(objective.loss(torch.from_numpy(logits_NC), targets).mean)
+        loss = float(objective.loss(torch.from_numpy(logits_NC), targets["validation"]).mean)
         predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
         return loss, scores[job.metric], scores
@@ -185,7 +193,7 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
         objective=objective,
         train=splits["train"],
         inputs=inputs["train"],
-        targets=torch.as_tensor(splits["train"].targets),
+        targets=targets["train"],
         config=job.config,
         tuned=job.tuned,
         seed=job.seed,
@@ -199,6 +207,7 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
     )
     progress = training.run()
     _fold(net, objective)
+    sizes = {tensor.name: tensor.size for tensor in net.map.tensors}  # in 4 bits, two weights are one element
     return Trained(
         net=net,
         plan=training.plan,
@@ -207,7 +216,7 @@ def _descend(net: Net, method: Method, job: Job) -> Trained:
         forward_flops=progress.forward_flops,
         backward_flops=progress.backward_flops,
         trainable_parameters=max(entry["trainable_parameters"] for entry in progress.plans),
-        total_parameters=sum(parameter.numel() for parameter in named_tensors(net.model).values()),
+        total_parameters=sum(sizes.get(name, tensor.numel()) for name, tensor in named_tensors(net.model).items()),
         curve=progress.curve,
         earlier_seconds=training.earlier_seconds,
     )
@@ -223,17 +232,25 @@ def to_predictions(
 
 
 def _tokens(split: Split, net: Net, observers: Observers) -> Tokens:
-    tokens = tokenise(split.texts, net.tokenizer, net.max_length)
-    if tokens.cut:
-        observers.emit(
-            Warned(told_cut(tokens.cut, f"of {len(tokens)} rows of {split.name}", net.max_length, tokens.lost))
-        )
+    tokens = encode(split.texts, net)
+    if tokens.cut or tokens.cut_words:
+        of_what = f"of {len(tokens)} rows of {split.name}"
+        observers.emit(Warned(told_cut(tokens.cut, of_what, net.max_length, tokens.lost, tokens.cut_words)))
     return tokens
 
 
-def told_cut(count: int, of_what: str, max_length: int, lost: int) -> str:
-    """The warning that texts were too long: nothing is cut in silence."""
-    return f"{count} {of_what} are longer than {max_length} tokens and were cut; {lost} tokens are lost"
+def _targets(split: Split, inputs: Inputs) -> np.ndarray:
+    by_word = isinstance(inputs, Tokens) and inputs.words is not None
+    return inputs.seen(split.targets) if by_word else split.targets
+
+
+def told_cut(count: int, of_what: str, max_length: int, lost: int, words: int = 0) -> str:
+    """The warning that texts were too long, and that words have no token: nothing is cut in silence."""
+    longer = f"{count} {of_what} are longer than {max_length} tokens and were cut; {lost} tokens are lost"
+    without = f"{words} words have no token, and are taken for O"
+    if count:
+        return f"{longer}; {without}" if words else longer
+    return f"{without} ({of_what.removeprefix('of ')})"
 
 
 def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:

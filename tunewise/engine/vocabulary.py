@@ -43,12 +43,23 @@ class UsedRows(nn.Module):
             return functional.embedding(self.place[ids_BT], self.weight, padding_idx=self.padding_idx)
         return functional.embedding(ids_BT, self.put_together())
 
+    def spread(self, values_UD: torch.Tensor, others_VD: torch.Tensor) -> torch.Tensor:
+        """Values of the rows in use among those of all rows, as (V, D)."""
+        values_VD = others_VD.clone()
+        values_VD[self.used] = values_UD
+        return values_VD
+
     def put_together(self) -> torch.Tensor:
         """The whole matrix (V, D), with the trained rows in it."""
         # Each time: fused AdamW changes a parameter without counting its version up, so it cannot tell what is new.
         with torch.no_grad():
             self.whole[self.used] = self.weight.detach()
         return self.whole
+
+
+def used_rows(model: nn.Module) -> Iterator[UsedRows]:
+    """The embeddings of which only the rows in use train."""
+    return (module for module in model.modules() if isinstance(module, UsedRows))
 
 
 @contextmanager
