@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-all lint docs clean
+.PHONY: quickstart test test-all lint docs conformance clean
 
 quickstart: $(VENV)/installed-quickstart
 	$(BIN)/tunewise compare recipes/quickstart.yaml --out runs/quickstart
@@ -20,6 +20,10 @@ lint: $(VENV)/installed-test
 
 docs: $(VENV)/installed-test
 	$(BIN)/python docs/generate.py
+
+# Every method with every kind of model; writes the support matrix that `tunewise methods` and the docs show.
+conformance: $(VENV)/installed-test
+	$(BIN)/tunewise conformance --out tunewise/methods/support.json
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
