@@ -1,41 +1,133 @@
-"""Writes the pages that are made from the code: docs/methods.md and docs/recipe.md."""
+"""Writes what is made from the code: docs/methods.md, docs/recipe.md, and the methods in README.md."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 from tunewise.config.explain import fields_of, render_reference
-from tunewise.methods import METHODS
+from tunewise.methods import METHODS, Method
+from tunewise.methods.base import Group
+from tunewise.methods.support import support_matrix
 from tunewise.recipe import Recipe
 
 HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- methods: made by `make docs` -->", "<!-- end of methods -->"
+
+GUIDE = """\
+Nobody can tell beforehand which method is best on your data; that is what `tunewise compare` is for. But there is a
+good order in which to try them:
+
+1. **`features`** first. No gradient, one pass over the data; on two of the four data sets in [results](results.md) it
+   was level with the best. Where it is good enough, stop.
+2. **`last_k`** takes about half of the training time of full fine-tuning, and came close to it but for pairs of
+   sentences.
+3. **`full`**, **`layerwise`** or **`lp_ft`** where quality is all that counts. The last fits the output layers first,
+   so that their random values do not distort what is pretrained.
+4. **`lora`** or **`adapter`** where one model is to serve many tasks: what is saved for each is a small part of the
+   model, which itself stays as it is. `lora` with `merge: true` costs nothing extra in prediction, but saves it whole.
+
+For special needs:
+
+- *The fewest numbers to train:* beside the output layers, `output_norm`, `prompt_tuning`, `norms`, `ia3`, `bitfit` and
+  `vera` train 5,000 to 30,000 in a model of 22.7 million; `lora` 660,000.
+- *The least memory in training:* `features`, `head` and `mlp_head` send no gradient through the model's blocks, nor
+  does `ladder`, which reads every one of them; `qlora` keeps their weights in 4 bits.
+- *A budget of computation:* `adaptive` chooses the tensors that are worth their FLOPs.
+- *Data unlike that of pretraining:* `blocks` and `chosen_blocks` train the part of the model that has to change.
+- *What is pretraining worth?* `scratch` goes without it; it is a control, and never recommended.
+
+Where a recipe names no methods, nine that span the field are compared; `methods: all` takes every one that works with
+the model and the task, and says which were left out and why.
+"""
 
 
 def methods_page() -> str:
-    lines = [
+    """One page: which to take, what works with what, and every method with its options."""
+    parts = [
         "# Methods",
-        "",
         "Made from the code by `make docs`. `tunewise methods` prints the same.",
-        "",
-        "| method | trains | hands over | source |",
-        "|---|---|---|---|",
+        f"## Which one to take\n\n{GUIDE.rstrip()}",
+        "## What works with what",
+        _tried_with(),
+        "\n".join(_matrix("#")),
     ]
-    lines += [f"| [`{m.name}`](#{m.name}) | {m.trains} | {m.handover} folder | {m.source} |" for m in METHODS.values()]
-    for method in METHODS.values():
-        lines += ["", f"## {method.name}", "", " ".join((method.__doc__ or "").split()), ""]
-        rate = " ".join((method.default_learning_rate.__doc__ or "").split())
-        if method.name != "features":
-            lines += [f"Learning rate where none is given: {rate}", ""]
-        lines += ["| option | kind | default | meaning |", "|---|---|---|---|"]
-        for option in fields_of(method.Config):
-            meaning = " ".join(option.explanation.split()).replace("|", "\\|")
-            kind = option.type.replace("|", "\\|")
-            lines.append(f"| `{option.path}` | {kind} | {option.default or '-'} | {meaning} |")
-    return "\n".join(lines) + "\n"
+    for group in get_args(Group):
+        methods = [method for method in METHODS.own if method.group == group]
+        if methods:
+            parts += [f"## {group[0].upper()}{group[1:]}", "\n".join(_summaries(methods))]
+            parts += [part for method in methods for part in _section(method)]
+    return "\n\n".join(parts) + "\n"
 
 
 def recipe_page() -> str:
+    """Every option of a recipe."""
     return "# The recipe\n\nMade from the code by `make docs`.\n\n" + render_reference(Recipe)
+
+
+def with_methods(readme: str) -> str:
+    """README with the methods of today between its two marks."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    told = f"{len(METHODS.own)} methods. {_tried_with()} [What each does, and which one to take](docs/methods.md)."
+    return "\n".join([f"{before}{BEGIN}", told, "", *_matrix("docs/methods.md#"), f"{END}{after}"])
+
+
+def _tried_with() -> str:
+    matrix = support_matrix()
+    versions = ", ".join(f"{name} {version}" for name, version in matrix.made_with.items())
+    return (
+        "Each was tried with a tiny model of every kind by `tunewise conformance` "
+        f"({versions}): it trains, saves and loads (●), or is refused before training with the reason and the nearest "
+        "method that works (–). With a kind that is not listed, the method decides when it sees the model. Images are "
+        "for now read by `tunewise conformance` alone, not by recipes."
+    )
+
+
+def _matrix(link: str) -> Iterator[str]:
+    """A row per method, a column per kind of model, by group."""
+    families = support_matrix().families
+    yield f"| method | {' | '.join(families)} |"
+    yield f"|---|{':-:|' * len(families)}"
+    for group in get_args(Group):
+        methods = [method for method in METHODS.own if method.group == group]
+        if methods:
+            yield f"| *{group}* |{' |' * len(families)}"
+        for method in methods:
+            pairs = [support_matrix().get(method.name, family) for family in families]
+            marks = ["" if pair is None else "●" if pair.status == "works" else "–" for pair in pairs]
+            yield f"| [`{method.name}`]({link}{method.name}) | {' | '.join(marks)} |"
+
+
+def _summaries(methods: list[type[Method]]) -> Iterator[str]:
+    yield "| method | trains | hands over | source |"
+    yield "|---|---|---|---|"
+    for m in methods:
+        yield f"| [`{m.name}`](#{m.name}) | {m.trains} | {m.handover} folder | {m.source} |"
+
+
+def _section(method: type[Method]) -> Iterator[str]:
+    """A method's own words, where it does not work, and its options."""
+    yield f"### {method.name}"
+    yield " ".join((method.__doc__ or "").split())
+    if method.descends:
+        rate = " ".join((method.default_learning_rate.__doc__ or "").split())
+        yield f"Learning rate where none is given: {rate}"
+    refused: dict[str, list[str]] = {}
+    for family, pair in support_matrix().of(method.name).items():
+        if pair.status == "refused":
+            refused.setdefault(f"{pair.reason} (instead: `{pair.instead}`)", []).append(family)
+    if refused:
+        reasons = "; ".join(f"{', '.join(families)}: {reason}" for reason, families in refused.items())
+        yield f"Does not work with {reasons}."
+    lines = ["| option | kind | default | meaning |", "|---|---|---|---|"]
+    for option in fields_of(method.Config):
+        meaning = " ".join(option.explanation.split()).replace("|", "\\|")
+        kind = option.type.replace("|", "\\|")
+        lines.append(f"| `{option.path}` | {kind} | {option.default or '-'} | {meaning} |")
+    yield "\n".join(lines)
 
 
 PAGES = {"methods.md": methods_page, "recipe.md": recipe_page}
@@ -43,3 +135,4 @@ PAGES = {"methods.md": methods_page, "recipe.md": recipe_page}
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
+    README.write_text(with_methods(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -16,90 +16,35 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tunewise.conformance.models import (
+    BLOCKS,
+    IMAGE,
+    SPECIAL_OF,
+    TEXT,
+    make_model,
+    make_tokenizer,
+    numbered_sizes,
+    sizes,
+)
+from tunewise.conformance.toy_data import FILLER, TELLING, telling_words, with_filler
+from tunewise.data.labels import to_targets
+from tunewise.data.tags import Tags, tag_names
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
 
-BLOCKS, WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 4, 32, 4, 64, 200, 64
-
-# Words that decide the label of a toy row, and words that say nothing.
-TELLING = {
-    "refund": ("money", "refund", "charged", "pay"),
-    "delivery": ("parcel", "late", "courier", "box"),
-    "praise": ("thanks", "great", "love", "happy"),
-}
-FILLER = ("the", "a", "my", "is", "was", "it", "and", "please", "today", "order", "with", "very", "one", "to", "for")
-
-# Special tokens in the order of their ids: BERT's, RoBERTa's, and a decoder's, which pads with none of them.
-SPECIAL = {
-    "bert": {
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    },
-    "roberta": {
-        "cls_token": "<s>",
-        "pad_token": "<pad>",
-        "sep_token": "</s>",
-        "unk_token": "<unk>",
-        "mask_token": "<mask>",
-    },
-    "decoder": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
-    "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-}
-SPECIAL_OF = {"roberta": "roberta", "mpnet": "roberta", "gpt2": "decoder", "llama": "decoder", "t5": "t5"}
+# A family's tokeniser where it is not BERT's.
+TOKENIZERS = {**SPECIAL_OF, "mpnet": "roberta"}
 
 
 def _config(family: str, blocks: int) -> Any:
+    """The conformance suite's, and of some families beyond."""
     import transformers
 
-    # Weights ten times the usual size: with 0.02 the words of a text hardly reach the output of so narrow a model.
-    wide = {"initializer_range": 0.2}
-    common = {
-        **wide,
-        "vocab_size": VOCABULARY,
-        "hidden_size": WIDTH,
-        "num_hidden_layers": blocks,
-        "num_attention_heads": HEADS,
-        "intermediate_size": INNER,
-        "max_position_embeddings": POSITIONS,
-    }
-    numbered = {**common, "max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}
-    make: dict[str, Callable[[], Any]] = {
-        "bert": lambda: transformers.BertConfig(**common),
-        "roberta": lambda: transformers.RobertaConfig(**numbered, bos_token_id=0, eos_token_id=2, type_vocab_size=1),
-        "mpnet": lambda: transformers.MPNetConfig(**numbered, bos_token_id=0, eos_token_id=2),
-        "distilbert": lambda: transformers.DistilBertConfig(
-            vocab_size=VOCABULARY,
-            dim=WIDTH,
-            n_layers=blocks,
-            n_heads=HEADS,
-            hidden_dim=INNER,
-            max_position_embeddings=POSITIONS,
-            **wide,
-        ),
-        "gpt2": lambda: transformers.GPT2Config(
-            vocab_size=VOCABULARY,
-            n_embd=WIDTH,
-            n_layer=blocks,
-            n_head=HEADS,
-            n_positions=POSITIONS,
-            bos_token_id=0,
-            eos_token_id=1,
-            **wide,
-        ),
-        "llama": lambda: transformers.LlamaConfig(**common, num_key_value_heads=2, bos_token_id=0, eos_token_id=1),
-        "modernbert": lambda: transformers.ModernBertConfig(
-            **common,
-            pad_token_id=0,
-            cls_token_id=2,
-            sep_token_id=3,
-            bos_token_id=2,
-            eos_token_id=3,
-            local_attention=8,
-        ),
-        "deberta-v2": lambda: transformers.DebertaV2Config(
-            **common,
+    make: dict[str, Callable[[int], Any]] = {
+        **TEXT,
+        **IMAGE,
+        "mpnet": lambda blocks: transformers.MPNetConfig(**numbered_sizes(blocks), bos_token_id=0, eos_token_id=2),
+        "deberta-v2": lambda blocks: transformers.DebertaV2Config(
+            **sizes(blocks),
             relative_attention=True,
             position_buckets=16,
             norm_rel_ebd="layer_norm",
@@ -108,49 +53,10 @@ def _config(family: str, blocks: int) -> Any:
             position_biased_input=False,
             type_vocab_size=0,
         ),
-        "electra": lambda: transformers.ElectraConfig(**common, embedding_size=16),
-        "albert": lambda: transformers.AlbertConfig(**common, embedding_size=16),
-        "t5": lambda: transformers.T5Config(
-            vocab_size=VOCABULARY,
-            d_model=WIDTH,
-            d_kv=WIDTH // HEADS,
-            d_ff=INNER,
-            num_layers=blocks,
-            num_heads=HEADS,
-            pad_token_id=0,
-            eos_token_id=1,
-            decoder_start_token_id=0,
-        ),
+        "electra": lambda blocks: transformers.ElectraConfig(**sizes(blocks), embedding_size=16),
+        "albert": lambda blocks: transformers.AlbertConfig(**sizes(blocks), embedding_size=16),
     }
-    return make[family]()
-
-
-def _tokenizer(kind: str) -> Any:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    special = SPECIAL[kind]
-    words = [*special.values(), *FILLER, *(word for group in TELLING.values() for word in group)]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special["unk_token"]))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    first, last = special.get("cls_token"), special.get("sep_token", special.get("eos_token"))
-    if first:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{first} $A {last}",
-            pair=f"{first} $A {last} $B:1 {last}:1",
-            special_tokens=[(first, vocabulary[first]), (last, vocabulary[last])],
-        )
-    elif kind == "t5":
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"$A {last}", pair=f"$A $B:1 {last}", special_tokens=[(last, vocabulary[last])]
-        )
-    # As BERT's own tokeniser: it makes token types. Those of models without them are to be left out by the loader.
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=POSITIONS, model_input_names=inputs, **special
-    )
+    return make[family](blocks)
 
 
 @pytest.fixture(scope="session")
@@ -161,14 +67,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def make(family: str = "bert", blocks: int = BLOCKS) -> Path:
         if (family, blocks) not in made:
             import torch
-            from transformers import AutoModel
 
             torch.set_num_threads(1)
             folder = tmp_path_factory.mktemp(f"{family}-{blocks}", numbered=False)
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                AutoModel.from_config(_config(family, blocks)).save_pretrained(folder)
-            _tokenizer(SPECIAL_OF.get(family, "bert")).save_pretrained(folder)
+            make_model(_config(family, blocks), folder)
+            if family not in IMAGE:
+                make_tokenizer(TOKENIZERS.get(family, "bert")).save_pretrained(folder)
             made[family, blocks] = folder
         return made[family, blocks]
 
@@ -213,7 +117,7 @@ def _toy_row(generator: np.random.Generator, task: Task, pairs: bool, number: in
     names = list(TELLING)
     if task == "classification":
         target: Any = number % len(names)
-        words = list(generator.choice(TELLING[names[target]], size=2))
+        words = telling_words(target, generator)
     elif task == "multilabel":
         marks = generator.integers(0, 2, size=len(names))
         target = marks.tolist()
@@ -221,6 +125,40 @@ def _toy_row(generator: np.random.Generator, task: Task, pairs: bool, number: in
     else:
         target = float(10 + 5 * (number % 4))
         words = ["great"] * (number % 4)
-    words += list(generator.choice(FILLER, size=int(generator.integers(2, 9))))
-    text = " ".join(str(word) for word in generator.permutation(words))
+    text = with_filler(words, generator)
     return (text, " ".join(str(word) for word in generator.choice(FILLER, size=4))) if pairs else (text,), target
+
+
+@pytest.fixture(scope="session")
+def tagged_data() -> Callable[..., DataBundle]:
+    """`tagged_data(train=48, held_out=18)`: rows of words, of which one or two that belong together are an entity of
+    the type that they tell."""
+
+    def make(train: int = 48, held_out: int = 18) -> DataBundle:
+        generator = np.random.default_rng(7)
+        rows = [_tagged_row(generator) for _ in range(train + 2 * held_out)]
+        labels = tag_names({f"B-{kind}" for kind in TELLING})
+        schema = Schema("token_classification", ("tokens",), "tags", labels)
+        splits, first = {}, 0
+        for name, count in (("train", train), ("validation", held_out), ("test", held_out)):
+            part = rows[first : first + count]
+            texts = tuple((" ".join(words),) for words, _ in part)
+            numbers = np.arange(first + 1, first + count + 1)
+            splits[name] = Split(name, texts, to_targets([tags for _, tags in part], schema), numbers, "toy.conll")
+            first += count
+        steps = (DataStep("load", first, first, "made by the test"),)
+        return DataBundle(splits, schema, steps, fingerprint=f"toy-tags-{train}-{held_out}")
+
+    return make
+
+
+def _tagged_row(generator: np.random.Generator) -> tuple[list[str], Tags]:
+    words, tags = [], []
+    for kind in generator.choice([*TELLING, ""], size=int(generator.integers(2, 5))):
+        if kind:
+            count = int(generator.integers(1, 3))
+            words += generator.choice(TELLING[kind], size=count).tolist()
+            tags += [f"B-{kind}", f"I-{kind}"][:count]
+        words += (filler := generator.choice(FILLER, size=int(generator.integers(1, 4))).tolist())
+        tags += ["O"] * len(filler)
+    return words, Tags(tags)

@@ -30,7 +30,7 @@ ORDER = [
     ("recipe",),
     ("check",),
     ("run",),
-    ("comparison",),
+    ("comparison", "conformance"),
     ("api", "cli"),
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

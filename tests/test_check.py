@@ -13,7 +13,9 @@ import pytest
 
 from tunewise.check import Checked, check, only_choice
 from tunewise.errors import DataError, MethodError, ModelError, RecipeError
+from tunewise.methods import DEFAULT
 from tunewise.methods.full import Full
+from tunewise.methods.support import SupportMatrix
 from tunewise.recipe import Recipe, recipe_from
 
 CLASSES = "message,label\n" + "".join(f"text {row} {'ab'[row % 2]},{'ab'[row % 2]}\n" for row in range(40))
@@ -67,11 +69,56 @@ def test_methods_that_cannot_be(recipe: Callable[..., Recipe], tmp_path: Path, m
     monkeypatch.setattr(Full, "tasks", ("regression",))
     with pytest.raises(MethodError, match="the method 'full' is for regression; the task is classification"):
         checked(recipe(method="full"), tmp_path)
+    with pytest.raises(MethodError, match="the method 'visual_prompt' is for images; the data is texts") as caught:
+        checked(recipe(method="visual_prompt"), tmp_path)
+    assert caught.value.instead == "prompt_tuning"
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "peft" else real(name, *rest))
     with pytest.raises(MethodError, match="needs the package peft, which is not installed") as caught:
         checked(recipe(methods=["head", "lora"]), tmp_path)
     assert caught.value.fix == "pip install peft"
+
+
+def test_a_pair_that_does_not_work_is_refused_before_weights_load(
+    recipe: Callable[..., Recipe], tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    llama = str(tiny_model("llama"))
+    with pytest.raises(
+        MethodError, match=r"the method 'bitfit' does not work with a 'llama' model: .* no biases"
+    ) as told:
+        checked(recipe(model=llama, methods=["full", {"bitfit": {"learning_rate": 1e-3}}]), tmp_path)
+    assert (told.value.instead, told.value.where) == ("norms", llama)
+    assert told.value.fix == "take the method 'norms'"
+    assert checked(recipe(model=llama, methods=["full", "norms"]), tmp_path).left_out == ()
+    assert checked(recipe(method="bitfit"), tmp_path).left_out == ()  # BERT has biases
+
+
+def test_other_options_may_suit_a_model_that_the_usual_ones_do_not(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = {"method": "lora", "model": "bert", "status": "refused", "reason": "it cannot", "instead": "full"}
+    matrix = SupportMatrix({"pairs": [pair], "made_with": {}})
+    monkeypatch.setattr("tunewise.check.support_matrix", lambda: matrix)
+    for options in ({}, {"learning_rate": 1e-3}, {"rate_scale": 2.0}):
+        with pytest.raises(MethodError, match="the method 'lora' does not work with a 'bert' model: it cannot"):
+            checked(recipe(method={"lora": options}), tmp_path)
+    assert checked(recipe(method={"lora": {"targets": "attention"}}), tmp_path).left_out == ()
+
+
+def test_methods_that_the_recipe_does_not_name_are_left_out_where_they_cannot_work(
+    recipe: Callable[..., Recipe], tiny_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama, bert = str(tiny_model("llama")), str(tiny_model("bert", 2))
+    found = checked(recipe(model=None, models=[llama, bert], methods="all"), tmp_path)
+    reasons = {(entry.method, entry.model): entry.reason for entry in found.left_out}
+    assert reasons["visual_prompt", bert] == "the method 'visual_prompt' is for images; the data is texts"
+    assert "does not work with a 'llama' model" in reasons["bitfit", llama]
+    assert found.runs("bitfit", bert) and not found.runs("bitfit", llama)
+    assert all(found.runs(name, model) for name in DEFAULT for model in (llama, bert))
+    assert checked(recipe(), tmp_path).left_out == ()
+    monkeypatch.setattr(Full, "tasks", ("regression",))
+    (left_out,) = checked(recipe(), tmp_path).left_out
+    assert (left_out.method, left_out.model) == ("full", bert) and "is for regression" in left_out.reason
 
 
 def test_only_choice(recipe: Callable[..., Recipe]) -> None:

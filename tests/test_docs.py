@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunewise.cli.main import app
-from tunewise.methods import METHODS
+from tunewise.methods import DEFAULT
 from tunewise.models.locate import EMBEDDED_PACKAGE
 from tunewise.recipe import load_recipe
 
@@ -112,13 +112,61 @@ def test_make_targets_of_readme() -> None:
 def test_quickstart_recipes_run(path: Path, tmp_path: Path) -> None:
     run("compare", str(path), "--out", str(tmp_path / "out"), *QUICK, "--set", "data.limit=60")
     compared = json.loads((tmp_path / "out" / "comparison.json").read_text())["runs"]
-    assert {run["method"] for run in compared if run["kind"] != "baseline"} == set(METHODS)
+    assert {run["method"] for run in compared if run["kind"] != "baseline"} == set(DEFAULT)
 
 
 def test_generated_pages_are_up_to_date() -> None:
     generate = runpy.run_path(str(ROOT / "docs/generate.py"))
     for name, page in generate["PAGES"].items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"run `make docs`: docs/{name} is outdated"
+    assert generate["with_methods"](README) == README, "run `make docs`: the methods in README.md are outdated"
+
+
+def test_the_support_matrix_is_shown_as_it_is() -> None:
+    from tunewise.methods.support import support_matrix
+
+    for page, link in ((README, "docs/methods.md#"), ((ROOT / "docs/methods.md").read_text(encoding="utf-8"), "#")):
+        head = next(line for line in page.splitlines() if line.startswith("| method | bert"))
+        families = [cell.strip() for cell in head.strip("|").split("|")[1:]]
+        for name in ("full", "bitfit", "visual_prompt", "lora"):
+            row = next(
+                line
+                for line in page.splitlines()
+                if line.startswith(f"| [`{name}`]({link}{name}) | ● ")
+                or line.startswith(f"| [`{name}`]({link}{name}) | – ")
+            )
+            marks = [cell.strip() for cell in row.strip("|").split("|")[1:]]
+            for family, mark in zip(families, marks, strict=True):
+                assert {"●": "works", "–": "refused"}[mark] == support_matrix().get(name, family).status
+
+
+def test_the_guide_names_methods_that_there_are() -> None:
+    from tunewise.methods import METHODS
+
+    guide = runpy.run_path(str(ROOT / "docs/generate.py"))["GUIDE"]
+    named = set(re.findall(r"`(\w+)`", guide)) - {"merge"}
+    assert len(named) > 15 and named <= set(METHODS)
+
+
+@needs_embedded
+def test_what_the_guide_counts() -> None:
+    from tunewise.engine.apply import choose_trained, count_trained, insert
+    from tunewise.methods import METHODS
+    from tunewise.models.load import load_net
+    from tunewise.models.locate import EMBEDDED_NAME, locate
+    from tunewise.types import Schema, Signals
+
+    located = locate(EMBEDDED_NAME, ROOT)
+
+    def trained(name: str) -> int:
+        net = load_net(located, Schema("classification", ("text",), "label", ("a", "b")))
+        plan = METHODS[name](METHODS[name].Config()).plan(net.map, Signals())
+        insert(plan, net, 0)
+        return count_trained(choose_trained(plan, net), plan, net.map) - sum(tensor.size for tensor in net.map.head)
+
+    few = [trained(name) for name in ("output_norm", "prompt_tuning", "norms", "ia3", "bitfit", "vera")]
+    assert few == sorted(few) and few[0] > 4_500 and few[-1] < 30_500
+    assert round(trained("lora"), -4) == 660_000
 
 
 def test_every_dependency_is_explained() -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunewise.errors import RecipeError
-from tunewise.methods import METHODS
+from tunewise.methods import DEFAULT, METHODS
 from tunewise.recipe import MethodChoice, Recipe, load_recipe, recipe_from, write_recipe
 
 SHORT = """\
@@ -56,6 +56,21 @@ def test_a_mapping_gives_the_same_recipe_as_a_file(written):
     assert recipe_from(mapping).fingerprint == load_recipe(written(SHORT)).fingerprint
 
 
+def test_methods_that_are_not_named(written):
+    def names(text: str) -> list[str]:
+        return [method.label for method in load_recipe(written(BASE + text)).all_methods]
+
+    assert names("") == names("methods: []") == list(DEFAULT) and set(DEFAULT) <= set(METHODS)
+    told = Recipe.model_fields["methods"].description.partition("Where left out: ")[2].rstrip(".")
+    assert " ".join(told.replace(" and ", ", ").split()).split(", ") == list(DEFAULT)
+    assert names("methods: all") == list(METHODS)
+    assert names("methods: [head]") == names("method: head") == ["head"]
+    for text, named in (("", False), ("methods: all", False), ("methods: [head]", True), ("method: head", True)):
+        assert load_recipe(written(BASE + text)).names_methods == named
+    written_again = load_recipe(written(write_recipe(load_recipe(written(BASE + "methods: all")))))
+    assert written_again.methods == "all"
+
+
 def test_overrides_take_the_place_of_the_file(written):
     overrides = ["train.epochs=5", "train.learning_rate=1e-5", "methods=[head, lora]", "methods.1.lora.rank=4"]
     recipe = load_recipe(written(SHORT), [*overrides, "data.delimiter=|"])
@@ -82,6 +97,7 @@ CASES = [
     ("methods:\n- lora: {rnk: 8}", ":4: methods.0.lora.rnk: there is no such key", "`rank`"),
     ("methods:\n- lora: 0", ":4: methods.0.lora: expected keys with values; came the number 0", None),
     ("method: {lora: {}, head: {}}", ":3: method: expected the name of a method, or one name with its options", None),
+    ("methods: al", ":3: methods: expected a list", "did you mean all?"),
     ("method: 5", ":3: method: expected the name of a method, or one name with its options", None),
     ("train:\n  label_smoothing: 0.1", ":4: train.label_smoothing: there is no such key", "belongs to `objective`"),
     ("train:\n  lr: 0.1", ":4: train.lr: there is no such key", "`learning_rate`"),

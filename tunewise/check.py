@@ -10,10 +10,21 @@ from tunewise.data.prepare import prepare
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
+from tunewise.methods import MethodConfig
+from tunewise.methods.support import support_matrix
 from tunewise.models.locate import LocatedModel, locate
 from tunewise.objectives import Objective, make_objective
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.types import DataBundle
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A method that the recipe did not name itself, and why it does not run with a model."""
+
+    method: str
+    model: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -25,10 +36,17 @@ class Checked:
     evaluator: Evaluator
     objective: Objective
     metric: str
+    left_out: tuple[LeftOut, ...] = ()
+
+    def runs(self, method: str, model: str) -> bool:
+        """Whether a method (by its label) runs with a model."""
+        return not any((entry.method, entry.model) == (method, model) for entry in self.left_out)
 
 
 def check(recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code: bool = False) -> Checked:
     """Reads the data, finds the models, and checks methods and metric against them.
+
+    A method that cannot work is an error where the recipe names its methods, and is left out where it does not.
 
     Args:
         folder: what relative paths start from: the recipe's folder.
@@ -41,9 +59,16 @@ def check(recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code:
     evaluator = Evaluator(data.schema, recipe.evaluate, folder, allow_code)
     metric = recipe.metric or default_metric(data.schema.task)
     evaluator.check_metric(metric)
+    left_out = []
     for choice in methods:
-        _check_method(choice, data)
-    if recipe.objective.label_smoothing and data.schema.task != "classification":
+        for name, located in models.items():
+            try:
+                _check_method(choice, data, located)
+            except MethodError as problem:
+                if recipe.names_methods:
+                    raise
+                left_out.append(LeftOut(choice.label, name, problem.what))
+    if recipe.objective.label_smoothing and data.schema.task not in ("classification", "token_classification"):
         raise RecipeError(
             f"label smoothing is for classification; the task is {data.schema.task}",
             where="objective.label_smoothing",
@@ -53,15 +78,20 @@ def check(recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code:
         raise RecipeError(
             "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
         )
-    return Checked(data, models, evaluator, make_objective(recipe.objective, data), metric)
+    return Checked(data, models, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
 
 
-def _check_method(choice: MethodChoice, data: DataBundle) -> None:
+def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel) -> None:
     method = choice.build()
     if data.schema.task not in method.tasks:
         raise MethodError(
             f"the method '{method.name}' is for {' and '.join(method.tasks)}; the task is {data.schema.task}",
             fix="take another method: `tunewise methods` lists them",
+        )
+    if (reads := "text" if data.schema.text else "image") not in method.modalities:
+        raise MethodError(
+            f"the method '{method.name}' is for {' and '.join(method.modalities)}s; the data is {reads}s",
+            instead=method.instead,
         )
     for package in method.packages:
         if importlib.util.find_spec(package) is None:
@@ -69,6 +99,15 @@ def _check_method(choice: MethodChoice, data: DataBundle) -> None:
                 f"the method '{method.name}' needs the package {package}, which is not installed",
                 fix=f"pip install {package}",
             )
+    known = support_matrix().get(choice.name, located.family)
+    # Other options may suit the model; of these its own plan says so, once the model is loaded.
+    usual = choice.options.keys() <= MethodConfig.model_fields.keys()
+    if usual and known is not None and known.status == "refused":
+        raise MethodError(
+            f"the method '{method.name}' does not work with a '{located.family}' model: {known.reason}",
+            where=located.name,
+            instead=known.instead,
+        )
 
 
 def only_choice(recipe: Recipe) -> Recipe:

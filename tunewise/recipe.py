@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -20,7 +20,7 @@ from tunewise.data.settings import DataConfig
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
 from tunewise.evaluate.settings import EvaluateConfig
-from tunewise.methods import METHODS, Method, find_method
+from tunewise.methods import DEFAULT, METHODS, Method, find_method
 from tunewise.objectives.settings import ObjectiveConfig
 
 
@@ -85,8 +85,9 @@ class Recipe(Config):
     method: MethodChoice | None = None
     """The method of `train`."""
 
-    methods: list[MethodChoice] = Field(default_factory=list)
-    """The methods of `compare`, each by name or with options. Where left out: all."""
+    methods: list[MethodChoice] | Literal["all"] = Field(default_factory=list)
+    """The methods of `compare`, each by name or with options; `all`: every method that works with the model and the
+    task. Where left out: features, head, last_k, full, layerwise, gradual, lora, adapter and scratch."""
 
     objective: ObjectiveConfig = ObjectiveConfig()
 
@@ -95,7 +96,7 @@ class Recipe(Config):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     metric: str | None = None
-    """What to choose by. Where left out: f1_macro for classes, r2 for numbers."""
+    """What to choose by. Where left out: f1_macro for classes, r2 for numbers, entity_f1 for entities."""
 
     seed: int = Field(default=0, ge=0)
     """Decides the output layer's first values, order of rows and dropout."""
@@ -140,14 +141,27 @@ class Recipe(Config):
 
     @property
     def all_methods(self) -> list[MethodChoice]:
-        if self.methods:
-            return self.methods
-        return [self.method] if self.method else [MethodChoice(name=name) for name in METHODS]
+        if self.names_methods:
+            return self.methods or [self.method]
+        return [MethodChoice(name=name) for name in (METHODS if self.methods == "all" else DEFAULT)]
+
+    @property
+    def names_methods(self) -> bool:
+        """Whether it says itself which methods to run; else those that cannot are left out."""
+        return self.methods != "all" and bool(self.methods or self.method)
 
     def for_run(self, model: str, method: MethodChoice, seed: int) -> Recipe:
         """The recipe of one run: one model, one method, one seed."""
         return self.model_copy(
-            update={"model": model, "models": [], "method": method, "methods": [], "seed": seed, "seeds": 1, "rate_grid": []}
+            update={
+                "model": model,
+                "models": [],
+                "method": method,
+                "methods": [],
+                "seed": seed,
+                "seeds": 1,
+                "rate_grid": [],
+            }
         )
 
     def anchored(self, folder: Path) -> Recipe:
@@ -171,7 +185,7 @@ class Recipe(Config):
         plain = self.model_dump(mode="json", exclude_defaults=True)
         if self.method:
             plain["method"] = self.method.short_form()
-        if self.methods:
+        if self.methods and self.methods != "all":
             plain["methods"] = [method.short_form() for method in self.methods]
         return plain
 

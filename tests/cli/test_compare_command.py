@@ -36,9 +36,9 @@ def test_everything_is_there(compared) -> None:
         by_name["head"]["finished"] == 2
         and by_name["head"]["low"] <= by_name["head"]["mean"] <= by_name["head"]["high"]
     )
-    assert content["recommendation"]["method"] in by_name
+    assert content["recommendation"]["method"] in by_name and content["left_out"] == []
     page = (out / "report.html").read_text()
-    assert "<html" in page and "http://" not in page.split("</style>")[0]
+    assert "<html" in page and "Methods left out" not in page and "http://" not in page.split("</style>")[0]
     assert "Take " in result.stdout and str(out / "report.html") in result.stdout
 
 
@@ -120,6 +120,36 @@ def test_a_failed_run_does_not_take_the_others_down(recipe, tunewise, tmp_path: 
     assert status["last_k(k=9)"][0] == "failed" and "4 blocks" in status["last_k(k=9)"][1]["what"]
     assert "4 blocks" in result.stdout + result.stderr
     assert content["recommendation"]["method"] in ("head", "tfidf", "majority")
+
+
+def test_what_cannot_work_is_left_out_where_no_methods_are_named(
+    recipe, tunewise, tiny_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunewise.methods import METHODS
+
+    chosen = ("head", "visual_prompt", "bitfit", "qlora")
+    monkeypatch.setattr("tunewise.recipe.METHODS", chosen)
+    monkeypatch.setattr(METHODS["qlora"], "packages", ("peft", "no_such_package"))
+    out, models = tmp_path / "all", [str(tiny_model("bert")), str(tiny_model("llama"))]
+    path = recipe(methods="all", model=None, models=models, seeds=1)
+    result = tunewise("compare", path, "--out", out)
+    assert result.exit_code == 0, result.output
+    content = json.loads((out / "comparison.json").read_text())
+    assert {run["name"] for run in content["runs"] if run["kind"] == "method"} == {
+        *("head @ bert-4", "bitfit @ bert-4", "head @ llama-4")
+    }
+    left_out = {(entry["method"], Path(entry["model"]).name): entry["reason"] for entry in content["left_out"]}
+    assert set(left_out) == {
+        *((name, model) for name in ("visual_prompt", "qlora") for model in ("bert-4", "llama-4")),
+        ("bitfit", "llama-4"),
+    }
+    told = [line for line in result.stderr.splitlines() if line.startswith("left out: ")]
+    assert told == [f"left out: {reason}" for reason in dict.fromkeys(left_out.values())] and len(told) == 3
+    page = (out / "report.html").read_text()
+    assert "Methods left out" in page and page.count("needs the package no_such_package, which is not installed") == 1
+    assert "methods: all" in (out / "recipe.yaml").read_text()
+    named = tunewise("compare", recipe(methods=["head", "bitfit"], model=models[1]), "--out", tmp_path / "named")
+    assert named.exit_code == 2 and "take the method 'norms'" in named.stderr and not (tmp_path / "named").exists()
 
 
 def test_models_are_compared_too(recipe, tunewise, tiny_model, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import tunewise as package
+from tunewise.cli.printing import works_with
 from tunewise.methods import METHODS
 
 
@@ -96,11 +97,59 @@ def test_runs_lists_what_was_run(trained: Path, tunewise) -> None:
     assert "lora(rank=2)" in tunewise("runs", "--out", trained.parent).stdout
 
 
-def test_methods_lists_all(tunewise) -> None:
-    described = json.loads(tunewise("methods", "--json").stdout)
-    assert [method["name"] for method in described] == list(METHODS)
-    text = tunewise("methods").stdout
-    assert all(method.source in text and f"{name}: {method.trains}" in text for name, method in METHODS.items())
+def test_methods_as_json(tunewise) -> None:
+    described = {method["name"]: method for method in json.loads(tunewise("methods", "--json").stdout)}
+    assert list(described) == list(METHODS)
+    lora = described["lora"]
+    assert (lora["group"], lora["handover"], lora["needs"]) == ("low-rank and multiplicative", "peft", ["peft"])
+    assert lora["explanation"].startswith("y = W x + (alpha / r) B A x") and "10x" in lora["learning_rate"]
+    assert "rank" in {option["path"] for option in lora["options"]} and lora["package"] is None
+    assert lora["support"]["bert"] == {"status": "works", "reason": None, "instead": None}
+    assert described["features"]["learning_rate"] is None and described["scratch"]["control"]
+    bitfit = described["bitfit"]["support"]["llama"]
+    assert (bitfit["status"], bitfit["instead"]) == ("refused", "norms") and "no biases" in bitfit["reason"]
+    (alone,) = json.loads(tunewise("methods", "lora", "--json").stdout)
+    assert alone == lora
+
+
+def test_methods_as_a_table(tunewise, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    lines = [line.rstrip() for line in tunewise("methods").stdout.splitlines()]
+    assert max(map(len, lines)) <= 100
+    found = {line.split()[0]: place for place, line in enumerate(lines) if line.split()}
+    for group in dict.fromkeys(method.group for method in METHODS.values()):
+        assert group in lines
+        for name, method in METHODS.items():
+            if method.group == group:
+                assert lines.index(group) < found[name] and "" not in lines[lines.index(group) : found[name]]
+    assert lines[found["full"]].split() == ["full", "every", "tensor", "all"]
+    assert lines[found["bitfit"]].endswith("all but llama, modernbert, t5")
+    assert lines[found["visual_prompt"]].endswith("  vit")
+
+
+def test_everything_about_a_method(tunewise) -> None:
+    told = tunewise("methods", "bitfit", "lora").stdout
+    assert all(METHODS[name].source in told for name in ("bitfit", "lora"))
+    assert "works with: all but llama, modernbert, t5" in told
+    assert "llama: the blocks of this 'llama' model have no biases (instead: norms)" in told
+    assert "rank (16): Rank r of the update." in told and "1e-3 (768 / width)" in told
+    wrong = tunewise("methods", "lorra")
+    assert wrong.exit_code == 2 and "did you mean 'lora'?" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("works", "refused", "told"),
+    [
+        ("", "", "not tried yet: tunewise conformance --method mine"),
+        ("ab", "", "all"),
+        ("ab", "c", "all but c"),
+        ("ab", "cd", "a, b"),
+        ("", "cd", "none"),
+    ],
+)
+def test_works_with_in_words(works: str, refused: str, told: str) -> None:
+    support = {name: {"status": "works"} for name in works} | {name: {"status": "refused"} for name in refused}
+    assert works_with({"name": "mine", "support": support}) == told
 
 
 def test_init_writes_a_recipe_that_trains(tickets: Path, tiny_bert: Path, tunewise, tmp_path: Path) -> None:
@@ -115,7 +164,7 @@ def test_init_writes_a_recipe_that_trains(tickets: Path, tiny_bert: Path, tunewi
     assert tunewise("init", tickets, "--out", path).exit_code != 0  # never over a file
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if "text" in method.modalities])
 def test_regression_with_every_method(method: str, recipe, tunewise, tickets: Path, tmp_path: Path) -> None:
     path = recipe(
         data={"train": str(tickets), "text": "message", "label": "urgency", "task": "regression"}, methods=None

@@ -54,3 +54,27 @@ def test_labels_are_named_and_numbers_ranked_by_spread() -> None:
     assert [(each.row, each.split) for each in found] == [(3, 4.0), (1, 0.5)]
     assert found[0].decisions == {"x": 4.0, "y": 0.0}
     assert json.loads(json.dumps([asdict(each) for each in found]))[0]["truth"] == 3.0
+
+
+def test_entities_are_named_by_their_words() -> None:
+    schema = Schema("token_classification", ("tokens",), "tags", ("O", "B-per", "I-per"))
+    texts = (("Ann Lee met Bo",), ("he left",))
+    targets = np.array([[1, 2, 0, 1], [0, 0, -1, -1]])
+
+    def said(*rows: list[int], sure: float = 0.9) -> Predictions:
+        decisions = np.array(rows)
+        scores = np.where((decisions >= 0)[:, :, None], np.eye(3)[decisions] * sure + (1 - sure) / 3, np.nan)
+        return Predictions(scores, decisions, targets, np.array([3, 9]))
+
+    right, half = said([1, 2, 0, 1], [0, 0, -1, -1]), said([1, 0, 0, 1], [0, 0, -1, -1])
+    wrong = said([1, 0, 0, 0], [1, 0, -1, -1])
+    found = disagreements({"x": [right], "y": [half, half, wrong]}, schema, texts=texts)
+    (only,) = found
+    assert (only.row, only.truth, only.split) == (3, ("Ann Lee: per", "Bo: per"), pytest.approx(1 / 4))
+    assert only.decisions == {"x": ("Ann Lee: per", "Bo: per"), "y": ("Ann: per", "Bo: per")}
+    first, second = disagreements({"x": [right], "y": [wrong]}, schema, texts=texts)
+    assert (first.row, second.row) == (3, 9)  # half of the words of both: in the order of the data
+    assert (second.truth, second.decisions) == ((), {"x": (), "y": ("he: per",)})
+    surer = said([0, 0, 0, 0], [0, 0, -1, -1], sure=0.99)
+    (tied,) = disagreements({"x": [right], "y": [half, surer]}, schema, texts=texts)
+    assert tied.decisions["y"] == ()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from tunewise.config.base import Config
 from tunewise.config.explain import FieldHelp, fields_of, render_reference
 from tunewise.config.nearest_key import OTHER_NAMES
+from tunewise.config.words import in_words
 from tunewise.methods import METHODS
 from tunewise.recipe import Recipe
 
@@ -47,6 +48,11 @@ FIELDS = [
 
 def test_lists_every_field_with_type_default_and_reason():
     assert fields_of(Whole) == FIELDS
+
+
+def test_limits_of_items_are_told_with_their_type():
+    assert in_words(list[Annotated[float, Field(gt=0)]]) == "a list (each item a number, above 0)"
+    assert in_words(dict[str, Annotated[int, Field(ge=1)]]) == "keys (each with a whole number, at least 1)"
 
 
 def test_renders_a_table_per_section():

@@ -142,3 +142,12 @@ def test_no_folder_of_this_machine_is_published(tmp_path: Path) -> None:
     made["recipe"]["data"] = {"train": str(tmp_path / "secret-folder" / "tickets.csv"), "label": "intent"}
     card = model_card(made)
     assert "tickets.csv" in card and "secret-folder" not in card
+
+
+def test_an_adapter_beside_changed_layers_is_loaded_by_tunewise() -> None:
+    made = record("peft")
+    made["plans"] = [{"inserts": [{"config": "LoraConfig", "options": {}}]}]
+    assert "from peft import PeftModel" in model_card(made)
+    made["plans"][0]["inserts"].insert(0, {"build": "tunewise.methods.qlora:in_four_bits", "where": []})
+    card = model_card(made)
+    assert "PeftModel" not in card and "from tunewise import load" in card and "4 bits" in card

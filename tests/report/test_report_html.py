@@ -113,6 +113,13 @@ def test_the_recipe_on_the_page_is_the_recipe(page: Page, comparison: dict[str, 
     assert yaml.safe_load(written) == comparison["recipe"]
 
 
+def test_methods_that_were_left_out_are_told_with_the_reason(comparison: dict[str, Any], page: Page) -> None:
+    assert "Methods left out" not in page.text
+    entry = {"method": "a", "model": "m", "reason": "the method 'a' is for <b>images</b>s"}
+    told = Page(render_html({**comparison, "left_out": [entry, {**entry, "model": "n"}]})).text
+    assert "Methods left out" in told and told.count("the method 'a' is for <b>images</b>s") == 1
+
+
 def test_disagreements_show_text_truth_and_votes(page: Page, comparison: dict[str, Any]) -> None:
     row = comparison["disagreements"][0]
     assert f"row {row['row']}" in page.text and row["text"] in page.text

@@ -43,7 +43,8 @@ def test_rows(tmp_path: Path) -> None:
     train(tmp_path / "log.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["event"] for row in rows[:4]] == ["started", "planned", "warned", "step"]
-    assert set(rows[3]) == {"event", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "time"}
+    counted = {"loss", "learning_rate", "grad_norm", "tokens", "forward_flops", "backward_flops"}
+    assert set(rows[3]) == {"event", "step", "epoch", "time", *counted}
     assert rows[3]["time"]["seconds"] == 1
     assert rows[-1] | {"time": 0} == {"event": "finished", "step": 12, "status": "finished", "time": 0}
     evaluated = [row for row in rows if row["event"] == "evaluated"]

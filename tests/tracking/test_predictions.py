@@ -18,6 +18,12 @@ SAID = {
         RNG.random((3, 2)), np.array([[0, 1], [1, 1], [0, 0]]), RNG.integers(0, 2, (3, 2)).astype(np.float32), ROWS
     ),
     "regression": Predictions(RNG.normal(size=3), RNG.normal(size=3), RNG.normal(size=3).astype(np.float32), ROWS),
+    "token_classification": Predictions(
+        np.where(np.array([[1, 1], [1, 0], [0, 0]])[:, :, None], RNG.random((3, 2, 4)), np.nan),
+        np.array([[3, 0], [1, -1], [-1, -1]]),
+        np.array([[3, 1], [0, -1], [-1, -1]]),
+        ROWS,
+    ),
     "one label": Predictions(RNG.random((3, 1)), np.array([[0], [1], [1]]), np.ones((3, 1), dtype=np.float32), ROWS),
 }
 

@@ -16,7 +16,7 @@ def train(folder: Path, start: int, stop: int, loss: float) -> None:
     board.on_planned(Planned(0, 1200))
     board.on_started(Started(20, "lora", step=start))
     for step in range(start + 1, stop + 1):
-        board.on_step(Step(step, step / 10, loss * step, 1e-4, 2.0, 300, 0.5))
+        board.on_step(Step(step, step / 10, loss * step, 1e-4, 2.0, 300, 0.5, 4e9, 1e9 * step))
         if step % 5 == 0:
             board.on_evaluated(Evaluated(step, step / 10, "validation", loss, {"f1_macro": step / 100}))
     if stop == 20:
@@ -40,12 +40,15 @@ def test_reads_back(tmp_path: Path) -> None:
         "train/epoch",
         "train/seconds_per_step",
         "train/tokens_per_second",
+        "train/forward_flops",
+        "train/backward_flops",
         "validation/loss",
         "validation/f1_macro",
     }
     assert scalars["train/loss"] == [(step, 0.5 * step) for step in range(1, 21)]
     assert scalars["validation/f1_macro"] == [(5, 0.05), (10, 0.1), (15, 0.15), (20, 0.2)]
     assert scalars["train/tokens_per_second"][0] == (1, 600)
+    assert scalars["train/backward_flops"][2] == (3, 3e9)
     assert scalars["train/trainable_parameters"] == [(0, 1200)]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tunewise import __version__
-from tunewise.errors import TunewiseError
+from tunewise.errors import TunewiseError, TunewiseWarning
 
 app = typer.Typer(
     name="tunewise",
@@ -137,12 +138,33 @@ def runs(
 
 
 @app.command()
-def methods(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the methods: what each trains, what it hands over, its options and its source."""
+def methods(
+    names: Annotated[list[str], typer.Argument(help="Methods to show in full.", metavar="[NAME]...")] = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the methods: what each trains and which models it works with; of one, options and source too."""
     with _errors():
         from tunewise.cli.listing import list_methods
 
-        list_methods(as_json)
+        list_methods(names, as_json)
+
+
+@app.command()
+def conformance(
+    method: Annotated[list[str], typer.Option(help="A method; may be given more than once.")] = [],  # noqa: B006
+    model: Annotated[list[str], typer.Option(help="A kind of model, such as bert.")] = [],  # noqa: B006
+    only_sample: Annotated[
+        bool, typer.Option("--sample", help="Each method and each model once, not all pairs.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the support matrix.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prove on tiny models that methods do what they promise, or are refused with a reason."""
+    with _errors():
+        from tunewise.cli.conforming import run_conformance
+
+        if not run_conformance(method, model, only_sample, out, as_json):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -160,9 +182,11 @@ def init(
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """An error of ours is printed without a traceback, and is the exit code."""
+    """An error of ours is printed without a traceback, and is the exit code; a warning of ours takes one line."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn_by(warnings.showwarning)
+            yield
     except TunewiseError as problem:
         from tunewise.tracking.progress import plain_text
 
@@ -175,6 +199,20 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+def _warn_by(show: Callable[..., None]) -> Callable[..., None]:
+    """Shows warnings of ours as a line, others as before."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, TunewiseWarning):
+            from tunewise.tracking.progress import plain_text
+
+            print(f"warning: {plain_text(str(message))}", file=sys.stderr)
+        else:
+            show(message, category, *rest)
+
+    return show_warning
 
 
 if __name__ == "__main__":

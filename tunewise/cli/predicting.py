@@ -29,6 +29,11 @@ def predict_text(run: Path, text: list[str]) -> None:
 
     model = load(run)
     (answer,) = model.predict([text[0] if len(text) == 1 else tuple(text)])
+    if "entities" in answer:
+        for entity in answer["entities"]:
+            print(f"  {entity['score']:6.1%}  {plain_text(entity['type'])}: {plain_text(entity['text'])}")
+        print(f"{len(answer['entities'])} entities in {len(answer['words'])} words")
+        return
     if "value" in answer:
         print(f"{answer['value']:.4f}")
         return
@@ -38,7 +43,8 @@ def predict_text(run: Path, text: list[str]) -> None:
 
 
 def predict_file(run: Path, data: Path | None, out: Path | None, batch_size: int) -> None:
-    """Writes a CSV file with one line per row of the data, in its order: texts, decision, probabilities."""
+    """Writes a CSV file with one line per row of the data, in its order: texts, decision, probabilities; for entities
+    the words, their tags, and the entities."""
     if data is None or out is None:
         raise RecipeError("nothing to predict for", fix='give --text "...", or --data FILE with --out predictions.csv')
     config, schema = trained_on(run)
@@ -64,6 +70,12 @@ def trained_on(run: Path) -> tuple[DataConfig, Schema]:
 
 
 def _lines(model: TextModel, split: Split, batch_size: int) -> Iterator[list[Any]]:
+    if model.task == "token_classification":
+        yield [*model.schema.text, "prediction", "entities"]
+        for texts, said in zip(split.texts, model.predict(split.texts, batch_size), strict=True):
+            entities = " | ".join(f"{entity['type']}: {entity['text']}" for entity in said["entities"])
+            yield [*texts, " ".join(said["tags"]), entities]
+        return
     scores = model.scores(split.texts, batch_size)
     decisions = model.decisions(scores)
     if model.task == "regression":

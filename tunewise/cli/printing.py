@@ -1,15 +1,18 @@
-"""Tables on the terminal: one run, new scores, many runs, the methods. Text from users is never read as markup."""
+"""Tables on the terminal: runs, scores, methods, conformance. Text from users is never read as markup."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from tunewise.methods.base import Group
 from tunewise.report.figures import flops, interval, score, seconds, size
 from tunewise.tracking.progress import plain_text
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+METHODS_WIDTH = 100
 
 
 def print_run(record: Mapping[str, Any], metric: str) -> None:
@@ -58,14 +61,85 @@ def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
             print(f"{plain_text(row['path'])}: {plain_text(row['problem'])}")
 
 
-def print_methods(methods: Sequence[Mapping[str, Any]]) -> None:
-    """Each method with its options."""
-    for method in methods:
-        print(f"{method['name']}: {method['trains']}")
-        print(f"    hands over: {method['handover']} folder    source: {method['source']}")
-        for option in method["options"]:
-            print(f"    {option['path']} ({option['default'] or option['type']}): {option['explanation']}")
-        print()
+def print_methods(methods: Sequence[Mapping[str, Any]], families: Sequence[str]) -> None:
+    """A row per method, by group, at most 100 columns wide."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.width = min(console.width, METHODS_WIDTH)
+    longest = max(len(method["name"]) for method in methods)
+    for group in get_args(Group):
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+        table.add_column(width=longest, no_wrap=True)
+        table.add_column(ratio=5)
+        table.add_column(ratio=3, style="dim")
+        for method in methods:
+            if method["group"] == group:
+                table.add_row(*_texts(method["name"], method["trains"], works_with(method)))
+        if table.row_count:
+            console.print(Text(group, style="bold"), table, Text())
+    tried = f"Works with: as tried on tiny models of the kinds {', '.join(families)}. "
+    console.print(Text(tried + "Options, source, and why not with a kind of model: tunewise methods NAME"))
+
+
+def works_with(method: Mapping[str, Any]) -> str:
+    """The kinds of models, in few words."""
+    support = method["support"]
+    works = [family for family, pair in support.items() if pair["status"] == "works"]
+    refused = [family for family, pair in support.items() if pair["status"] == "refused"]
+    if not support:
+        return f"not tried yet: tunewise conformance --method {method['name']}"
+    if not refused:
+        return "all"
+    return f"all but {', '.join(refused)}" if len(refused) < len(works) else ", ".join(works) or "none"
+
+
+def print_method(method: Mapping[str, Any]) -> None:
+    """Everything about a method."""
+    print(f"{method['name']}: {plain_text(method['trains'])}")
+    facts = {
+        "": method["explanation"],
+        "group": method["group"],
+        "source": method["source"],
+        "package": method["package"],
+        "tasks": ", ".join(method["tasks"]),
+        "needs": ", ".join(method["needs"]),
+        "hands over": f"{method['handover']} folder",
+        "learning rate where none is given": method["learning_rate"],
+        "works with": works_with(method),
+    }
+    for fact, told in facts.items():
+        if told:
+            print(f"    {fact}{': ' if fact else ''}{plain_text(told)}")
+    for family, pair in method["support"].items():
+        if pair["status"] == "refused":
+            print(f"        {family}: {plain_text(pair['reason'])} (instead: {pair['instead']})")
+    print("    options:")
+    for option in method["options"]:
+        print(f"        {option['path']} ({option['default'] or option['type']}): {plain_text(option['explanation'])}")
+    print()
+
+
+def print_conformance(outcomes: Sequence[Mapping[str, Any]], left_out: Mapping[str, Sequence[str]]) -> None:
+    """A row per method, a column per model; below, why what is refused is refused, and what failed."""
+    by_pair = {(outcome["method"], outcome["model"]): outcome for outcome in outcomes}
+    models = list(dict.fromkeys(outcome["model"] for outcome in outcomes))
+    marks = {"works": "yes", "refused": "-", "failed": "FAILED"}
+    table = _table("method", *models)
+    for method in dict.fromkeys(outcome["method"] for outcome in outcomes):
+        found = [by_pair.get((method, model)) for model in models]
+        table.add_row(*_texts(method, *(marks[outcome["status"]] if outcome else None for outcome in found)))
+    _show(table)
+    for outcome in outcomes:
+        if outcome["status"] != "works":
+            told = f"instead: {outcome['instead']}" if outcome["status"] == "refused" else f"FAILED: {outcome['check']}"
+            print(plain_text(f"{outcome['method']} x {outcome['model']}: {outcome['reason']} ({told})"))
+    for method, packages in left_out.items():
+        print(f"{method} was left out: it needs {', '.join(packages)}")
+    counts = {status: sum(outcome["status"] == status for outcome in outcomes) for status in marks}
+    print(f"pairs: {counts['works']} work, {counts['refused']} are refused with a reason, {counts['failed']} failed")
 
 
 def _table(*columns: str) -> Table:

@@ -43,6 +43,8 @@ class Lines(Silent):
         for located in checked.models.values():
             if located.note:
                 self._line(f"model: {plain_text(located.note)}")
+        for reason in dict.fromkeys(entry.reason for entry in checked.left_out):
+            self._line(f"left out: {plain_text(reason)}")
         again = f", {done} of them finished before" if done else ""
         self._line(f"{len(entries)} runs{again}, {side_by_side} at a time; chosen by {checked.metric} on validation")
 

@@ -107,7 +107,7 @@ class _Work:
     side_by_side: int | None
 
     def __post_init__(self) -> None:
-        self.pool = Pool((*CORE, *_packages(self.recipe), *_architectures(self.checked)))
+        self.pool = Pool((*CORE, *_packages(self.recipe, self.checked), *_architectures(self.checked)))
         self.side_by_side = self.side_by_side or runs_at_a_time(self.recipe, self.checked)
 
     def announce(self, entries: list[Entry]) -> None:
@@ -147,6 +147,8 @@ def list_entries(recipe: Recipe, checked: Checked, out: Path) -> list[Entry]:
     for seed in recipe.all_seeds:
         for place, model in enumerate(recipe.all_models):
             for number, choice in enumerate(recipe.all_methods):
+                if not checked.runs(choice.label, model):
+                    continue
                 kind = "control" if find_method(choice.name).control else "method"
                 name = f"{choice.label} @ {Path(model).name}" if several else choice.label
                 repeated = sum(other.name == choice.name for other in recipe.all_methods) > 1
@@ -180,8 +182,11 @@ def _claim(recipe: Recipe, out: Path) -> None:
     write_settings(out, text, None)
 
 
-def _packages(recipe: Recipe) -> list[str]:
-    return sorted({package for choice in recipe.all_methods for package in find_method(choice.name).packages})
+def _packages(recipe: Recipe, checked: Checked) -> list[str]:
+    choices = (
+        choice for choice in recipe.all_methods for model in recipe.all_models if checked.runs(choice.label, model)
+    )
+    return sorted({package for choice in choices for package in find_method(choice.name).packages})
 
 
 def _architectures(checked: Checked) -> list[str]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import importlib
 import os
 import time
+import warnings
 
 from tunewise.comparison import PRELOAD_VARIABLE
+from tunewise.errors import TunewiseWarning
 
 SECONDS: dict[str, float] = {}
 """What each import took, in the order of the variable; a later one profits from an earlier one."""
+
+warnings.simplefilter("ignore", TunewiseWarning)  # the process that began the comparison has said it
 
 for _name in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split(",")):
     _start = time.perf_counter()

@@ -66,8 +66,9 @@ def build_comparison(
         "environment": {**environment(), **_tuned(finished.values())},
         "runs": [_run(entry, record) for entry, record in records.items()],
         "rates": [asdict(trial) for trial in rates],
+        "left_out": [asdict(entry) for entry in checked.left_out],
     }
-    test = _predictions(finished, main)
+    test, texts = _predictions(finished, main), data.splits[main].texts
     validation = mean_scores(_predictions(finished, "validation"), checked.evaluator, checked.metric)
     costs = _mean_costs(finished)
     seconds = {name: values["train_seconds"] for name, values in costs.items()}
@@ -79,8 +80,7 @@ def build_comparison(
         pairs = compare_pairs(boot, chosen, kinds)
         recommendation = recommend(validation, boot, pairs, seconds, kinds)
         methods = {name: runs for name, runs in test.items() if kinds[name] == "method"}
-        split_rows = disagreements(methods, data.schema)
-    texts = data.splits[main].texts
+        split_rows = disagreements(methods, data.schema, texts=texts)
     content |= {
         "summary": [
             _summary(

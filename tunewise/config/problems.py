@@ -82,7 +82,8 @@ def _hint(annotation: Any, came: Any) -> str:
         if near := difflib.get_close_matches(came, choices, n=1, cutoff=0.5):
             return f"did you mean {near[0]}?"
         if list in map(get_origin, kinds):
-            return f"for a list of one, write [{came}]"
+            item = came if came[:1].isalnum() else f'"{came}"'  # YAML would read *.bias as a reference
+            return f"for a list of one, write [{item}]"
     elif isinstance(came, bool | int | float) and str in kinds:
         return "put it in quotes to make it text"
     elif came is None:

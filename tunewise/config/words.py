@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic.fields import FieldInfo
@@ -31,6 +31,8 @@ def in_words(annotation: Any) -> str:
         return " or ".join(in_words(branch) for branch in branches(annotation))
     if origin in (list, tuple):
         return f"a list (each item {in_words(get_args(annotation)[0])})"
+    if origin is Annotated:
+        return field_in_words(FieldInfo.from_annotation(annotation))
     if origin is dict:
         inner = get_args(annotation)[1]
         return "keys with values" if inner is Any else f"keys (each with {in_words(inner)})"

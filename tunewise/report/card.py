@@ -57,7 +57,8 @@ def text(value: Any, limit: int = 200) -> str:
 def _front_matter(record: Mapping[str, Any]) -> str:
     import yaml
 
-    kind = record["handover"]["kind"]
+    kind, kind_of_task = record["handover"]["kind"], record["data"]["schema"]["task"]
+    task = "token-classification" if kind_of_task == "token_classification" else "text-classification"
     tests = list(record["scores"])
     metrics = [
         {"type": plain(name), "name": metric_name(name), "value": round(value["value"], 6)}
@@ -66,15 +67,15 @@ def _front_matter(record: Mapping[str, Any]) -> str:
     ]
     dataset = {"name": last_part(str((record["recipe"].get("data") or {}).get("train"))), "type": "custom"}
     result = {
-        "task": {"type": "text-classification"},
+        "task": {"type": task},
         "dataset": {**dataset, "split": plain(tests[0])} if tests else dataset,
         "metrics": metrics,
     }
     name = f"{last_part(record['model']['name'])}-{plain(record['method'], 80)}"
     matter = {
         "library_name": kind,
-        "pipeline_tag": "text-classification",
-        "tags": ["tunewise", "text-classification", plain(record["data"]["schema"]["task"])],
+        "pipeline_tag": task,
+        "tags": list(dict.fromkeys(("tunewise", task, plain(kind_of_task)))),
         "model-index": [{"name": name, "results": [result]}],
     }
     if _HUB_ID.fullmatch(record["model"]["name"]):
@@ -91,6 +92,7 @@ def _what(record: Mapping[str, Any]) -> str:
         "classification": "classifies texts",
         "multilabel": "gives texts any number of labels",
         "regression": "gives texts a number",
+        "token_classification": "finds entities in texts: it gives each word a tag",
     }[schema["task"]]
     columns = " and ".join(text(column) for column in schema["text"])
     lines = [
@@ -181,7 +183,7 @@ def _limits(record: Mapping[str, Any]) -> str:
         "It was not examined for fairness or for what it may reveal of its training rows.",
         "The licences of the base model and of the data apply.",
     ]
-    if record["data"]["schema"]["task"] != "regression":
+    if record["data"]["schema"]["task"] in ("classification", "multilabel"):
         lines.insert(2, "Probabilities may be over- or underconfident: see the calibration error above.")
     lines += [text(warning, 400) for warning in record["warnings"]]
     return "\n".join(f"- {line}" for line in lines)

@@ -51,6 +51,36 @@ with torch.no_grad():
 {result}
 ```"""
 
+_PIPELINE = """\
+```python
+from transformers import pipeline
+
+tagger = pipeline("token-classification", {folder}, aggregation_strategy="first")
+print(tagger({example}))
+```"""
+
+_PEFT_PIPELINE = """\
+```python
+import torch
+from peft import PeftModel
+from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+
+folder = {folder}
+labels = [{labels}]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+base = AutoModelForTokenClassification.from_pretrained(
+    {base},
+    id2label=dict(enumerate(labels)),
+    label2id={{label: number for number, label in enumerate(labels)}},
+    pad_token_id=tokenizer.pad_token_id,
+    ignore_mismatched_sizes=True,
+    dtype=torch.float32,
+)
+model = PeftModel.from_pretrained(base, folder)
+tagger = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first")
+print(tagger({example}))
+```"""
+
 _RESULTS = {
     "classification": "print(labels[logits.argmax()], logits.softmax(-1))",
     "multilabel": "print([label for label, p in zip(labels, logits.sigmoid()) if p >= 0.5])",
@@ -67,7 +97,20 @@ def loading_code(record: Mapping[str, Any]) -> str:
     own = _TUNEWISE.format(folder=folder, example=texts if len(schema["text"]) == 1 else f"({texts})")
     if kind == "tunewise":
         return f"This kind of model is loaded by tunewise, which finds the base model again:\n\n{own}"
+    if kind == "peft" and any("build" in insert for plan in record.get("plans", [])[:1] for insert in plan["inserts"]):
+        return (
+            "This adapter was trained beside layers that tunewise changes first, such as to 4 bits, and its outputs "
+            f"are exact on those only. tunewise finds the base model, changes it and loads the adapter:\n\n{own}"
+        )
     labels = schema.get("labels") or []
+    if schema["task"] == "token_classification":
+        code = (_PEFT_PIPELINE if kind == "peft" else _PIPELINE).format(
+            folder=folder,
+            base=_python(record["model"]["name"]),
+            labels=", ".join(_python(label) for label in labels),
+            example=texts,
+        )
+        return f"{code}\n\nOr with tunewise, which also takes lists of words:\n\n{own}"
     code = (_PEFT if kind == "peft" else _TRANSFORMERS).format(
         folder=folder,
         base=_python(record["model"]["name"]),

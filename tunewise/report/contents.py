@@ -120,6 +120,14 @@ class Rate(TypedDict):
     at_edge: bool
 
 
+class LeftOut(TypedDict):
+    """A method that does not run with a model, where the recipe left it to tunewise which methods to run."""
+
+    method: str
+    model: str
+    reason: str
+
+
 class Comparison(TypedDict):
     """The whole file. `recommendation` is that of `comparison.recommend`, `pairs` those of `comparison.statistics`."""
 
@@ -136,3 +144,4 @@ class Comparison(TypedDict):
     pairs: list[dict[str, Any]]
     disagreements: list[Disagreement]
     rates: NotRequired[list[Rate]]
+    left_out: NotRequired[list[LeftOut]]

@@ -27,11 +27,14 @@ METRIC_WORDS = {
     "rmse": "RMSE",
     "pearson": "Pearson r",
     "spearman": "Spearman rho",
+    "entity_f1": "entity F1",
 }
 
 
 def metric_name(metric: str) -> str:
-    """`f1_macro` as "macro F1", `balanced_accuracy` as "balanced accuracy"; others with spaces."""
+    """`f1_macro` as "macro F1", `entity_f1_person` as "entity F1 of person", others with spaces."""
+    if metric.startswith("entity_f1_"):
+        return f"entity F1 of {plain(metric.removeprefix('entity_f1_'))}"
     return METRIC_WORDS.get(metric, plain(metric).replace("_", " "))
 
 
@@ -84,7 +87,16 @@ def interval(low: float | None, high: float | None) -> str:
 def in_points(metric: str) -> bool:
     """Whether differences are told in points (hundredths): for metrics between -1 and 1."""
     return (metric in METRIC_WORDS and metric not in _UNBOUNDED) or metric.startswith(
-        ("accuracy", "balanced_accuracy", "precision", "recall", "average_precision", "hamming_loss")
+        (
+            "accuracy",
+            "balanced_accuracy",
+            "precision",
+            "recall",
+            "average_precision",
+            "hamming_loss",
+            "entity_",
+            "token_",
+        )
     )
 
 

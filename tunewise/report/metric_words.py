@@ -9,7 +9,16 @@ def meaning(metric: str) -> str:
 
     if metric == "cost":
         return "mean cost of the mistakes per row, by the recipe's table"
+    if kind := entity_type(metric):
+        return f"F1 of entities of the type {kind}"
     return METRICS[metric].words if metric in METRICS else ""
+
+
+def entity_type(metric: str) -> str:
+    """The type of entity that a metric is about; nothing for metrics of all types."""
+    from tunewise.evaluate.metrics import ENTITY_F1_OF
+
+    return metric.removeprefix(ENTITY_F1_OF) if metric.startswith(ENTITY_F1_OF) else ""
 
 
 def greater_is_better(metric: str) -> bool:

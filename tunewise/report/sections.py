@@ -12,7 +12,7 @@ from tunewise.report.cost_columns import cost_columns
 from tunewise.report.entries import Entry, entry_name, explained, last_part, named_tests, value_of
 from tunewise.report.figures import interval, is_number, metric_name, plain, plain_lines, score, seconds, size
 from tunewise.report.interval_bar import bar_of, scale_of
-from tunewise.report.metric_words import greater_is_better, meaning
+from tunewise.report.metric_words import entity_type, greater_is_better, meaning
 from tunewise.report.words import gap
 
 EXAMPLES_SHOWN = 20
@@ -69,6 +69,12 @@ def table_rows(entries: list[Entry], comparison: Comparison) -> list[dict[str, A
     ]
 
 
+def left_out(comparison: Comparison) -> list[str]:
+    """Why methods did not run that the recipe did not name itself; what holds for several models is told once."""
+    reasons = [entry["reason"] for entry in comparison.get("left_out") or []]
+    return [plain(reason, 400) for reason in dict.fromkeys(reasons)]
+
+
 def rate_table(comparison: Comparison) -> dict[str, Any]:
     """What each method gave on validation with each learning rate, where several were tried."""
     rates = comparison.get("rates") or []
@@ -104,10 +110,26 @@ def pair_rows(comparison: Comparison) -> list[dict[str, str]]:
 
 
 def metric_table(entries: list[Entry], primary: str) -> dict[str, Any]:
-    """Every metric of every entry on the main test set, the primary first: mean, spread, whether it is the best."""
-    scored = [entry for entry in entries if entry.scores]
-    names = list(dict.fromkeys(name for entry in scored for name in entry.scores))
+    """Every metric of every entry on the main test set, the primary first: mean, spread, whether it is the best; but
+    for those of one type of entity, which have a table of their own."""
+    names = [name for name in _metrics(entries) if not entity_type(name)]
     names.sort(key=lambda name: name != primary)
+    return _table_of(entries, names, [metric_name(name) for name in names])
+
+
+def type_table(entries: list[Entry]) -> dict[str, Any]:
+    """The F1 of every type of entity."""
+    names = [name for name in _metrics(entries) if entity_type(name)]
+    table = _table_of(entries, names, [entity_type(name) for name in names])
+    return table if names else {**table, "rows": []}
+
+
+def _metrics(entries: list[Entry]) -> list[str]:
+    return list(dict.fromkeys(name for entry in entries for name in entry.scores))
+
+
+def _table_of(entries: list[Entry], names: list[str], heads: list[str]) -> dict[str, Any]:
+    scored = [entry for entry in entries if entry.scores]
     best = {}
     for name in names:
         means = [entry.scores[name]["mean"] for entry in scored if name in entry.scores]
@@ -123,8 +145,8 @@ def metric_table(entries: list[Entry], primary: str) -> dict[str, Any]:
             top = is_number(cell["mean"]) and score(cell["mean"]) == score(best[name])
             cells.append((score(cell["mean"]), spread, top))
         rows.append({"entry": entry, "cells": cells})
-    heads = [(metric_name(name), meaning(name), greater_is_better(name)) for name in names]
-    return {"heads": heads, "rows": rows}
+    explained_heads = [(head, meaning(name), greater_is_better(name)) for head, name in zip(heads, names, strict=True)]
+    return {"heads": explained_heads, "rows": rows}
 
 
 def test_table(entries: list[Entry], comparison: Comparison) -> dict[str, Any]:

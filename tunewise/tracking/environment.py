@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ PACKAGES = (
     "torch",
     "transformers",
     "peft",
+    "bitsandbytes",
     "tokenizers",
     "safetensors",
     "datasets",
@@ -25,8 +27,11 @@ PACKAGES = (
 )
 
 
-def environment() -> dict[str, Any]:
+def environment(more: Sequence[str] = ()) -> dict[str, Any]:
     """Python, machine and versions, as plain JSON data. Imports nothing heavy: GPUs are named where torch is loaded.
+
+    Args:
+        more: names of further packages that matter.
 
     Keys: `python`, `platform`, `cpu`, `cores` (usable by this process), `memory_bytes` (what it may use), `gpus`,
     `packages` (name to version; None: not installed), `hash_seed` (PYTHONHASHSEED; None: random).
@@ -38,7 +43,7 @@ def environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": _memory_bytes(Path("/sys/fs/cgroup/memory.max")),
         "gpus": _gpus(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in (*PACKAGES, *more)},
         "hash_seed": os.environ.get("PYTHONHASHSEED"),
     }
 

@@ -15,7 +15,7 @@ FOLDER = "predictions"
 
 def write_predictions(run_folder: Path, predictions: Mapping[str, Predictions]) -> None:
     """Commits the folder `predictions`: columns `row`, `target`, `decision`, `score`; the last three are lists where
-    a row has several numbers."""
+    a row has several numbers, lists of lists where its words have. A row's words past its last are -1 and NaN."""
     import pyarrow
     from pyarrow import parquet
 
@@ -46,15 +46,17 @@ def read_predictions(run_folder: Path, split: str) -> Predictions:
 def _column(values: np.ndarray):
     import pyarrow
 
-    if values.ndim == 1:
-        return pyarrow.array(values)
-    return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.ravel()), values.shape[1])
+    column = pyarrow.array(values.ravel())
+    for size in reversed(values.shape[1:]):
+        column = pyarrow.FixedSizeListArray.from_arrays(column, size)
+    return column
 
 
 def _array(column) -> np.ndarray:
     import pyarrow
 
-    if not pyarrow.types.is_fixed_size_list(column.type):
-        return column.to_numpy()
-    flat = column.combine_chunks().flatten().to_numpy()
-    return flat.reshape(-1, column.type.list_size)
+    sizes, flat = [], column.combine_chunks()
+    while pyarrow.types.is_fixed_size_list(flat.type):
+        sizes.append(flat.type.list_size)
+        flat = flat.flatten()
+    return flat.to_numpy().reshape(-1, *sizes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from tunewise.methods import METHODS
 from tunewise.tracking.environment import environment
 from tunewise.tracking.record import HandedOver, RunRecord, UsedData, UsedModel
 from tunewise.types import Costs, DataBundle, Handover
@@ -30,6 +31,7 @@ def begin_record(
     recipe: Recipe, data: DataBundle, located: LocatedModel, tuned: dict[str, Any], earlier: RunRecord | None
 ) -> RunRecord:
     """The record of a run that begins, or that goes on: then with the id and date of the earlier one."""
+    package = METHODS.package_of(recipe.method.name)
     record = RunRecord(
         status="running",
         method=recipe.method.label,
@@ -37,7 +39,7 @@ def begin_record(
         recipe=recipe.as_dict(),
         model=UsedModel(located.name, str(located.path), located.fingerprint),
         data=used_data(data),
-        environment=environment(),
+        environment=environment(more=[package[0]] if package else []),
         tuned={**tuned, "recipe": recipe.fingerprint},
     )
     return replace(record, id=earlier.id, created=earlier.created) if earlier else record

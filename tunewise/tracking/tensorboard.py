@@ -48,6 +48,8 @@ class TensorBoard(Observer):
             "train/grad_norm": event.grad_norm,
             "train/epoch": event.epoch,
             "train/seconds_per_step": event.seconds,
+            "train/forward_flops": event.forward_flops,
+            "train/backward_flops": event.backward_flops,
         }
         if event.seconds > 0:
             values["train/tokens_per_second"] = event.tokens / event.seconds
