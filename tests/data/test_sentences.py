@@ -195,6 +195,9 @@ def test_new_rows_with_and_without_tags(tmp_path: Path) -> None:
         load_split(config, "new.conll", tmp_path, data.schema, "new", with_targets=True)
     split = load_split(config, "a.conll", tmp_path, data.schema, "new", with_targets=True)
     assert split.targets.shape == (48, 4) and split.targets[1].tolist() == [7, 8, -1, -1]
+    jsonl(tmp_path / "empty.jsonl", [(["Peter"], ["B-per"]), ([], ["O"])])
+    split = load_split(config, "empty.jsonl", tmp_path, data.schema, "new", with_targets=True)
+    assert (split.texts, split.targets.tolist()) == ((("Peter",), ("",)), [[7], [-1]])
     jsonl(tmp_path / "none.jsonl", [(["a"], ["O"]), (["b"], None)])
     with pytest.raises(DataError, match="1 of 2 rows have no label: row 2"):
         load_split(config, "none.jsonl", tmp_path, data.schema, "new", with_targets=True)

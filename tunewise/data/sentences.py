@@ -119,7 +119,7 @@ def read_tags(table: Table, column: str, texts: Sequence[tuple[str, ...]]) -> tu
                 where=table.where(index, column),
                 fix="give one tag for each word; O for a word that is in no entity",
             )
-        rows.append(None if cell is None else Tags(tags))
+        rows.append(None if cell is None else Tags(tags if count else ()))
     _check_one_scheme(table, column, rows)
     return _in_one_scheme(table, rows)
 
