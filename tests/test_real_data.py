@@ -37,6 +37,30 @@ def test_recipe_runs(name: str, rows: int, tmp_path: Path, monkeypatch: pytest.M
     assert all(run["status"] == "finished" for run in content["runs"])
 
 
+@pytest.mark.parametrize(("name", "more"), [("banking77-few", ["data.limit=400"]), ("emotion", ["data.limit=40"])])
+def test_recipe_with_rates_runs(name: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    emotion = tmp_path / "data/emotion"
+    emotion.mkdir(parents=True)
+    (tmp_path / "data/banking77").symlink_to(DATA / "banking77")
+    for part in ("train", "val", "test"):  # as `paste` does it
+        labels, texts = (
+            (DATA / f"tweeteval/emotion/{part}_{kind}.txt").read_text(encoding="utf-8").splitlines()
+            for kind in ("labels", "text")
+        )
+        rows = "".join(f"{label}\t{text}\n" for label, text in zip(labels, texts, strict=True))
+        (emotion / f"{part}.tsv").write_text(rows, encoding="utf-8")
+    few = [*more, "train.epochs=null", "train.max_steps=1", "evaluate.resamples=100"]
+    few += ["methods=[features, norms]", "seeds=1", "rate_grid=[1, 3]"]
+    options = [part for setting in few for part in ("--set", setting)]
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["compare", str(ROOT / f"recipes/{name}.yaml"), "--out", str(out), *options])
+    assert result.exit_code == 0, result.output
+    content = json.loads((out / "comparison.json").read_text())
+    assert [run["method"] for run in content["runs"] if run["kind"] != "baseline"] == ["features", "norms"]
+    assert [rate["scale"] for rate in content["rates"]] == [1, 3]
+
+
 def test_results_page_names_every_recipe() -> None:
     page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     assert all(f"recipes/{name}.yaml" in page for name in ("quickstart", "banking77", "sms-spam", "stsb"))
