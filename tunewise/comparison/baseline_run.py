@@ -10,7 +10,7 @@ from tunewise.check import check
 from tunewise.commit import lock
 from tunewise.errors import TunewiseError
 from tunewise.evaluate.baselines import run_baseline
-from tunewise.evaluate.sample import confusion_matrix
+from tunewise.evaluate.sample import confusion_by_split
 from tunewise.recipe import Recipe
 from tunewise.tracking.environment import environment
 from tunewise.tracking.peak_memory import peak_memory_bytes
@@ -58,9 +58,6 @@ def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allo
             predict_ms_per_example=result.costs["predict_ms_per_example"],
             **counts,
         )
-        confusion = {}
-        if data.schema.task == "classification":
-            confusion = {split: confusion_matrix(said).tolist() for split, said in result.predictions.items()}
         record = replace(
             record,
             status="finished",
@@ -68,7 +65,7 @@ def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allo
             scores=scores,
             costs=costs,
             marginal=costs,
-            confusion=confusion,
+            confusion=confusion_by_split(result.predictions, data.schema.task),
             plans=[{"step": 0, **result.settings}],
         )
         write_record(out, record)

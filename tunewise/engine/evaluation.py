@@ -10,7 +10,7 @@ from functools import partial
 from tunewise.engine.train import Trained, to_predictions, told_cut
 from tunewise.evaluate.decide import choose_threshold
 from tunewise.evaluate.evaluator import Evaluator
-from tunewise.evaluate.sample import confusion_matrix
+from tunewise.evaluate.sample import confusion_by_split
 from tunewise.types import DataBundle, Predictions, Score, Split
 
 
@@ -52,7 +52,7 @@ def evaluate(
         predictions=predictions,
         validation=scores.pop("validation"),
         scores=scores,
-        confusion=_confusion(predictions, data),
+        confusion=confusion_by_split(predictions, data.schema.task),
         threshold=threshold,
         predict_ms_per_example=1000 * seconds / sum(len(split) for split in data.tests.values()),
     )
@@ -61,9 +61,3 @@ def evaluate(
 def _warn(warn: Callable[[str], None], split: Split, trained: Trained, count: int, lost: int, words: int) -> None:
     of_what = f"of {len(split)} rows of {split.name}" if trained.head is None else f"texts of {split.name}"
     warn(told_cut(count, of_what, trained.net.max_length, lost, words))
-
-
-def _confusion(predictions: dict[str, Predictions], data: DataBundle) -> dict[str, list[list[int]]]:
-    if data.schema.task != "classification":
-        return {}
-    return {name: confusion_matrix(said).tolist() for name, said in predictions.items()}

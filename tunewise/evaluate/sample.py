@@ -6,6 +6,7 @@ over an (n, R) matrix instead of R passes. Shapes: n rows, C labels, R weighting
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from tunewise.evaluate.ranking import rank_quality
 from tunewise.evaluate.weighted import group_sums
-from tunewise.types import Predictions
+from tunewise.types import Predictions, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,3 +88,10 @@ def confusion_matrix(predictions: Predictions) -> np.ndarray:
     classes = predictions.scores.shape[1]
     cells = predictions.targets * classes + predictions.decisions
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def confusion_by_split(predictions: Mapping[str, Predictions], task: Task) -> dict[str, list[list[int]]]:
+    """The confusion matrix of each split as plain lists; nothing for tasks other than classification."""
+    if task != "classification":
+        return {}
+    return {name: confusion_matrix(said).tolist() for name, said in predictions.items()}
