@@ -19,7 +19,8 @@ from tunewise.methods import METHODS, Method, MethodConfig
 from tunewise.methods.full import Full
 from tunewise.methods.head import Head
 from tunewise.methods.lora import Lora
-from tunewise.types import Mask, ModelMap, ModuleInsert, Plan, Rule, Signals
+from tunewise.models.masks import mask_of
+from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
 RANDOM = np.random.default_rng()  # not seeded
 
@@ -146,7 +147,7 @@ class Unmasked(Head):
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
         last = model.head[-1]
-        half = Mask.of(last.name, np.arange(last.size).reshape(last.shape) % 2 == 0)
+        half = mask_of(last.name, np.arange(last.size).reshape(last.shape) % 2 == 0)
         return replace(super().plan(model, signals), masks=(half,))
 
 

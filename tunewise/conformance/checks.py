@@ -21,6 +21,7 @@ from tunewise.errors import MethodError, TunewiseError
 from tunewise.methods import METHODS, Method
 from tunewise.models.blocks import named_tensors, original_name
 from tunewise.models.load import Net
+from tunewise.models.masks import elements_of
 from tunewise.recipe import load_recipe, recipe_from, write_recipe
 from tunewise.types import Handover, Plan, Signals
 
@@ -225,7 +226,7 @@ def _ever_trained(name: str, tensor: torch.Tensor, plans: list[Plan]) -> torch.T
     for plan in plans:
         if plan.rule_for(name):
             mask = next((mask for mask in plan.masks if mask.name == name), None)
-            trains |= True if mask is None else mask.trains(tuple(tensor.shape))
+            trains |= True if mask is None else elements_of(mask, tuple(tensor.shape))
     return torch.from_numpy(trains)
 
 
