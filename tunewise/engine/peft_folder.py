@@ -47,9 +47,7 @@ def load_adapter(net: Net, plan: Plan | None, folder: Path) -> torch.nn.Module:
         insert(replace(plan, inserts=modules, reset=()), net, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft's own use of a name that transformers will drop
-        warnings.filterwarnings(
-            "ignore", "Specified to not"
-        )  # VeRA without its matrices; the option says what it means
+        warnings.filterwarnings("ignore", "Specified to not")  # VeRA without its matrices, as its option says
         return PeftModel.from_pretrained(net.model, folder, local_files_only=True)
 
 
