@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-all lint docs conformance clean
+.PHONY: quickstart test test-all lint docs conformance bench clean
 
 quickstart: $(VENV)/installed-quickstart
 	$(BIN)/tunewise compare recipes/quickstart.yaml --out runs/quickstart
@@ -25,6 +25,11 @@ docs: $(VENV)/installed-test
 conformance: $(VENV)/installed-test
 	$(BIN)/tunewise conformance --out tunewise/methods/support.json
 
+# tunewise beside its peers, for hours; a run that was stopped goes on. Writes the tables of docs/benchmarks.md.
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks --out runs/benchmarks.json
+	$(BIN)/python -m benchmarks.page runs/benchmarks.json
+
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
@@ -37,6 +42,10 @@ $(VENV)/installed-quickstart: $(VENV)/installed
 
 $(VENV)/installed-test: $(VENV)/installed-quickstart
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed-quickstart
+	$(PIP) --editable '.[bench]'
 	touch $@
 
 clean:

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,16 @@ def _config(family: str, blocks: int) -> Any:
         "albert": lambda blocks: transformers.AlbertConfig(**sizes(blocks), embedding_size=16),
     }
     return make[family](blocks)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of their own for this session and its child processes."""
+    root = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNEWISE_CACHE", str(root))
+        patch.delenv("TUNEWISE_CACHE_LIMIT", raising=False)
+        yield root
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ ORDER = [
     ("check",),
     ("run",),
     ("comparison", "conformance"),
+    ("estimation",),
     ("api", "cli"),
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tunewise.check import Checked, check, only_choice
+from tunewise.data.prepare import fingerprint
 from tunewise.errors import DataError, MethodError, ModelError, RecipeError
 from tunewise.methods import DEFAULT
 from tunewise.methods.full import Full
@@ -43,6 +45,31 @@ def test_what_is_found(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     assert (found.metric, found.data.schema.labels, len(found.models)) == ("f1_macro", ("a", "b"), 1)
     assert checked(recipe("numbers"), tmp_path).metric == "r2"
     assert checked(recipe(metric="roc_auc"), tmp_path).metric == "roc_auc"
+
+
+def test_what_was_found_before_is_not_read_again(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    wanted = recipe()
+    first = checked(wanted, tmp_path)
+    (name,) = first.models
+    assert first.found.seconds == first.found.data_seconds + first.found.model_seconds[name] > 0
+    (tmp_path / "classes.csv").unlink()
+    sent = pickle.loads(pickle.dumps(first.found.only(name)))  # as multiprocessing sends it to a process
+    again = check(wanted, tmp_path, wanted.all_methods, found=sent)
+    assert again.data.fingerprint == fingerprint(again.data.schema, again.data.splits) == first.data.fingerprint
+    assert again.models == first.models and again.metric == first.metric and again.found is sent
+    with pytest.raises(RecipeError, match="did you mean 'f1_macro'"):
+        check(recipe(metric="f1_marco"), tmp_path, wanted.all_methods, found=sent)
+    with pytest.raises(DataError):
+        checked(wanted, tmp_path)
+
+
+def test_only_the_model_of_a_run(recipe: Callable[..., Recipe], tmp_path: Path, tiny_model) -> None:
+    models = [str(tiny_model("bert", 2)), str(tiny_model("distilbert"))]
+    found = checked(recipe(model=None, models=models), tmp_path).found
+    assert list(found.models) == models
+    only = found.only(models[1])
+    assert list(only.models) == list(only.model_seconds) == [models[1]] and only.data is found.data
+    assert only.seconds < found.seconds
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
 
-from tunewise.commit import lock, verify
+from tunewise.commit import lock, sealed, verify
 from tunewise.engine import evaluation
+from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer
 from tunewise.engine.text_model import load
-from tunewise.errors import DataError, Interrupted, LockedError, NonFiniteError, RecipeError, StoreError
+from tunewise.errors import Interrupted, LockedError, NonFiniteError, RecipeError, StoreError
 from tunewise.recipe import Recipe, load_recipe, recipe_from
 from tunewise.run import run
 from tunewise.tracking.jsonl_log import read_log
@@ -111,7 +112,7 @@ def same_result(one: RunRecord, other: RunRecord) -> bool:
 )
 def test_what_a_finished_run_leaves(method: str, task: str, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    record = run(recipe(method, task, save_steps=3), out, folder=tmp_path, import_seconds=5.0)
+    record = run(recipe(method, task, save_steps=3), out, folder=tmp_path, shared_seconds=5.0)
     assert {path.name for path in out.iterdir()} == {
         ".lock",
         "recipe.yaml",
@@ -238,10 +239,42 @@ def test_folders_that_are_taken(recipe: Callable[..., Recipe], tmp_path: Path) -
         run(recipe("head"), tmp_path / "other", folder=tmp_path)
 
 
-def test_data_that_changed_since_the_comparison_began(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the data is not what it was"):
-        run(recipe("head"), tmp_path / "run", folder=tmp_path, expected_data="0" * 64)
-    assert read_record(tmp_path / "run").status == "failed"
+@pytest.mark.parametrize("method", ["full", "head", "lora", "prefix_tuning", "features"])
+def test_attention_of_prediction_leaves_training_alone(
+    method: str, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    records = [
+        run(recipe(method), tmp_path / name, folder=tmp_path, tuned=Tuned("cpu", "fp32", 1, "eager", name))
+        for name in ("eager", "sdpa")
+    ]
+    assert weights(tmp_path / "eager") == weights(tmp_path / "sdpa") and records[0].curve == records[1].curve
+    first, second = ({name: score.value for name, score in each.scores["test"].items()} for each in records)
+    assert second == pytest.approx(first, abs=1e-5)
+    scores = [read_predictions(tmp_path / name, "test").scores for name in ("eager", "sdpa")]
+    np.testing.assert_allclose(*scores, atol=1e-5)
+
+
+def test_attention_of_training_and_of_prediction(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """What is fitted to the machine changes the seconds, not the scores, and not what is handed over."""
+    plain, fused = Tuned("cpu", "fp32", 1, "eager", "eager"), Tuned("cpu", "fp32", 1, "sdpa", "eager")
+    records = [
+        run(recipe("full", dropout=0.0), tmp_path / name, folder=tmp_path, tuned=tuned)
+        for name, tuned in (("plain", plain), ("fused", fused))
+    ]
+    first, second = ({name: score.value for name, score in each.scores["test"].items()} for each in records)
+    assert second == pytest.approx(first, abs=1e-4)
+    assert records[1].tuned["attention"] == "sdpa" and records[1].tuned["attention_prediction"] == "eager"
+    config = [(tmp_path / name / "model" / "config.json").read_text() for name in ("plain", "fused")]
+    assert config[0] == config[1] and "sdpa" not in config[0] and "eager" not in config[0]
+
+
+def test_a_run_begun_before_attention_was_measured_goes_on(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "tuned.json").write_text(sealed({"device": "cpu", "precision": "fp32", "threads": 1}))
+    record = run(recipe("head"), out, folder=tmp_path, resume=True, tuned=Tuned("cpu", "bf16", 1, "sdpa", "sdpa"))
+    told = {key: value for key, value in record.tuned.items() if key != "recipe"}
+    assert told == Tuned("cpu", "fp32", 1, "eager", "eager").as_dict()
 
 
 CHILD = """

@@ -1,7 +1,8 @@
-"""The Python interface: `compare`, `train`, `load`. Each does what the command of the same name does."""
+"""The Python interface: `compare`, `estimate`, `train`, `load`. Each does what the command of the same name does."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tunewise.tracking.progress import ProgressBar
 if TYPE_CHECKING:
     from tunewise.comparison.compare import Comparison
     from tunewise.engine.text_model import TextModel
+    from tunewise.estimation.results import Estimate
     from tunewise.tracking.record import RunRecord
 
 AnyRecipe = Recipe | Mapping[str, Any] | str | Path
@@ -45,6 +47,45 @@ def compare(
     loaded, folder = _loaded(recipe, overrides)
     watcher = Silent() if quiet else make_watcher()
     return compare_runs(loaded, Path(out), folder=folder, watcher=watcher, allow_code=allow_code, side_by_side=jobs)
+
+
+def estimate(
+    recipe: AnyRecipe,
+    out: str | Path = "runs",
+    *,
+    overrides: Sequence[str] = (),
+    jobs: int | None = None,
+    budget: float = 5.0,
+    validate: bool = False,
+    allow_code: bool = False,
+    quiet: bool = False,
+) -> Estimate:
+    """What the recipe's methods will cost on this machine, from a few real steps of each. Leaves nothing behind.
+
+    Args:
+        recipe: a path to a YAML file, or the same as a mapping (paths in it start from the current folder).
+        out: where the results would go: that disk must suffice.
+        overrides: `section.key=value`, in the place of what a recipe file says.
+        jobs: how many runs at a time.
+        budget: seconds of training to carry out, for each method.
+        validate: train with each method too, and keep what that cost beside the estimate.
+        allow_code: whether the recipe's own metric functions may run.
+        quiet: show no progress.
+    """
+    from tunewise.cli.estimating import Lines, Silent
+    from tunewise.estimation.estimate import estimate as estimate_runs
+
+    loaded, folder = _loaded(recipe, overrides)
+    return estimate_runs(
+        loaded,
+        folder=folder,
+        out=Path(out),
+        watcher=Silent() if quiet else Lines(sys.stderr),
+        allow_code=allow_code,
+        side_by_side=jobs,
+        budget=budget,
+        validate=validate,
+    )
 
 
 def train(

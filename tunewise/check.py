@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunewise.data.prepare import prepare
@@ -28,34 +30,63 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Found:
+    """Data and models as they were read, and how long that took: what the processes of a comparison are sent, so that
+    they need not read it again."""
+
+    data: DataBundle
+    models: Mapping[str, LocatedModel]
+    data_seconds: float = 0.0
+    model_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def only(self, model: str) -> Found:
+        """What a run with this model needs."""
+        return replace(self, models={model: self.models[model]}, model_seconds={model: self.model_seconds[model]})
+
+    @property
+    def seconds(self) -> float:
+        return self.data_seconds + sum(self.model_seconds.values())
+
+
+@dataclass(frozen=True)
 class Checked:
     """What a recipe names, found and sound. `metric` is what to choose by."""
 
-    data: DataBundle
-    models: dict[str, LocatedModel]
+    found: Found
     evaluator: Evaluator
     objective: Objective
     metric: str
     left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def data(self) -> DataBundle:
+        return self.found.data
+
+    @property
+    def models(self) -> Mapping[str, LocatedModel]:
+        return self.found.models
 
     def runs(self, method: str, model: str) -> bool:
         """Whether a method (by its label) runs with a model."""
         return not any((entry.method, entry.model) == (method, model) for entry in self.left_out)
 
 
-def check(recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code: bool = False) -> Checked:
+def check(
+    recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code: bool = False, found: Found | None = None
+) -> Checked:
     """Reads the data, finds the models, and checks methods and metric against them.
 
     A method that cannot work is an error where the recipe names its methods, and is left out where it does not.
 
     Args:
         folder: what relative paths start from: the recipe's folder.
+        found: what was read for this recipe before.
 
     Raises:
         RecipeError, DataError, ModelError, MethodError: with what, where and what to do.
     """
-    models = {name: locate(name, folder) for name in recipe.all_models}
-    data = prepare(recipe.data, folder)
+    found = found or find(recipe, folder)
+    data, models = found.data, found.models
     evaluator = Evaluator(data.schema, recipe.evaluate, folder, allow_code)
     metric = recipe.metric or default_metric(data.schema.task)
     evaluator.check_metric(metric)
@@ -78,7 +109,23 @@ def check(recipe: Recipe, folder: Path, methods: list[MethodChoice], allow_code:
         raise RecipeError(
             "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
         )
-    return Checked(data, models, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
+    return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
+
+
+def find(recipe: Recipe, folder: Path) -> Found:
+    """Finds the models and reads the data.
+
+    Raises:
+        DataError, ModelError
+    """
+    models, seconds = {}, {}
+    for name in recipe.all_models:
+        start = time.perf_counter()
+        models[name] = locate(name, folder)
+        seconds[name] = time.perf_counter() - start
+    start = time.perf_counter()
+    data = prepare(recipe.data, folder)
+    return Found(data, models, time.perf_counter() - start, seconds)
 
 
 def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel) -> None:

@@ -16,8 +16,9 @@ from tunewise.engine.events import Finished, Observer, Observers, Warned
 from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Job, Trained, train
-from tunewise.errors import DataError, Interrupted
+from tunewise.errors import Interrupted
 from tunewise.methods import Method
+from tunewise.models.attention import attention_of
 from tunewise.models.load import load_net
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
@@ -50,9 +51,8 @@ def run(
     allow_code: bool = False,
     checked: Checked | None = None,
     tuned: Tuned | None = None,
-    expected_data: str | None = None,
     seconds_before: float = 0.0,
-    import_seconds: float = 0.0,
+    shared_seconds: float = 0.0,
 ) -> RunRecord:
     """Trains one model with one method and leaves everything in `out`.
 
@@ -62,9 +62,8 @@ def run(
         folder: what relative paths in the recipe start from.
         checked: what `check` found for the anchored recipe, where that was done before.
         tuned: what a comparison has fitted to the machine for all its runs.
-        expected_data: fingerprint that the data must still have.
         seconds_before: since the start of the process.
-        import_seconds: what a comparison has spent on imports for this run, which then is not spent here.
+        shared_seconds: what a comparison has spent on imports and data for this run, which then is not spent here.
 
     Raises:
         TunewiseError: the record says `failed` or `interrupted`; other runs are not touched.
@@ -78,17 +77,11 @@ def run(
             drop_checkpoints(out)  # where the run was killed just before it did so
             return earlier
         watchers = Observers([JsonlLog(out / "log.jsonl"), TensorBoard(out / "tensorboard"), *observers])
-        tuned = _tuned(recipe, out, tuned)
+        tuned = _tuned(recipe, out, checked, tuned)
         record = begin_record(recipe, checked.data, checked.models[recipe.model], tuned.as_dict(), earlier)
         write_record(out, record)
         try:
-            if expected_data and checked.data.fingerprint != expected_data:
-                raise DataError(
-                    "the data is not what it was when the comparison began",
-                    where=recipe.data.train,
-                    fix="put the data back, or begin a new comparison",
-                )
-            work = _Run(recipe, out, checked, tuned, watchers, stop, record, begun, import_seconds)
+            work = _Run(recipe, out, checked, tuned, watchers, stop, record, begun, shared_seconds)
             record = work.carry_out()
         except BaseException as problem:
             status = "interrupted" if isinstance(problem, (Interrupted, KeyboardInterrupt)) else "failed"
@@ -100,11 +93,12 @@ def run(
     return record
 
 
-def _tuned(recipe: Recipe, out: Path, tuned: Tuned | None) -> Tuned:
-    stored = stored_tuning(out)
-    if stored:
-        tuned = Tuned(**stored)
-    tuned = tuned or tune(recipe.train)
+def _tuned(recipe: Recipe, out: Path, checked: Checked, tuned: Tuned | None) -> Tuned:
+    if stored := stored_tuning(out):
+        tuned = Tuned.from_dict(stored)
+    if tuned is None:
+        config, located = recipe.train, checked.models[recipe.model]
+        tuned = tune(config, attention_of(located, checked.data, config.dropout, config.max_length))
     write_settings(out, write_recipe(recipe), tuned.as_dict())
     return tuned
 
@@ -121,7 +115,7 @@ class _Run:
     stop: Stop
     record: RunRecord
     begun: float
-    import_seconds: float
+    shared_seconds: float
 
     def carry_out(self) -> RunRecord:
         """Load, train, evaluate, hand over."""
@@ -139,6 +133,7 @@ class _Run:
         trained = train(net, method, self._job())
         for message in trained.warnings:
             self._warn(message)
+        self.tuned.turn_to_prediction(trained.net.model)
         results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn)
         write_predictions(self.out, results.predictions)
         return self._hand_over(method, trained, results, device)
@@ -174,7 +169,7 @@ class _Run:
                 kind,
                 self.watchers.warnings,
                 seconds=seconds,
-                import_seconds=self.import_seconds,
+                shared_seconds=self.shared_seconds,
                 peak_memory=peak,
                 saved_bytes=saved_bytes,
             )

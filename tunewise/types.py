@@ -371,7 +371,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a run costs. `train_seconds` is the time in optimiser steps (for `features`: embedding and solving),
+    """What a run costs. `train_seconds` is the time in optimiser steps and in filling the cache that they read (for
+    `features`: embedding and solving),
     `total_seconds` everything from the start of the process to the saved record. FLOPs are those of training, without
     evaluation; one multiply-add is 2 FLOPs. `peak_memory_bytes` is the resident memory of the process (on a GPU:
     of the device). `saved_bytes` counts the files of the model handed over."""

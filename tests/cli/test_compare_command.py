@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tunewise.cli.watching import Silent
+from tunewise.commit import sealed
+from tunewise.comparison.compare import compare
+from tunewise.recipe import load_recipe, write_recipe
 from tunewise.types import Costs
 
 
@@ -185,6 +190,46 @@ def test_interrupted_then_continued_equals_uninterrupted(recipe, tunewise, tmp_p
         return run["status"], run["scores"], run["curve"]
 
     assert result(out) == result(tmp_path / "whole")
+
+
+def test_data_and_models_are_read_once_for_all_runs(tickets: Path, recipe, tiny_bert: Path, tmp_path: Path) -> None:
+    """The processes of the runs find neither the table nor what is checked of the model, and need not."""
+    table, model = tmp_path / "moved.csv", tmp_path / "model"
+    table.write_text(tickets.read_text())
+    shutil.copytree(tiny_bert, model)
+
+    class Moving(Silent):
+        def on_plan(self, checked, entries, done: int, side_by_side: int) -> None:
+            table.unlink()
+            (model / "config.json").write_text((model / "config.json").read_text() + " ")
+
+    path = recipe(data={"train": str(table), "text": "message", "label": "intent"}, model=str(model), seeds=1)
+    done = compare(load_recipe(path), tmp_path / "out", folder=tmp_path, watcher=Moving())
+    assert [run["status"] for run in done.content["runs"]] == ["finished"] * 5
+    for run in done.content["runs"]:  # alone, each would have read them
+        assert run["costs"]["total_seconds"] > run["marginal"]["total_seconds"]
+
+
+def test_what_was_fitted_to_the_machine_is_kept_for_each_model(recipe, tunewise, tiny_model, tmp_path: Path) -> None:
+    models = [str(tiny_model("bert")), str(tiny_model("distilbert"))]
+    out, path = tmp_path / "out", recipe(model=None, models=models, methods=["head"], seeds=1)
+    assert tunewise("compare", path, "--out", out).exit_code == 0
+    kept = json.loads((out / "tuned.json").read_text())["models"]
+    assert set(kept) == set(models)
+    for folder, model in (("head-model0-seed0", models[0]), ("head-model1-seed0", models[1])):
+        record = json.loads((out / "runs" / folder / "record.json").read_text())
+        assert {key: value for key, value in record["tuned"].items() if key != "recipe"} == kept[model]
+        assert {"attention", "attention_prediction"} <= set(kept[model])
+
+
+def test_a_comparison_begun_before_attention_was_measured_goes_on(recipe, tunewise, tmp_path: Path) -> None:
+    path, out = recipe(methods=["head"], seeds=1), tmp_path / "out"
+    out.mkdir()
+    (out / "recipe.yaml").write_text(write_recipe(load_recipe(path).anchored(tmp_path)))
+    (out / "tuned.json").write_text(sealed({"device": "cpu", "precision": "fp32", "threads": 1}))
+    assert tunewise("compare", path, "--out", out).exit_code == 0
+    record = json.loads((out / "runs" / "head-seed0" / "record.json").read_text())
+    assert record["tuned"]["attention"] == record["tuned"]["attention_prediction"] == "eager"
 
 
 def test_changed_data_is_noticed(tickets: Path, recipe, tunewise, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tunewise.comparison.rates import at_scale, list_trials, with_best_rates
+from tunewise.comparison.records import Records
 from tunewise.comparison.results import Entry
 from tunewise.recipe import MethodChoice, recipe_from
 from tunewise.tracking.record import RunRecord, write_record
@@ -75,7 +76,7 @@ def test_the_best_on_validation_is_taken_for_all_seeds(tmp_path, values, greater
     for trial, value in zip(trials[2:], values, strict=True):
         if value is not None:
             finish(trial, value)
-    chosen, tried = with_best_rates(wanted, checked(greater), all_entries, trials)
+    chosen, tried = with_best_rates(wanted, checked(greater), all_entries, trials, Records())
     assert [trial.chosen for trial in tried] == [scale == taken for scale in (0.3, 1, 3)]
     assert [trial.scale for trial in tried if trial.at_edge] == ([taken] if edge else [])
     assert [(entry.name, entry.seed) for entry in chosen] == [(entry.name, entry.seed) for entry in all_entries]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 
 import pytest
 
-from tunewise.data.delimited import read_delimited
+from tunewise.data.delimited import _LINE, read_delimited
 from tunewise.data.table import MAX_CELL
 from tunewise.errors import DataError
 
@@ -133,3 +134,11 @@ def test_find_takes_names_and_numbers_and_names_the_nearest():
     for wrong in (3, -1):
         with pytest.raises(DataError, match="no column"):
             table.find(wrong)
+
+
+def test_lines_end_where_a_file_has_them():
+    """At \\n, \\r and \\r\\n, and nowhere else: as a file without translation of line ends has them."""
+    generator = random.Random(0)
+    for _ in range(500):
+        text = "".join(generator.choices('a,"\n\r\u2028\x0b\x1c', k=generator.randrange(12)))
+        assert [line.group() for line in _LINE.finditer(text)] == list(io.StringIO(text, newline=""))

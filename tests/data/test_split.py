@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from tunewise.data.split import assign, draw, find_strata
+from tunewise.data.split import _allocate, assign, draw, find_strata
 
 SHARES = {"test": 0.2, "validation": 0.15}
 
@@ -163,3 +164,64 @@ def test_a_draw_keeps_proportions(count):
     counts = Counter(labels[place] for place in draw(labels, texts_of(1000), "classification", count, 0))
     for name, total in Counter(labels).items():
         assert abs(counts[name] - total * count / 1000) < 1
+
+
+# ---------------------------------------------------------------- row by row
+
+
+def assign_unit_by_unit(
+    texts: list[tuple[str, ...]], names: list[tuple[str, ...]], shares: dict[str, float], seed: int
+) -> dict[str, list[int]]:
+    """The split as its rules are told: groups of equal texts in the order of their hashes, one after the other."""
+    strata = [sorted(set(names)).index(name) for name in names]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for place, text in enumerate(texts):
+        groups.setdefault(text, []).append(place)
+
+    def key(text: tuple[str, ...]) -> bytes:
+        parts = [len(part.encode()).to_bytes(8, "little") + part.encode() for part in text]
+        return hashlib.sha256(str(seed).encode() + b"".join(parts)).digest()
+
+    units = [groups[text] for text in sorted(groups, key=key)]
+    stratum = [min(strata[place] for place in places) for places in units]
+    sizes = np.zeros(max(strata) + 1, dtype=np.int64)
+    for number, places in enumerate(units):
+        sizes[stratum[number]] += len(places)
+    room, taken = np.maximum(sizes - 1, 0), {}
+    for name, share in shares.items():
+        quota = _allocate(sizes, share, room)
+        for number, places in enumerate(units):
+            if number not in taken and len(places) <= quota[stratum[number]]:
+                taken[number] = name
+                quota[stratum[number]] -= len(places)
+                room[stratum[number]] -= len(places)
+    held = [{label for place in places for label in names[place]} for places in units]
+    kept = {label for number, labels in enumerate(held) if number not in taken for label in labels}
+    for number in sorted(taken):
+        if held[number] - kept:
+            del taken[number]
+            kept |= held[number]
+    found: dict[str, list[int]] = {"train": [], **{name: [] for name in shares}}
+    for number, places in enumerate(units):
+        found[taken.get(number, "train")] += places
+    return {name: sorted(places) for name, places in found.items()}
+
+
+@pytest.mark.parametrize("vocabulary", [3, 20, 1000])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_split_is_the_one_made_unit_by_unit(several: bool, vocabulary: int):
+    generator = random.Random(vocabulary)
+    for seed in range(60):
+        count = generator.randrange(4, 100)
+        texts = [(f"text {generator.randrange(vocabulary)}",) for _ in range(count)]
+        if several:  # as many rows of each combination as make it a stratum of its own
+            combinations = [("a",), ("a", "b"), ("c",)]
+            names = [combinations[place % 3] for place in range(max(15, count))]
+            texts = [texts[place % count] for place in range(len(names))]
+            places = assign(texts, names, "multilabel", SHARES, seed)
+        else:
+            names = [(generator.choice("abcde"),) for _ in range(count)]
+            places = assign(texts, [name for (name,) in names], "classification", SHARES, seed)
+        expected = assign_unit_by_unit(texts, names, SHARES, seed)
+        assert {name: rows.tolist() for name, rows in places.items()} == expected
+        assert all(rows.dtype == np.int64 for rows in places.values())

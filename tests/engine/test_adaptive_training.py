@@ -31,10 +31,10 @@ class Watch(Observer):
 def train(
     folder: Path, data: Any, tmp_path: Path, method: str, *, epochs: int = 2, **options: Any
 ) -> tuple[Setup, Trained, Watch]:
-    """A training without dropout, that validates at its end only."""
+    """A training without dropout and cache, that validates at its end only."""
     watch, place = Watch(), tmp_path / f"{method}{len(list(tmp_path.iterdir()))}"
     place.mkdir()
-    settings = {"epochs": epochs, "evaluate_every": 10**6, "dropout": 0.0}
+    settings = {"epochs": epochs, "evaluate_every": 10**6, "dropout": 0.0, "cache": False}
     setup = set_up(folder, data, place, method, options=options, observers=[watch], **settings)
     setup.net.model.set_attn_implementation("eager")  # whose products torch counts on every machine
     return setup, setup.train(), watch

@@ -76,3 +76,90 @@ def test_when_to_save() -> None:
     assert not any(timed.saves(step, 59.0) for step in range(1, 21))
     counted = course(save_steps=7)
     assert [step for step in range(1, 22) if counted.saves(step, 0.0)] == [7, 14, 21]
+
+
+# ---------------------------------------------------------------- batches by tokens
+
+
+def by_tokens(tokens: int = 200, seed: int = 0, **settings: object) -> Course:
+    return Course(LENGTHS, TrainConfig(batch_tokens=tokens, **settings), seed)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_every_epoch_of_batches_by_tokens_sees_each_row_once(accumulate: int) -> None:
+    made = by_tokens(accumulate=accumulate, epochs=4)
+    rows, epoch = [], 0
+    for step in range(made.total_steps):
+        parts = made.micro_batches(step)
+        assert all(len(part) * LENGTHS[part].max() <= 200 for part in parts)
+        assert 1 <= len(parts) <= accumulate
+        rows += np.concatenate(parts).tolist()
+        if made.epoch_of(step + 1) == epoch + 1:
+            assert sorted(rows) == list(range(103)) and made.validates(step + 1)
+            rows, epoch = [], epoch + 1
+    assert (epoch, rows) == (4, [])
+
+
+def test_steps_are_those_that_come() -> None:
+    """Pools of 2,000 rows are drawn anew, so epochs differ in their number of steps."""
+    lengths = np.random.default_rng(0).integers(3, 60, size=8000)
+    made = Course(lengths, TrainConfig(batch_tokens=500, epochs=6), 0)
+    ends = [step for step in range(1, made.total_steps + 1) if made.epoch_of(step).is_integer()]
+    counts = np.diff([0, *ends])
+    assert len(ends) == 6 and ends[-1] == made.total_steps and len(set(counts)) > 1
+    assert made.steps_per_epoch == counts[0]
+    assert [step for step in range(1, made.total_steps + 1) if made.validates(step)] == ends
+    assert [step for step in range(1, made.total_steps + 1) if made.saves(step, 61.0)] == ends
+    assert made.rows_per_step == -(-8000 // counts[0])
+    half = Course(lengths, TrainConfig(batch_tokens=500, epochs=1.5), 0)
+    assert half.total_steps == round(counts[0] + counts[1] / 2)
+
+
+def test_any_step_of_batches_by_tokens_can_be_the_first() -> None:
+    whole = by_tokens(accumulate=2, epochs=3)
+    steps = [[rows.tolist() for rows in whole.micro_batches(step)] for step in range(whole.total_steps)]
+    for step in (whole.total_steps - 1, 0, whole.steps_per_epoch, 3):
+        fresh = by_tokens(accumulate=2, epochs=3)
+        assert [rows.tolist() for rows in fresh.micro_batches(step)] == steps[step]
+        assert fresh.epoch_of(step) == whole.epoch_of(step)
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 8}, {"batch_tokens": 200}])
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_largest_batch_of_all_is_in_the_first_step(settings: dict[str, int], accumulate: int) -> None:
+    made = Course(LENGTHS, TrainConfig(accumulate=accumulate, **settings), 3)
+    sizes = [
+        [len(rows) * LENGTHS[rows].max() for rows in made.micro_batches(step)] for step in range(made.steps_per_epoch)
+    ]
+    assert max(sizes[0]) == max(map(max, sizes))
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 8}, {"batch_tokens": 200}])
+def test_batches_of_any_rows(settings: dict[str, int]) -> None:
+    made = Course(LENGTHS, TrainConfig(**settings), 0)
+    rows = np.random.default_rng(2).permutation(103)[:50]
+    parts = made.batches_of(rows)
+    assert sorted(np.concatenate(parts)) == sorted(rows)
+    if "batch_size" in settings:
+        by_length = rows[np.argsort(LENGTHS[rows], kind="stable")]
+        assert [part.tolist() for part in parts] == [by_length[at : at + 8].tolist() for at in range(0, 50, 8)]
+    else:
+        assert all(len(part) * LENGTHS[part].max() <= 200 for part in parts)
+
+
+def test_an_epoch_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunewise.engine import course as room
+
+    asked: list[int] = []
+    real = room.epoch_steps
+    monkeypatch.setattr(room, "epoch_steps", lambda *a, **k: (asked.append(k["epoch"]), real(*a, **k))[1])
+    made = course(accumulate=2, epochs=2)
+    for step in range(made.total_steps):
+        made.micro_batches(step), made.rows(step), made.validates(step + 1), made.epoch_of(step + 1)
+    assert asked == [0, 1]
+
+
+def test_one_way_to_say_how_large_batches_are() -> None:
+    for wrong in ({"batch_size": 16, "batch_tokens": 100}, {"batch_tokens": 100, "group_by_length": False}):
+        with pytest.raises(ValueError, match="batch_tokens"):
+            TrainConfig(**wrong)

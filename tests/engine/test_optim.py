@@ -121,14 +121,40 @@ def test_rates_and_decay_of_each_tensor() -> None:
         assert found[id(one.parameter)] == pytest.approx(wanted[one.name]), one.name
 
 
-@pytest.mark.parametrize(("limit", "left"), [(1.0, 1.0), (0.0, 5.0), (10.0, 5.0)])
-def test_clipping(limit: float, left: float) -> None:
-    first, second = tensor("a", 1), tensor("b", 1)
-    optimizer = Optimizer([first, second], 1.0, TrainConfig(max_grad_norm=limit), 1)
-    first.parameter.grad, second.parameter.grad = torch.tensor([3.0]), torch.tensor([4.0])
-    assert optimizer.clip() == pytest.approx(5.0)
-    norm = torch.cat([first.parameter.grad, second.parameter.grad]).norm()
-    assert float(norm) == pytest.approx(left, rel=1e-5)
+@pytest.mark.parametrize("limit", [1.0, 0.0, 10.0])
+@pytest.mark.parametrize("fused", [True, False])
+def test_clipping_is_that_of_torch(limit: float, fused: bool) -> None:
+    """Four steps, of which two have a gradient longer than 1, against torch's own clipping and AdamW."""
+    one, other = tensor("a", 3, 2), tensor("b", 5)
+    config = TrainConfig(max_grad_norm=limit, weight_decay=0.0, warmup=0, schedule="constant")
+    optimizer = Optimizer([one, other], 0.1, config, 4)
+    optimizer.fused = fused
+    plain = [nn.Parameter(each.parameter.detach().clone()) for each in (one, other)]
+    adamw = torch.optim.AdamW(plain, lr=0.1, weight_decay=0.0)
+    generator = torch.Generator().manual_seed(0)
+    for length in (4.0, 0.01, 7.0, 0.5):
+        for mine, theirs in zip((one, other), plain, strict=True):
+            theirs.grad = length * torch.randn(theirs.shape, generator=generator)
+            mine.parameter.grad = theirs.grad.clone()
+        norm = torch.nn.utils.clip_grad_norm_(plain, limit or torch.inf)
+        assert optimizer.clip() == pytest.approx(float(norm))
+        optimizer.step()
+        adamw.step()
+    for mine, theirs in zip((one, other), plain, strict=True):
+        assert torch.allclose(mine.parameter, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_scaler_that_skips_the_step_leaves_the_weights() -> None:
+    one = tensor("a", 3)
+    before = one.parameter.detach().clone()
+    optimizer = Optimizer([one], 1.0, TrainConfig(), 1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    scaler.scale(torch.tensor(1.0))
+    one.parameter.grad = torch.tensor([1.0, float("inf"), 1.0])
+    scaler.unscale_(optimizer.adamw)
+    optimizer.clip()
+    optimizer.step(scaler)
+    assert torch.equal(one.parameter.detach(), before)
 
 
 def stepped(optimizer: Optimizer, tensors: list[TrainedTensor], times: int) -> None:

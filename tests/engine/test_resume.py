@@ -43,6 +43,7 @@ CASES = {
     "masks": ({"method": "fisher_norms", "save_steps": 6, "weight_decay": 0.1}, [8]),
     "schedule": ({"method": "full", "schedule": "slanted_triangular", "save_steps": 6}, [1, 7]),
     "accumulate": ({"method": "full", "batch_size": 2, "accumulate": 4, "save_steps": 6}, [7]),
+    "batches_by_tokens": ({"method": "full", "batch_tokens": 60, "accumulate": 2, "save_steps": 3}, [4, 7]),
     "early_stopping": (
         {"method": "full", "learning_rate": 1e-7, "early_stopping": 2, "evaluate_every": 3, "save_steps": 3},
         [7],
@@ -70,7 +71,7 @@ def told(trained: Trained) -> str:
     counted = (
         trained.curve,
         trained.plans,
-        trained.forward_flops,
+        trained.forward_flops + trained.elsewhere_flops,
         trained.backward_flops,
         trained.trainable_parameters,
     )

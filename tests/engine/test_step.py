@@ -140,8 +140,9 @@ def hand_written_loop(model: nn.Module, setup: Setup, trained: Callable[[str], b
 HAND = {"dropout": 0.0, "max_steps": 5, "keep_best": False, "weight_decay": 0.1, "max_grad_norm": 0.5, "warmup": 2}
 
 
-def test_steps_are_those_of_a_hand_written_loop(training: Callable[..., Setup]) -> None:
-    setup = training("full", options={"head_rate": 1}, **HAND)
+@pytest.mark.parametrize("size", [{}, {"batch_tokens": 40, "accumulate": 3}])
+def test_steps_are_those_of_a_hand_written_loop(size: dict[str, int], training: Callable[..., Setup]) -> None:
+    setup = training("full", options={"head_rate": 1}, **HAND, **size)
     peer = peer_of(setup)
     hand_written_loop(peer, setup, lambda name: True, 5)
     setup.train()

@@ -45,7 +45,7 @@ def share_right(logits_NWC: np.ndarray, data: DataBundle) -> float:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_learns_entities(family: str, training: Callable[..., Setup], data: DataBundle) -> None:
-    trained = training("full", family=family, data=data, epochs=12, learning_rate=5e-3).train()
+    trained = training("full", family=family, data=data, epochs=16, learning_rate=5e-3).train()
     assert share_right(trained.outputs(data.splits["test"].texts, 7, lambda: None), data) > 0.75
 
 

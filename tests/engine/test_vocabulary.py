@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from training_bench import set_up
 
+from tunewise.data.ragged import Ragged
 from tunewise.data.tokenise import Tokens
 from tunewise.engine import loop
 from tunewise.engine.vocabulary import UsedRows, only_used_rows
@@ -91,7 +92,7 @@ def test_left_alone_where_the_weight_is_shared(tiny_bert: Path) -> None:
     from transformers import AutoModelForMaskedLM
 
     model = AutoModelForMaskedLM.from_pretrained(tiny_bert)
-    tokens = Tokens((np.array([1, 2, 3]),), None, 0, 0, 0)
+    tokens = Tokens(Ragged.of([[1, 2, 3]], np.int32), None, 0, 0, 0)
     with only_used_rows(model, tokens):
         assert type(model.get_input_embeddings()) is nn.Embedding
     assert EMBEDDING["bert"] in named_tensors(model)

@@ -130,7 +130,8 @@ def set_up(
     net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, max_length=max_length)
     choice = MethodChoice(name=method, options=options or {})
     length = {} if "max_steps" in settings else {"epochs": 2}
-    config = TrainConfig(**{"batch_size": 8, "learning_rate": 2e-3, **length, **settings})
+    size = {} if "batch_tokens" in settings else {"batch_size": 8}
+    config = TrainConfig(**{"learning_rate": 2e-3, **size, **length, **settings})
     job = Job(
         objective=make_objective(ObjectiveConfig(**(objective or {})), data),
         data=data,

@@ -202,7 +202,7 @@ def test_bart_embedding_norms_are_embedding_and_xlm_is_refused():
 
 
 def test_what_is_registered_before_the_blocks_but_runs_after_them_belongs_to_the_head():
-    from transformers import AutoModelForSequenceClassification, NomicBertConfig, OPTConfig
+    from transformers import AutoModelForSequenceClassification, NomicBertConfig, OPTConfig, XLMRobertaConfig
 
     sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     opt = OPTConfig(word_embed_proj_dim=16, ffn_dim=16, **sizes)
@@ -211,6 +211,9 @@ def test_what_is_registered_before_the_blocks_but_runs_after_them_belongs_to_the
     nomic = NomicBertConfig(intermediate_size=16, **sizes)
     head = modules_of(map_model(AutoModelForSequenceClassification.from_config(nomic)).head)
     assert head == {"nomic_bert.pooler.dense", "classifier"}
+    xlm_roberta = map_model(AutoModelForSequenceClassification.from_config(XLMRobertaConfig(**sizes)))
+    assert modules_of(xlm_roberta.head) == {"classifier.dense", "classifier.out_proj"}
+    assert not any(tensor.name.startswith("classifier") for tensor in xlm_roberta.embedding)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from tunewise.tracking.environment import _cpu_model, _memory_bytes, environment
+from tunewise.tracking.environment import _memory_bytes, environment
 
 
 def test_says_where_it_runs() -> None:
@@ -27,12 +27,6 @@ def test_a_container_with_less_memory(tmp_path: Path) -> None:
     assert _memory_bytes(tmp_path / "memory.max") == 1_000_000
     (tmp_path / "memory.max").write_text("max\n")
     assert _memory_bytes(tmp_path / "memory.max") == _memory_bytes(tmp_path / "absent") > 1_000_000
-
-
-def test_cpu_model(tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Abacus: 3000 @ 2 GHz\n")
-    assert _cpu_model(tmp_path / "cpuinfo") == "Abacus: 3000 @ 2 GHz"
-    assert _cpu_model(tmp_path / "absent") == (platform.processor() or platform.machine())
 
 
 def test_loads_nothing_heavy_and_sees_the_hash_seed() -> None:

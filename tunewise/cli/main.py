@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+class CacheAction(StrEnum):
+    """What `tunewise cache` can do."""
+
+    SHOW = "show"
+    CLEAR = "clear"
+
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
 RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
@@ -67,6 +76,39 @@ def compare(
         print_comparison(done.content)
         print(f"\nreport:  {done.report}\nresults: {done.out / 'comparison.json'}")
         if any(run["status"] != "finished" for run in done.content["runs"]):
+            raise typer.Exit(1)
+
+
+@app.command()
+def estimate(
+    recipe: RecipePath,
+    out: Annotated[Path, typer.Option(help="Where the results would go: that disk must suffice.")] = Path("runs"),
+    overrides: Overrides = [],  # noqa: B006
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds of training to carry out, for each method.")] = 5.0,
+    validate: Annotated[bool, typer.Option("--validate", help="Train too, and show how far off it is.")] = False,
+    allow_code: AllowCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what each method of the recipe will cost on this machine: time, memory, FLOPs; and what will not fit.
+
+    Carries out a few real steps of each, and leaves nothing behind.
+    """
+    with _errors():
+        from tunewise.api import load_recipe
+        from tunewise.cli.estimating import print_estimate_of
+
+        fits = print_estimate_of(
+            load_recipe(recipe, overrides),
+            folder=recipe.resolve().parent,
+            out=out,
+            jobs=jobs,
+            budget=budget,
+            validate=validate,
+            allow_code=allow_code,
+            as_json=as_json,
+        )
+        if not fits:
             raise typer.Exit(1)
 
 
@@ -165,6 +207,21 @@ def conformance(
 
         if not run_conformance(method, model, only_sample, out, as_json):
             raise typer.Exit(1)
+
+
+@app.command()
+def cache(
+    action: Annotated[CacheAction, typer.Argument(help="Show what is kept, or remove all of it.")] = CacheAction.SHOW,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what runs keep for each other (states of frozen blocks, vectors of texts, tokens), or remove it.
+
+    It lies where TUNEWISE_CACHE says, and takes at most what TUNEWISE_CACHE_LIMIT says (4GB; 0 switches it off).
+    """
+    with _errors():
+        from tunewise.cli.caching import clear_cache, show_cache
+
+        (clear_cache if action is CacheAction.CLEAR else show_cache)(as_json)
 
 
 @app.command()

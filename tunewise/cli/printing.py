@@ -142,6 +142,74 @@ def print_conformance(outcomes: Sequence[Mapping[str, Any]], left_out: Mapping[s
     print(f"pairs: {counts['works']} work, {counts['refused']} are refused with a reason, {counts['failed']} failed")
 
 
+def print_estimate(estimate: Mapping[str, Any]) -> None:
+    """What each method will cost, the whole comparison, and what will not fit; where runs were made, how far off."""
+    table = _table("method", "FLOPs", "memory", "training", "evaluation", "whole run", "saved", "")
+    for run in estimate["runs"]:
+        table.add_row(*_texts(run["name"], *_estimated(run["cost"]), "" if run["status"] == "fits" else run["status"]))
+    _show(table)
+    for run in estimate["runs"]:
+        for line in run["cost"]["notes"] if run["cost"] else ():
+            print(f"{plain_text(run['name'])}: {plain_text(line)}")
+    whole, threads = estimate["comparison"], max(tuned["threads"] for tuned in estimate["tuned"].values())
+    unknown = f", and {whole['unknown']} that have no estimate" if whole["unknown"] else ""
+    print(
+        f"tunewise compare: {whole['runs']} runs{unknown}, {whole['side_by_side']} at a time with {threads} "
+        f"thread{'s' if threads > 1 else ''} each: {seconds(whole['seconds'])}, "
+        f"{flops(whole['forward_flops'] + whole['backward_flops'])}, {size(whole['memory_bytes'])} of memory, "
+        f"{size(whole['disk_bytes'])} on disk"
+    )
+    if estimate["median_errors"]:
+        print_errors(estimate)
+
+
+def _estimated(cost: Mapping[str, Any] | None) -> list[str | None]:
+    if cost is None:
+        return [None] * 6
+    parts = cost["seconds"]
+    return [
+        flops(cost["forward_flops"] + cost["backward_flops"]),
+        size(cost["peak_memory_bytes"]),
+        seconds(parts["train"]),
+        seconds(parts["validate"] + parts["evaluate"]),
+        seconds(parts["total"]),
+        size(cost["saved_bytes"]),
+    ]
+
+
+def print_errors(estimate: Mapping[str, Any]) -> None:
+    """By how much each estimate is above or below what the run took, and the median of that without its sign."""
+    named = {
+        "flops": "FLOPs",
+        "peak_memory_bytes": "memory",
+        "train_seconds": "training",
+        "total_seconds": "whole run",
+        "predict_ms_per_example": "prediction",
+        "saved_bytes": "saved",
+    }
+    table = _table("estimate against truth", *named.values())
+    for run in estimate["runs"]:
+        if run["truth"]:
+            errors = run["errors"]
+            table.add_row(*_texts(run["name"], *(f"{errors[key]:+.1%}" if key in errors else None for key in named)))
+    medians = estimate["median_errors"]
+    table.add_row(*_texts("median", *(f"{medians[key]:.1%}" if key in medians else None for key in named)))
+    _show(table)
+
+
+def print_cache(root: str, limit: int, used: int, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Where the cache is, how full, and a row for each entry."""
+    state = f"{size(used)} of {size(limit)} used" if limit else "switched off by TUNEWISE_CACHE_LIMIT"
+    print(f"cache: {plain_text(root)}, {state}, {len(entries)} entries")
+    if not entries:
+        return
+    columns = ("kind", "what", "model", "data", "rows", "size", "used")
+    table = _table("kind", "what", "model", "data", "rows", "size", "last use")
+    for entry in entries:
+        table.add_row(*_texts(*(entry[column] for column in columns)))
+    _show(table)
+
+
 def _table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table

@@ -6,14 +6,19 @@ rename, fsync the parent; delete the older version only after the new one verifi
 
 from __future__ import annotations
 
+from tunewise.commit.cache import Cache, Entry, cache_root, default_cache
 from tunewise.commit.files import sealed, unsealed, write_file
 from tunewise.commit.folder import commit_folder, read_manifest, sweep, verify
 from tunewise.commit.lock import lock, owner
 from tunewise.commit.series import Series
 
 __all__ = [
+    "Cache",
+    "Entry",
     "Series",
+    "cache_root",
     "commit_folder",
+    "default_cache",
     "lock",
     "owner",
     "read_manifest",

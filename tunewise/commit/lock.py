@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from tunewise.errors import LockedError
 
 LOCK = ".lock"
 PATIENCE_SECONDS = 0.5  # `owner` holds the lock for microseconds while it looks
+_PAUSE_SECONDS = 0.02
 _WINDOWS_LOCK_BYTE = 1 << 30  # far behind the text, which others must be able to read
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 
@@ -44,6 +45,36 @@ def lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def turn(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Waits until no other process is inside for the same `path`; where files cannot be locked, does not wait.
+
+    Args:
+        wait: is called while waiting, and may raise.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
+    except OSError:
+        yield
+        return
+    try:
+        while _is_held(descriptor):
+            wait()
+            time.sleep(_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_held(descriptor: int) -> bool:
+    """Tries to take the lock; False too where the file system has none."""
+    try:
+        return not _try(descriptor)
+    except OSError:
+        return False
+
+
 def owner(folder: Path) -> dict[str, Any] | None:
     """Who holds the lock of `folder`, as `{"pid", "host", "since"}`; None where nobody does."""
     path = Path(folder) / LOCK
@@ -67,7 +98,7 @@ def _take(descriptor: int, path: Path) -> None:
                 where=str(path.parent),
                 fix="wait until it has finished, stop it, or choose another folder with --out",
             )
-        time.sleep(0.02)
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _try(descriptor: int) -> bool:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tunewise.check import check
+from tunewise.check import Checked
 from tunewise.commit import lock
 from tunewise.errors import TunewiseError
 from tunewise.evaluate.baselines import run_baseline
@@ -21,10 +21,10 @@ from tunewise.tracking.run_record import used_data
 from tunewise.types import Costs
 
 
-def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allow_code: bool) -> RunRecord:
-    """Fits a baseline and leaves record and predictions in `out`; a finished one is left as it is."""
+def run_baseline_run(name: str, recipe: Recipe, out: Path, checked: Checked) -> RunRecord:
+    """Fits a baseline and leaves record and predictions in `out`; a finished one is left as it is. Alone, it would pay
+    for reading the data too."""
     start = time.perf_counter()
-    checked = check(recipe, folder, [], allow_code)
     data, evaluator = checked.data, checked.evaluator
     with lock(out):
         earlier = earlier_record(out, recipe.fingerprint, resume=True)
@@ -63,7 +63,7 @@ def run_baseline_run(name: str, recipe: Recipe, out: Path, *, folder: Path, allo
             status="finished",
             validation=scores.pop("validation"),
             scores=scores,
-            costs=costs,
+            costs=replace(costs, total_seconds=costs.total_seconds + checked.found.data_seconds),
             marginal=costs,
             confusion=confusion_by_split(result.predictions, data.schema.task),
             plans=[{"step": 0, **result.settings}],

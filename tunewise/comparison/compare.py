@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 from tunewise.check import Checked, check
 from tunewise.commit import lock, write_file
+from tunewise.comparison.imports import all_packages, packages_of
 from tunewise.comparison.rates import Trial, list_trials, with_best_rates
+from tunewise.comparison.records import Records
 from tunewise.comparison.results import Entry, build_comparison
 from tunewise.comparison.schedule import Pool
 from tunewise.comparison.worker import Task, probe, work
@@ -20,10 +22,9 @@ from tunewise.evaluate.baselines import baselines_for
 from tunewise.methods import find_method
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.html import render_html
-from tunewise.tracking.record import RECORD, Problem, RunRecord, read_record, write_record
+from tunewise.tracking.record import Problem, RunRecord, write_record
 from tunewise.tracking.run_folder import stored_tuning, write_settings
 
-CORE = ("torch", "transformers", "sklearn.linear_model", "pyarrow.parquet", "tunewise.run")
 MOST_AT_A_TIME = 4
 
 
@@ -81,9 +82,9 @@ def compare(
         tried: list[Trial] = []
         if trials:
             work_on.carry_out(trials)
-            entries, tried = with_best_rates(recipe, checked, entries, trials)
+            entries, tried = with_best_rates(recipe, checked, entries, trials, work_on.records)
         work_on.carry_out(entries)
-        content = build_comparison(recipe, checked, entries, tried)
+        content = build_comparison(recipe, checked, entries, work_on.records, tried)
         write_file(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False))
         write_file(out / "report.html", render_html(content))
         if stop.requested and any(run["status"] != "finished" for run in content["runs"]):
@@ -107,26 +108,27 @@ class _Work:
     side_by_side: int | None
 
     def __post_init__(self) -> None:
-        self.pool = Pool((*CORE, *_packages(self.recipe, self.checked), *_architectures(self.checked)))
+        self.pool = Pool(all_packages(self.recipe, self.checked))
         self.side_by_side = self.side_by_side or runs_at_a_time(self.recipe, self.checked)
+        self.records = Records()
 
     def announce(self, entries: list[Entry]) -> None:
         """Tells the watcher what is to come."""
-        done = sum(_is_finished(entry, self.checked) for entry in entries)
+        done = sum(self._is_finished(entry) for entry in entries)
         self.watcher.on_plan(self.checked, entries, done, self.side_by_side)
 
     def carry_out(self, entries: list[Entry]) -> None:
         """Runs what is not finished yet, until it is or the user stops it."""
-        tasks = _unfinished(self.recipe, entries, self.folder, self.checked, self.allow_code)
-        if not tasks or self.stop.requested:
+        waiting = [number for number, entry in enumerate(entries) if not self._is_finished(entry)]
+        if not waiting or self.stop.requested:
             return
-        tuned = _tuned(self.recipe, self.out, self.pool, self.side_by_side)
+        tuned = self._tuned()
 
         def on_end(number: int, exit_code: int | None, seconds: float) -> None:
-            self.watcher.on_end(entries[number], _ended(entries[number], exit_code), seconds)
+            self.watcher.on_end(entries[number], self._ended(entries[number], exit_code), seconds)
 
         self.pool.run(
-            [(number, replace(task, tuned=tuned)) for number, task in tasks],
+            [(number, self._task(entries[number], tuned)) for number in waiting],
             work,
             self.side_by_side,
             self.stop,
@@ -134,6 +136,67 @@ class _Work:
             on_message=lambda number, said: self.watcher.on_message(entries[number], *said),
             on_end=on_end,
         )
+
+    def _tuned(self) -> dict[str, dict[str, Any]]:
+        """What is fitted to the machine, by model: decided once for all runs, and kept where the comparison goes on."""
+        stored = stored_tuning(self.out)
+        if stored is None:
+            stored = {"models": {model: self.pool.ask(probe, self._question(model)) for model in self.checked.models}}
+            write_settings(self.out, write_recipe(self.recipe), stored)
+        # Comparisons of tunewise 0.1 had one for all models.
+        return stored.get("models") or dict.fromkeys(self.checked.models, stored)
+
+    def _question(self, model: str) -> Task:
+        single, how = self.recipe.for_run(model, self.recipe.all_methods[0], 0), {"side_by_side": self.side_by_side}
+        return Task(single.as_dict(), "", str(self.folder), how, self.checked.found.only(model), self.allow_code, ())
+
+    def _task(self, entry: Entry, tuned: dict[str, dict[str, Any]]) -> Task:
+        choice = entry.choice or self.recipe.all_methods[0]
+        model = entry.model if entry.choice else self.recipe.all_models[0]
+        return Task(
+            recipe=self.recipe.for_run(model, choice, entry.seed).as_dict(),
+            out=str(entry.folder),
+            folder=str(self.folder),
+            tuned=tuned[model],
+            found=self.checked.found.only(model),
+            allow_code=self.allow_code,
+            packages=packages_of(choice.name, self.checked.models[model]),
+            baseline=entry.name if entry.kind == "baseline" else None,
+        )
+
+    def _is_finished(self, entry: Entry) -> bool:
+        """Whether a run needs no work.
+
+        Raises:
+            StoreError: it was made on other data than what the recipe names now.
+        """
+        record = self.records.finished(entry.folder)
+        if record is None:
+            return False
+        if record.data is None or record.data.fingerprint != self.checked.data.fingerprint:
+            raise StoreError(
+                "the data has changed since this comparison began",
+                where=str(entry.folder),
+                fix="put the data back, or give another --out",
+            )
+        return True
+
+    def _ended(self, entry: Entry, exit_code: int | None) -> RunRecord:
+        """The record of a run whose process has ended; one that died without a word is marked as failed."""
+        record = self.records.read(entry.folder)
+        if record is None:
+            how = "was killed" if exit_code is None else f"ended with exit code {exit_code}"
+            problem = Problem(f"the process {how} before the run began", str(entry.folder))
+            method = entry.choice.label if entry.choice else entry.name
+            record = RunRecord(status="failed", method=method, seed=entry.seed, recipe={}, error=problem)
+            entry.folder.mkdir(parents=True, exist_ok=True)
+            write_record(entry.folder, record)
+        elif record.status == "running":
+            cause = "it was killed, perhaps because memory ran out" if exit_code and exit_code < 0 else "it died"
+            problem = Problem(f"{cause} (exit code {exit_code})", str(entry.folder), "run the same command again")
+            record = replace(record, status="failed", error=problem)
+            write_record(entry.folder, record)
+        return record
 
 
 def list_entries(recipe: Recipe, checked: Checked, out: Path) -> list[Entry]:
@@ -180,88 +243,3 @@ def _claim(recipe: Recipe, out: Path) -> None:
     if not stored.is_file() and any(not child.name.startswith(".") for child in out.iterdir()):
         raise StoreError("the folder is not empty, and holds no comparison", where=str(out), fix="give another --out")
     write_settings(out, text, None)
-
-
-def _packages(recipe: Recipe, checked: Checked) -> list[str]:
-    choices = (
-        choice for choice in recipe.all_methods for model in recipe.all_models if checked.runs(choice.label, model)
-    )
-    return sorted({package for choice in choices for package in find_method(choice.name).packages})
-
-
-def _architectures(checked: Checked) -> list[str]:
-    return sorted({f"transformers.models.{located.family.replace('-', '_')}" for located in checked.models.values()})
-
-
-def _tuned(recipe: Recipe, out: Path, pool: Pool, side_by_side: int) -> dict[str, Any]:
-    """Decided once for all runs, and kept where the comparison goes on."""
-    stored = stored_tuning(out)
-    if stored is None:
-        question = Task(recipe.as_dict(), "", "", {"side_by_side": side_by_side}, "", False, ())
-        stored = pool.ask(probe, question)
-        write_settings(out, write_recipe(recipe), stored)
-    return stored
-
-
-def _unfinished(
-    recipe: Recipe, entries: list[Entry], folder: Path, checked: Checked, allow_code: bool
-) -> list[tuple[int, Task]]:
-    tasks = []
-    for number, entry in enumerate(entries):
-        if _is_finished(entry, checked):
-            continue
-        choice = entry.choice or recipe.all_methods[0]
-        single = recipe.for_run(entry.model if entry.choice else recipe.all_models[0], choice, entry.seed)
-        packages = (*CORE, *find_method(choice.name).packages, *_architectures(checked))
-        tasks.append(
-            (
-                number,
-                Task(
-                    single.as_dict(),
-                    str(entry.folder),
-                    str(folder),
-                    {},
-                    checked.data.fingerprint,
-                    allow_code,
-                    packages,
-                    entry.name if entry.kind == "baseline" else None,
-                ),
-            )
-        )
-    return tasks
-
-
-def _is_finished(entry: Entry, checked: Checked) -> bool:
-    """Whether a run needs no work.
-
-    Raises:
-        StoreError: it was made on other data than what the recipe names now.
-    """
-    record = read_record(entry.folder) if (entry.folder / RECORD).is_file() else None
-    if record is None or record.status != "finished":
-        return False
-    if record.data is None or record.data.fingerprint != checked.data.fingerprint:
-        raise StoreError(
-            "the data has changed since this comparison began",
-            where=str(entry.folder),
-            fix="put the data back, or give another --out",
-        )
-    return True
-
-
-def _ended(entry: Entry, exit_code: int | None) -> RunRecord:
-    """The record of a run whose process has ended; one that died without a word is marked as failed."""
-    if not (entry.folder / RECORD).is_file():
-        problem = Problem(f"the process ended with exit code {exit_code} before the run began", str(entry.folder))
-        method = entry.choice.label if entry.choice else entry.name
-        record = RunRecord(status="failed", method=method, seed=entry.seed, recipe={}, error=problem)
-        entry.folder.mkdir(parents=True, exist_ok=True)
-        write_record(entry.folder, record)
-        return record
-    record = read_record(entry.folder)
-    if record.status == "running":
-        cause = "it was killed, perhaps because memory ran out" if exit_code and exit_code < 0 else "it died"
-        problem = Problem(f"{cause} (exit code {exit_code})", str(entry.folder), "run the same command again")
-        record = replace(record, status="failed", error=problem)
-        write_record(entry.folder, record)
-    return record

@@ -9,16 +9,19 @@ import importlib
 import os
 import time
 import warnings
+from contextlib import suppress
 
 from tunewise.comparison import PRELOAD_VARIABLE
 from tunewise.errors import TunewiseWarning
 
 SECONDS: dict[str, float] = {}
-"""What each import took, in the order of the variable; a later one profits from an earlier one."""
+"""What each import took, in the order of the variable; a later one profits from an earlier one. One that fails is left
+to the run that needs it, whose record then says so."""
 
 warnings.simplefilter("ignore", TunewiseWarning)  # the process that began the comparison has said it
 
 for _name in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split(",")):
     _start = time.perf_counter()
-    importlib.import_module(_name)
+    with suppress(ImportError):
+        importlib.import_module(_name)
     SECONDS[_name] = time.perf_counter() - _start

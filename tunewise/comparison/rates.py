@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tunewise.check import Checked
+from tunewise.comparison.records import Records
 from tunewise.comparison.results import Entry
 from tunewise.methods import find_method
 from tunewise.recipe import MethodChoice, Recipe
-from tunewise.tracking.record import RECORD, RunRecord, read_record
+from tunewise.tracking.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def list_trials(recipe: Recipe, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def with_best_rates(
-    recipe: Recipe, checked: Checked, entries: Sequence[Entry], trials: Sequence[Entry]
+    recipe: Recipe, checked: Checked, entries: Sequence[Entry], trials: Sequence[Entry], records: Records
 ) -> tuple[list[Entry], list[Trial]]:
     """The entries with the rate that was best on validation, and all that was tried. Of equals, and where no trial has
     finished, the one nearest to the method's own rate is taken."""
@@ -51,7 +52,7 @@ def with_best_rates(
     best: dict[str, float] = {}
     for name in dict.fromkeys(entry.name for entry in trials if has_rate(entry)):
         own = [
-            _trial(name, scale, entry, checked.metric)
+            _trial(name, scale, records.finished(entry.folder), checked.metric)
             for scale, entry in zip(recipe.rate_grid, (entry for entry in trials if entry.name == name), strict=True)
         ]
         chosen = max(own, key=lambda trial: _merit(trial, sign))
@@ -76,9 +77,8 @@ def at_scale(entry: Entry, scale: float) -> Entry:
     return replace(entry, folder=folder, choice=MethodChoice(name=entry.choice.name, options=options))
 
 
-def _trial(name: str, scale: float, entry: Entry, metric: str) -> Trial:
-    record = read_record(entry.folder) if (entry.folder / RECORD).is_file() else None
-    if record is None or record.status != "finished":
+def _trial(name: str, scale: float, record: RunRecord | None, metric: str) -> Trial:
+    if record is None:
         return Trial(name, scale, None, math.nan, 0.0)
     return Trial(name, scale, _rate(record), record.validation[metric].value, record.costs.train_seconds)
 

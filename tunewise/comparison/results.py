@@ -14,12 +14,13 @@ import numpy as np
 from tunewise.check import Checked
 from tunewise.comparison.disagreements import disagreements
 from tunewise.comparison.recommend import choose, mean_scores, recommend
+from tunewise.comparison.records import Records
 from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.report.contents import Kind
 from tunewise.tracking.environment import environment
 from tunewise.tracking.predictions import read_predictions
-from tunewise.tracking.record import RECORD, RunRecord, read_record
+from tunewise.tracking.record import RunRecord
 from tunewise.types import Predictions
 
 FORMAT = 1
@@ -39,14 +40,14 @@ class Entry:
 
 
 def build_comparison(
-    recipe: Recipe, checked: Checked, entries: Sequence[Entry], rates: Sequence[Any] = ()
+    recipe: Recipe, checked: Checked, entries: Sequence[Entry], runs: Records, rates: Sequence[Any] = ()
 ) -> dict[str, Any]:
     """Statistics on what has finished; the rest is listed with its status. Plain JSON data without NaN.
 
     Args:
         rates: the trials of `comparison.rates`, where rates were chosen.
     """
-    records = {entry: _record(entry) for entry in entries}
+    records = {entry: runs.read(entry.folder) for entry in entries}
     finished = {entry: record for entry, record in records.items() if record and record.status == "finished"}
     data = checked.data
     main = next(iter(data.tests))
@@ -113,10 +114,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _record(entry: Entry) -> RunRecord | None:
-    return read_record(entry.folder) if (entry.folder / RECORD).is_file() else None
 
 
 def _tuned(records: Any) -> dict[str, Any]:

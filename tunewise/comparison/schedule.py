@@ -45,8 +45,8 @@ class Pool:
             TunewiseError: what the process met, or that it died.
         """
         worker = self._start(0, target, task)
-        worker.process.join()
-        answer = worker.pipe.recv() if worker.pipe.poll() else TunewiseError("the process that measures died")
+        died = TunewiseError("the process that measures died")
+        answer = died if worker is None else _answer_of(worker, died)
         if isinstance(answer, TunewiseError):
             raise answer
         return answer
@@ -69,8 +69,12 @@ class Pool:
         while waiting or working:
             while waiting and len(working) < side_by_side and not stop.requested:
                 number, task = waiting.pop(0)
-                working[number] = self._start(number, target, task)
+                worker = self._start(number, target, task)
                 on_start(number)
+                if worker is None:
+                    on_end(number, None, 0.0)
+                else:
+                    working[number] = worker
             if stop.requested and not told:
                 told, waiting = True, []
                 for worker in working.values():
@@ -81,12 +85,18 @@ class Pool:
                 worker.pipe.close()
                 on_end(worker.number, worker.process.exitcode, time.perf_counter() - worker.started)
 
-    def _start(self, number: int, target: Callable[..., None], task: object) -> Worker:
+    def _start(self, number: int, target: Callable[..., None], task: object) -> Worker | None:
+        """The process at work, or None where it died while it was still being sent its task."""
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=target, args=(task, sender), daemon=False)
-        with _no_main_module(), _told_to_import(self.packages):
-            process.start()
-        sender.close()
+        try:
+            with _no_main_module(), _told_to_import(self.packages):
+                process.start()
+        except (BrokenPipeError, ConnectionResetError):
+            receiver.close()
+            return None
+        finally:
+            sender.close()
         return Worker(number, process, receiver, time.perf_counter())
 
     @staticmethod
@@ -103,6 +113,17 @@ class Pool:
                     worker.process.join()
                     ended.append(worker)
         return ended
+
+
+def _answer_of(worker: Worker, otherwise: object) -> Any:
+    """What a process sends before it ends; `otherwise` where it ends without a word."""
+    try:
+        return worker.pipe.recv()
+    except EOFError:
+        return otherwise
+    finally:
+        worker.process.join()
+        worker.pipe.close()
 
 
 @contextmanager

@@ -11,21 +11,24 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tunewise.check import Found, check
 from tunewise.engine.events import Evaluated, Observer, Started, Step
 from tunewise.errors import TunewiseError
+from tunewise.recipe import recipe_from
 
 SECONDS_BETWEEN_MESSAGES = 0.2
 
 
 @dataclass(frozen=True)
 class Task:
-    """One process's work. `recipe` is a single run's recipe as plain data; `baseline` names one instead of a method."""
+    """One process's work. `recipe` is a single run's recipe as plain data, `found` the data and model that it names;
+    `baseline` names one instead of a method."""
 
     recipe: dict[str, Any]
     out: str
     folder: str
     tuned: dict[str, Any]
-    data: str
+    found: Found
     allow_code: bool
     packages: tuple[str, ...]
     baseline: str | None = None
@@ -67,10 +70,13 @@ def probe(task: Task, pipe: Connection) -> None:
     """Sends what a measurement in a process of its own finds best for this machine, or the error it met."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from tunewise.engine.device import tune
-    from tunewise.recipe import recipe_from
+    from tunewise.models.attention import attention_of
 
+    recipe = recipe_from(task.recipe)
     try:
-        pipe.send(tune(recipe_from(task.recipe).train, task.tuned["side_by_side"]).as_dict())
+        ((_, located),) = task.found.models.items()
+        attention = attention_of(located, task.found.data, recipe.train.dropout, recipe.train.max_length)
+        pipe.send(tune(recipe.train, attention, side_by_side=task.tuned["side_by_side"]).as_dict())
     except TunewiseError as problem:
         pipe.send(problem)
 
@@ -85,28 +91,27 @@ def _guarded(carry_out: Callable[[], object]) -> None:
 def _run(task: Task, pipe: Connection) -> None:
     from tunewise.comparison import preload
     from tunewise.engine.device import Tuned
-    from tunewise.recipe import recipe_from
     from tunewise.run import run
 
     # A run pays for the packages it needs, as it would alone; those of other methods are not its cost.
     imports = sum(seconds for name, seconds in preload.SECONDS.items() if name in task.packages)
+    recipe = recipe_from(task.recipe)
     run(
-        recipe_from(task.recipe),
+        recipe,
         Path(task.out),
         folder=Path(task.folder),
         observers=[Reporter(pipe)],
         resume=True,
         allow_code=task.allow_code,
-        tuned=Tuned(**task.tuned),
-        expected_data=task.data,
-        import_seconds=imports,
+        checked=check(recipe, Path(task.folder), recipe.all_methods, task.allow_code, task.found),
+        tuned=Tuned.from_dict(task.tuned),
+        shared_seconds=imports + task.found.seconds,
     )
 
 
 def _run_baseline(task: Task) -> None:
     from tunewise.comparison.baseline_run import run_baseline_run
-    from tunewise.recipe import recipe_from
 
-    run_baseline_run(
-        task.baseline, recipe_from(task.recipe), Path(task.out), folder=Path(task.folder), allow_code=task.allow_code
-    )
+    recipe = recipe_from(task.recipe)
+    checked = check(recipe, Path(task.folder), [], task.allow_code, task.found)
+    run_baseline_run(task.baseline, recipe, Path(task.out), checked)

@@ -1,34 +1,129 @@
-"""Which rows make which batch: decided by seed and epoch alone, so that a resumed run sees the same."""
+"""Which rows make which batch: decided by seed and epoch alone, so that a resumed run sees the same.
+
+`lengths` are those of all rows, in tokens; a batch takes its number of rows times its longest: padded tokens.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-BATCHES_PER_POOL = 50
+POOL_ROWS = 2000
+POOL_STEPS = 64
+
+# For passes without gradients. MiniLM on one core is as fast with 512 to 4,096 tokens a batch, whatever the length of
+# its rows, and slower beyond (fp32, 128 a row, thousand tokens a second: 1.7 with 4,096, 1.4 with 8,192, 1.0 with
+# 16,384). 4,096 are the usual 32 rows of 128. A batch of 512 tokens or more ends where rows are a tenth shorter than
+# its first: 22 batches and 4.8% padding for the 3,080 test rows of banking77; batches of 32 rows were 97 and 3.7%.
+TOKENS_PER_ROW = 128
+ENOUGH_TOKENS = 512
+SIMILAR = 0.9
 
 
-def epoch_batches(
-    lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int, group_by_length: bool
+@dataclass(frozen=True)
+class BatchSize:
+    """How large a batch is: so many rows, or, where `tokens` is given, as many as fit so many padded tokens (at least
+    one). `accumulate` batches make a step."""
+
+    rows: int
+    tokens: int | None = None
+    accumulate: int = 1
+
+    def batches(self, rows: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        """Rows in batches, in their order; by tokens, they must come from long to short."""
+        return self._cut(rows, lengths, 1)
+
+    def steps(self, rows: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        """The rows of each step, likewise: at most `accumulate` batches."""
+        return self._cut(rows, lengths, self.accumulate)
+
+    def by_length(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Rows as `batches` takes them, with similar lengths beside each other; those of one length in their order."""
+        return rows[np.argsort(lengths[rows] if self.tokens is None else -lengths[rows], kind="stable")]
+
+    def most_padded(self, rows: np.ndarray, lengths: np.ndarray) -> int:
+        """The padded tokens of the largest batch of a step."""
+        return max(padded_tokens(batch, lengths) for batch in self.batches(rows, lengths))
+
+    def rows_per_step(self, lengths: np.ndarray) -> int:
+        """Rows of a step; by tokens, of one with rows of mean length."""
+        rows = self.rows if self.tokens is None else max(1, int(self.tokens / lengths.mean()))
+        return rows * self.accumulate
+
+    def _cut(self, rows: np.ndarray, lengths: np.ndarray, times: int) -> list[np.ndarray]:
+        if self.tokens is not None:
+            return _by_tokens(rows, lengths, self.tokens, times)
+        size = self.rows * times
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def epoch_steps(
+    lengths: np.ndarray, size: BatchSize, *, seed: int, epoch: int, group_by_length: bool
 ) -> list[np.ndarray]:
-    """A random order of all rows, cut into batches; the last of the epoch may be smaller, none is dropped.
+    """The rows of each optimiser step: all rows in random order, cut up; the last cut may be smaller, none is dropped.
 
-    With `group_by_length`, rows are sorted by length within random pools of 50 batches, and the batches are shuffled:
-    little padding, yet other neighbours in every epoch.
+    With `group_by_length`, rows are sorted by length within random pools of at least 2,000 rows and 64 steps, and the
+    steps are shuffled: little padding, yet other neighbours in every epoch, since rows of one length are in random
+    order. Share of padding in batches of 8, 16, 32 rows: banking77 (10,003 rows) 0.9%, 2.1%, 3.7%, where pools of 50
+    batches had 4.1%, 5.0%, 5.8%, and random order 50%, 60%, 66%; the example data (1,152 rows) 0.9%, 2.0%, 4.1%, where
+    they had 2.7%, 4.1%, 4.1%. In batches of 512, 1,024, 4,096 tokens: banking77 1.8%, 1.5%, 3.2%.
+
+    In epoch 0 the step with the batch of most padded tokens comes first, so that what does not fit in memory fails at
+    once.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
-    if not group_by_length:
-        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    batches = []
-    pool_size = BATCHES_PER_POOL * batch_size
-    for pool_start in range(0, len(order), pool_size):
-        pool = order[pool_start : pool_start + pool_size]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[start : start + batch_size] for start in range(0, len(pool), batch_size)]
-    return [batches[place] for place in generator.permutation(len(batches))]
+    if group_by_length:
+        pools = _pools(order, size.rows_per_step(lengths))
+        steps = [step for pool in pools for step in size.steps(size.by_length(pool, lengths), lengths)]
+        steps = [steps[place] for place in generator.permutation(len(steps))]
+    else:
+        steps = size.steps(order, lengths)
+    if epoch == 0 and steps:
+        largest = int(np.argmax([size.most_padded(step, lengths) for step in steps]))
+        steps[0], steps[largest] = steps[largest], steps[0]
+    return steps
 
 
 def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """All rows in batches of similar length, longest first, so that what does not fit fails at once."""
+    """All rows in batches of similar length for a pass without gradients, longest first, so that what does not fit
+    fails at once.
+
+    A batch holds at most as many padded tokens as `batch_size` rows of 128, and never more than `batch_size` of the
+    longest rows.
+    """
     order = np.argsort(-lengths, kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    budget = batch_size * min(TOKENS_PER_ROW, int(lengths.max(initial=1)))
+    shortness = -lengths[order]  # ascending, as searchsorted needs it
+    batches, start = [], 0
+    while start < len(order):
+        width = -int(shortness[start])
+        most, enough = max(1, budget // width), max(1, ENOUGH_TOKENS // width)
+        similar = int(np.searchsorted(shortness, -SIMILAR * width, side="right")) - start
+        end = start + min(most, max(enough, similar))
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
+def padded_tokens(rows: np.ndarray, lengths: np.ndarray) -> int:
+    """What a batch of these rows takes."""
+    return len(rows) * int(lengths[rows].max())
+
+
+def _pools(order: np.ndarray, rows_per_step: int) -> list[np.ndarray]:
+    """Parts of nearly equal size, of whole steps but for the last."""
+    count = max(1, len(order) // max(POOL_ROWS, POOL_STEPS * rows_per_step))
+    size = -(-len(order) // (count * rows_per_step)) * rows_per_step
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _by_tokens(rows: np.ndarray, lengths: np.ndarray, budget: int, times: int = 1) -> list[np.ndarray]:
+    """Rows that come from long to short, so many times as many as fit the budget with the first."""
+    parts, start = [], 0
+    while start < len(rows):
+        end = start + times * max(1, budget // int(lengths[rows[start]]))
+        parts.append(rows[start:end])
+        start = end
+    return parts

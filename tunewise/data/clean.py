@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,11 +90,13 @@ def usable_rows(
 
 def conflict_steps(rows: Rows) -> list[DataStep]:
     """A note where rows have the same text but not the same label."""
-    labels: dict[tuple[str, ...], set[Label]] = defaultdict(set)
+    first_label: dict[tuple[str, ...], Label | frozenset[str]] = {}
+    conflicting = set()
     for text, value in zip(rows.texts, rows.values, strict=True):
-        several = isinstance(value, tuple) and not isinstance(value, Tags)
-        labels[text].add(frozenset(value) if several else value)
-    bad = [place for place, text in enumerate(rows.texts) if len(labels[text]) > 1]
+        label = frozenset(value) if isinstance(value, tuple) and not isinstance(value, Tags) else value
+        if first_label.setdefault(text, label) != label:
+            conflicting.add(text)
+    bad = [place for place, text in enumerate(rows.texts) if text in conflicting] if conflicting else []
     if not bad:
         return []
     first = rows.texts[bad[0]]

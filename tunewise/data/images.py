@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         return np.ones(len(self.pixels), dtype=np.int64)
 

@@ -162,11 +162,11 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
 
 def count_names(values: Sequence[Label]) -> Counter[str]:
     """How many rows have each class."""
-    return Counter(
-        name
-        for value in values
-        for name in (set(value) if isinstance(value, tuple) else (value,) if isinstance(value, str) else ())
-    )
+    counts: Counter[str] = Counter()
+    for value, rows in Counter(values).items():
+        for name in set(value) if isinstance(value, tuple) else (value,) if isinstance(value, str) else ():
+            counts[name] += rows
+    return counts
 
 
 def sort_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from tunewise.data.labels import Label, check_twins, count_names, is_missing, sort_names
 from tunewise.data.sentences import sentence_columns, words_column
 from tunewise.data.settings import DataConfig
-from tunewise.data.table import Table, as_number, as_text, check_one_kind, kind, listed, nearest
+from tunewise.data.table import Table, as_number, as_text, check_one_kind, listed, nearest
 from tunewise.data.tags import tag_names
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Task
@@ -147,7 +147,7 @@ def find_task(config: DataConfig, table: Table, label: Sequence[str], text: Sequ
 
 
 def _task_of(cells: list[Any]) -> tuple[Task, str]:
-    if any(kind(cell) == "list" for cell in cells):
+    if list in set(map(type, cells)):
         return "multilabel", "cells hold lists"
     numbers = [number for cell in cells if (number := as_number(cell)) is not None]
     distinct = len(set(numbers))

@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -28,13 +29,16 @@ COMMON = 5
 Text = tuple[str, ...]
 
 
-@dataclass
-class _Unit:
-    """Rows that go together: the same text."""
+@dataclass(frozen=True)
+class _Units:
+    """Rows that go together, as their text is the same; numbered in the order of the hashes of their texts.
 
-    key: bytes
-    stratum: int
-    places: list[int]
+    `of_row` is the unit of each row; of each unit, `sizes` are its rows, `strata` the lowest stratum among them.
+    """
+
+    of_row: np.ndarray
+    sizes: list[int]
+    strata: list[int]
 
 
 def find_strata(values: Sequence[Label], task: Task) -> np.ndarray:
@@ -57,7 +61,8 @@ def _quantiles(targets: np.ndarray) -> np.ndarray:
 
 def _combinations(values: Sequence[Label]) -> list[Text]:
     plain = is_plain(tag for value in values if isinstance(value, Tags) for tag in value)
-    return [_combination(value, plain) for value in values]
+    found = {value: _combination(value, plain) for value in set(values)}
+    return [found[value] for value in values]
 
 
 def _combination(value: Label, plain: bool) -> Text:
@@ -88,23 +93,25 @@ def assign(
     strata = find_strata(values, task)
     units = _units(texts, strata, seed)
     sizes = np.zeros(strata.max() + 1, dtype=np.int64)
-    for unit in units:
-        sizes[unit.stratum] += len(unit.places)
-    taken: dict[int, str] = {}
+    np.add.at(sizes, units.strata, units.sizes)
     room = np.maximum(sizes - 1, 0)
-    for name, share in shares.items():
+    names, taken = ["train", *shares], [0] * len(units.sizes)  # taken: the place of each unit's split in names
+    for number, share in enumerate(shares.values(), start=1):
         quota = _allocate(sizes, share, room)
-        for number, unit in enumerate(units):
-            if number not in taken and len(unit.places) <= quota[unit.stratum]:
-                taken[number] = name
-                quota[unit.stratum] -= len(unit.places)
-                room[unit.stratum] -= len(unit.places)
+        room = room - quota + _take(units, taken, number, quota.tolist())
     if task != "regression":
-        _return_lost_labels(units, taken, [set(names) for names in _combinations(values)])
-    result: dict[str, list[int]] = {"train": [], **{name: [] for name in shares}}
-    for number, unit in enumerate(units):
-        result[taken.get(number, "train")].extend(unit.places)
-    return {name: np.array(sorted(places), dtype=np.int64) for name, places in result.items()}
+        _return_lost_labels(units, taken, _combinations(values))
+    split_of_row = np.array(taken)[units.of_row]
+    return {name: np.flatnonzero(split_of_row == number) for number, name in enumerate(names)}
+
+
+def _take(units: _Units, taken: list[int], number: int, quota: list[int]) -> list[int]:
+    """Gives units that are left to a split, as long as its quota of their stratum lasts; returns what is left of it."""
+    for unit, (size, stratum) in enumerate(zip(units.sizes, units.strata, strict=True)):
+        if not taken[unit] and size <= quota[stratum]:
+            taken[unit] = number
+            quota[stratum] -= size
+    return quota
 
 
 def draw(values: Sequence[Label], texts: Sequence[Text], task: Task, count: int, seed: int) -> np.ndarray:
@@ -130,7 +137,7 @@ def draw_per_class(values: Sequence[Label], texts: Sequence[Text], count: int, s
 
 def _drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: int) -> np.ndarray:
     """Places of so many rows of each stratum, by the hashes of their texts; equal texts by their turn."""
-    quota = quota.copy()
+    strata, quota = strata.tolist(), quota.tolist()
     seen: Counter[Text] = Counter()
     keys = []
     for text in texts:
@@ -144,21 +151,24 @@ def _drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: i
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _units(texts: Sequence[Text], strata: np.ndarray, seed: int) -> list[_Unit]:
-    """Groups of equal texts, in the order of their hashes; a group's stratum is the lowest of its rows."""
-    groups: dict[Text, list[int]] = defaultdict(list)
-    for place, text in enumerate(texts):
-        groups[text].append(place)
-    units = [_Unit(_key(seed, text), int(strata[places].min()), places) for text, places in groups.items()]
-    return sorted(units, key=lambda unit: unit.key)
+def _units(texts: Sequence[Text], strata: np.ndarray, seed: int) -> _Units:
+    number: dict[Text, int] = {}
+    found = np.array([number.setdefault(text, len(number)) for text in texts])
+    keys = np.fromiter((_key(seed, text) for text in number), dtype="S32", count=len(number))
+    rank = np.empty(len(keys), dtype=np.int64)
+    rank[np.argsort(keys, kind="stable")] = np.arange(len(keys))
+    of_row = rank[found]
+    lowest = np.full(len(keys), strata.max())
+    np.minimum.at(lowest, of_row, strata)
+    return _Units(of_row, np.bincount(of_row).tolist(), lowest.tolist())
 
 
 def _key(seed: int, text: Text) -> bytes:
-    digest = hashlib.sha256(str(seed).encode())
+    parts = [str(seed).encode()]
     for part in text:
         encoded = part.encode()
-        digest.update(len(encoded).to_bytes(8, "little") + encoded)
-    return digest.digest()
+        parts += [len(encoded).to_bytes(8, "little"), encoded]
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def _allocate(sizes: np.ndarray, share: float, room: np.ndarray) -> np.ndarray:
@@ -174,17 +184,16 @@ def _allocate(sizes: np.ndarray, share: float, room: np.ndarray) -> np.ndarray:
     return quota
 
 
-def _return_lost_labels(units: list[_Unit], taken: dict[int, str], labels: list[set[str]]) -> None:
+def _return_lost_labels(units: _Units, taken: list[int], labels: Sequence[Text]) -> None:
     """Gives a unit back to train for each label that train would not have: only where texts repeat or labels mix."""
-    kept = {
-        label
-        for number, unit in enumerate(units)
-        if number not in taken
-        for place in unit.places
-        for label in labels[place]
-    }
-    for number in sorted(taken):
-        held = set().union(*(labels[place] for place in units[number].places))
-        if held - kept:
-            del taken[number]
-            kept |= held
+    stays = np.array(taken)[units.of_row] == 0
+    kept = {label for names in set(compress(labels, stays.tolist())) for label in names}
+    lost = {names for names in set(labels) if not kept.issuperset(names)}
+    held: dict[int, set[str]] = defaultdict(set)  # by the units with labels that train does not have
+    for row, names in enumerate(labels) if lost else ():
+        if names in lost:
+            held[int(units.of_row[row])].update(names)
+    for unit in sorted(held):
+        if held[unit] - kept:
+            taken[unit] = 0
+            kept |= held[unit]

@@ -17,6 +17,8 @@ from tunewise.errors import DataError
 MAX_CELL = 1_000_000
 """Characters that a cell may hold. A novel has about 500,000; more is a forgotten quote or a wrong file."""
 
+_STRINGS_AT_ONCE = 10_000
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
@@ -85,7 +87,8 @@ def make_table(source: str, names: Sequence[str], columns: Sequence[Sequence[Any
 def _check_strings(table: Table, name: str, strings: list[str]) -> None:
     """Looks at whole columns first, and for the row only where there is something to find."""
     try:
-        "".join(strings).encode()
+        for start in range(0, len(strings), _STRINGS_AT_ONCE):
+            "".join(strings[start : start + _STRINGS_AT_ONCE]).encode()
     except UnicodeEncodeError:
         for index, cell in enumerate((name, *table.columns[name])):
             if isinstance(cell, str) and any("\ud800" <= letter <= "\udfff" for letter in cell):
@@ -153,12 +156,15 @@ def check_one_kind(table: Table, column: str) -> str:
     Raises:
         DataError: there are several kinds; names the first row of the rarest.
     """
-    kinds = [kind(cell) for cell in table.columns[column]]
-    counts = Counter(word for word in kinds if word != "nothing")
+    cells, counts = table.columns[column], Counter()
+    some = {type(cell): cell for cell in cells}  # the type of a cell decides its kind
+    for its_type, many in Counter(map(type, cells)).items():
+        counts[kind(some[its_type])] += many
+    counts.pop("nothing", None)
     if len(counts) < 2:
         return next(iter(counts), "nothing")
     (usual, many), *_, (odd, few) = counts.most_common()
-    index = kinds.index(odd)
+    index = next(index for index, cell in enumerate(cells) if kind(cell) == odd)
     raise DataError(
         f"expected {usual}, as in {many:,} rows of this column, got {odd} ({short(table.columns[column][index])}), "
         f"as in {few:,}",

@@ -86,7 +86,7 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
             fix="this is a mistake in the method: give each masked tensor a rule",
         )
     net.model.train()
-    for module in _prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
+    for module in prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
         module.eval()
     for module in net.model.modules():
         if isinstance(module, _BatchNorm):  # running statistics of small batches would spoil those of pretraining
@@ -150,7 +150,7 @@ def frozen_blocks(trained: Iterable[str], model_map: ModelMap, plan: Plan) -> in
     return depth
 
 
-def _prefix_modules(net: Net, depth: int) -> list[nn.Module]:
+def prefix_modules(net: Net, depth: int) -> list[nn.Module]:
     """The blocks of the prefix, and what comes before the blocks (embedding, its norm and dropout)."""
     if depth == 0:
         return []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tunewise.data.batches import epoch_batches
+from tunewise.data.batches import BatchSize, epoch_steps
 from tunewise.engine.settings import TrainConfig
 
 DEFAULT_EPOCHS = 3.0
@@ -17,53 +18,102 @@ SECONDS_BETWEEN_SAVES = 60.0
 @dataclass
 class Course:
     """Everything follows from the lengths of the rows, the settings and the seed, so that any step can be the first
-    after a resume."""
+    after a resume.
+
+    Attributes:
+        steps_per_epoch: of the first epoch; where batches go by tokens, others may have a few more or less.
+        total_steps: of the whole training, unless it stops early.
+    """
 
     lengths: np.ndarray
     config: TrainConfig
     seed: int
     steps_per_epoch: int = field(init=False)
     total_steps: int = field(init=False)
+    _starts: list[int] = field(default_factory=lambda: [0], init=False, repr=False)  # first step of each epoch
+    _size: BatchSize = field(init=False, repr=False)
     _epoch: tuple[int, list[np.ndarray]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.steps_per_epoch = math.ceil(len(self.lengths) / self.rows_per_step)
+        self._size = BatchSize(self.config.batch_size, self.config.batch_tokens, self.config.accumulate)
+        self.steps_per_epoch = self._steps_in(0)
         epochs = self.config.epochs if self.config.epochs is not None else DEFAULT_EPOCHS
-        self.total_steps = self.config.max_steps or max(1, round(epochs * self.steps_per_epoch))
+        self.total_steps = self.config.max_steps or self._steps_of(epochs)
 
     @property
     def rows_per_step(self) -> int:
+        """Rows of a step; where batches go by tokens, their mean over the first epoch."""
+        if self.config.batch_tokens is not None:
+            return math.ceil(len(self.lengths) / self.steps_per_epoch)
         return self.config.batch_size * self.config.accumulate
 
     def rows(self, step: int) -> np.ndarray:
         """The rows of optimiser step `step`, which starts at 0."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if self._epoch is None or self._epoch[0] != epoch:
-            batches = epoch_batches(
-                self.lengths,
-                self.rows_per_step,
-                seed=self.seed,
-                epoch=epoch,
-                group_by_length=self.config.group_by_length,
-            )
-            self._epoch = (epoch, batches)
-        return self._epoch[1][place]
+        epoch, place = self._place(step)
+        return self._steps(epoch)[place]
 
     def micro_batches(self, step: int) -> list[np.ndarray]:
-        rows, size = self.rows(step), self.config.batch_size
-        return [rows[start : start + size] for start in range(0, len(rows), size)]
+        """The rows of each of its batches: at most `accumulate`."""
+        return self._size.batches(self.rows(step), self.lengths)
+
+    def batches_of(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Any rows, in batches of similar length such as the training has."""
+        return self._size.batches(self._size.by_length(rows, self.lengths), self.lengths)
 
     def epoch_of(self, step: int) -> float:
         """Epochs done after `step` steps."""
-        return step / self.steps_per_epoch
+        if step == 0:
+            return 0.0
+        epoch, place = self._place(step - 1)
+        return epoch + (place + 1) / self._steps_in(epoch)
 
     def validates(self, step: int) -> bool:
         """Whether to validate after `step` steps."""
-        return step == self.total_steps or step % (self.config.evaluate_every or self.steps_per_epoch) == 0
+        every = self.config.evaluate_every
+        return step == self.total_steps or (step % every == 0 if every else self._ends_epoch(step))
 
     def saves(self, step: int, seconds_unsaved: float) -> bool:
         """Whether to save a checkpoint after `step` steps, the last checkpoint being so many seconds old."""
         if self.config.save_steps:
             return step % self.config.save_steps == 0
-        whole = step % self.steps_per_epoch == 0 or step == self.total_steps
+        whole = self._ends_epoch(step) or step == self.total_steps
         return whole and seconds_unsaved >= SECONDS_BETWEEN_SAVES
+
+    def _steps_of(self, epochs: float) -> int:
+        whole = int(epochs)
+        part = (epochs - whole) * self._steps_in(whole) if epochs > whole else 0
+        return max(1, round(self._start(whole) + part))
+
+    def _ends_epoch(self, step: int) -> bool:
+        """Whether step `step`, counted from 1, is the last of its epoch."""
+        epoch, place = self._place(step - 1)
+        return place + 1 == self._steps_in(epoch)
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """The epoch of a step, and how many of the epoch's steps come before."""
+        while self._starts[-1] <= step:
+            self._start(len(self._starts))
+        epoch = bisect_right(self._starts, step) - 1
+        return epoch, step - self._starts[epoch]
+
+    def _steps_in(self, epoch: int) -> int:
+        return self._start(epoch + 1) - self._start(epoch)
+
+    def _start(self, epoch: int) -> int:
+        """The first step of an epoch."""
+        while len(self._starts) <= epoch:
+            self._starts.append(self._starts[-1] + self._count(len(self._starts) - 1))
+        return self._starts[epoch]
+
+    def _count(self, epoch: int) -> int:
+        if self.config.batch_tokens is None:
+            return math.ceil(len(self.lengths) / self.rows_per_step)
+        return len(self._steps(epoch))
+
+    def _steps(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each step of an epoch; the last epoch that was asked for is kept."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            by_length = self.config.group_by_length
+            steps = epoch_steps(self.lengths, self._size, seed=self.seed, epoch=epoch, group_by_length=by_length)
+            self._epoch = (epoch, steps)
+        return self._epoch[1]

@@ -1,37 +1,42 @@
-"""Where and how to compute: device, number format, threads. Decided once per run, stored with it, kept on resume."""
+"""Where and how to compute: device, number format, threads, attention. Decided once per run, stored with it, kept on
+resume."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from tunewise.engine.candidates import attention_question, precision_question, threads_question
 from tunewise.engine.cores import physical_cores
+from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
+from tunewise.models.attention import AttentionShape, use_attention
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-CPU_INFO = Path("/proc/cpuinfo")
-BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was tuned to the machine."""
+    """What was tuned to the machine. `attention` and `attention_prediction` are implementations of transformers, None
+    for the model's own choice; the model handed over keeps its own."""
 
     device: str
     precision: str
     threads: int
+    attention: str | None = None
+    attention_prediction: str | None = None
 
-    @property
-    def attention(self) -> str | None:
-        """The implementation of attention, None for the model's own choice. On a CPU the plain one: a training step
-        without dropout took 0.78 of the time that torch's fused one takes for texts of 35 tokens, with dropout and in
-        prediction both take the same."""
-        return "eager" if self.device == "cpu" else None
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Tuned:
+        """What `as_dict` gave; before attention was chosen by measurement, a CPU took the plain one."""
+        plain = "eager" if stored["device"] == "cpu" else None
+        return cls(**{"attention": plain, "attention_prediction": plain, **stored})
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -46,13 +51,27 @@ class Tuned:
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
 
+    def turn_to_prediction(self, model: nn.Module) -> None:
+        """Lets a model that was trained compute attention in the way that is the fastest for prediction."""
+        if self.attention and self.attention_prediction and self.attention != self.attention_prediction:
+            use_attention(model, self.attention_prediction, instead_of=self.attention)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Forward passes inside compute in the chosen format; weights stay fp32."""
         return torch.autocast(self.device, dtype=DTYPES[self.precision], enabled=self.precision != "fp32")
 
 
-def tune(config: TrainConfig, side_by_side: int = 1) -> Tuned:
-    """Decides device, precision and threads; `side_by_side` runs share the cores.
+def tune(
+    config: TrainConfig,
+    attention: AttentionShape | None = None,
+    side_by_side: int = 1,
+    machine: Callable[[], Machine] = this_machine,
+) -> Tuned:
+    """Decides device, precision, threads and attention; `side_by_side` runs share the cores.
+
+    Args:
+        attention: what the model's attention computes; None where it has none.
+        machine: is asked for what the recipe leaves open, on a CPU.
 
     Raises:
         RecipeError: the recipe asks for a device or precision that is not here.
@@ -65,10 +84,27 @@ def tune(config: TrainConfig, side_by_side: int = 1) -> Tuned:
             where="train.precision",
             fix="set it to auto, bf16 or fp32",
         )
+    if device == "cpu":
+        tuned = _tune_cpu(config, attention, side_by_side, machine())
+    else:
+        precision = config.precision if config.precision != "auto" else _gpu_precision(device)
+        tuned = Tuned(device, precision, config.threads or max(1, physical_cores() // side_by_side))
+    torch.set_num_threads(tuned.threads)
+    return tuned
+
+
+def _tune_cpu(config: TrainConfig, attention: AttentionShape | None, side_by_side: int, machine: Machine) -> Tuned:
+    """Formats and attention are compared with one thread, so that a run alone and one beside others decide alike."""
+    torch.set_num_threads(1)
+    precision = config.precision if config.precision != "auto" else machine.ask(precision_question()).choice
+    chosen = ["eager", "eager"]
+    if attention is not None:
+        questions = [attention_question(attention, training, precision) for training in (True, False)]
+        chosen = [machine.ask(question).choice for question in questions]
     threads = config.threads or max(1, physical_cores() // side_by_side)
-    torch.set_num_threads(threads)
-    precision = config.precision if config.precision != "auto" else _faster_precision(torch.device(device))
-    return Tuned(device, precision, threads)
+    if not config.threads and threads > 1:
+        threads = int(machine.ask(threads_question(threads, precision)).choice)
+    return Tuned("cpu", precision, threads, *chosen)
 
 
 def _check_device(device: str, fix: str) -> None:
@@ -83,18 +119,6 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _faster_precision(device: torch.device) -> str:
-    """bf16 where the hardware multiplies it natively, else fp32: told by the hardware and not by a stop-watch, so that
-    the same machine always decides the same. With avx512_bf16 a training step took 0.65 of the time in fp32."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and _cpu_flags() & BF16_FLAGS else "fp32"
-
-
-def _cpu_flags() -> set[str]:
-    """The feature names of the CPU, where Linux tells them."""
-    if not CPU_INFO.is_file():
-        return set()
-    lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return set(flags.partition(":")[2].split())
+def _gpu_precision(device: str) -> str:
+    """bf16 where the GPU multiplies it natively."""
+    return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

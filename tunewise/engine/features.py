@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from tunewise.data.batches import sorted_batches
 from tunewise.data.sentences import words_of
+from tunewise.data.tokenise import Tokens
 from tunewise.engine.encode import encode
 from tunewise.engine.feature_head import FeatureHead, fit_head
+from tunewise.engine.kept import Context, Spent, kept_array
+from tunewise.engine.prefix_key import digest_of, key_of
 from tunewise.errors import MethodError
 from tunewise.models.cost import watch_flops
 from tunewise.models.load import Net
@@ -42,7 +46,9 @@ class Embedder:
     """Texts -> features of a frozen encoder.
 
     Attributes:
+        context: where vectors are kept between runs, None where they are not.
         flops: of all forward passes so far.
+        spent: on reading vectors that were kept, and on keeping them.
         cut, lost: how many texts were longer than the model reads, and the tokens they lost.
         cut_words: how many words have no token, where the model answers for words.
     """
@@ -53,7 +59,9 @@ class Embedder:
     batch_size: int = 64
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     stop: Callable[[], None] = lambda: None
+    context: Context | None = None
     flops: float = 0.0
+    spent: Spent = field(default_factory=Spent)
     cut: int = 0
     lost: int = 0
     cut_words: int = 0
@@ -68,12 +76,53 @@ class Embedder:
         return np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
 
     def _embed(self, texts: Sequence[tuple[str]]) -> np.ndarray:
-        tokens = encode(texts, self.net)
+        tokens = encode(texts, self.net, self.context)
+        self.spent += Spent(elsewhere_seconds=tokens.elsewhere_seconds)
         self.cut, self.lost = self.cut + tokens.cut, self.lost + tokens.lost
         self.cut_words += tokens.cut_words
+        if self.context is None or not len(tokens):
+            return self._vectors(tokens)
+        before = self.flops
+        about = {
+            "kind": "features",
+            "what": self.pooling or "default",
+            "model": self.net.located.name,
+            "data": self.context.data,
+            "precision": self.context.precision,
+            "rows": len(tokens),
+        }
+        vectors_NF, spent = kept_array(
+            self.context, self._key(tokens), about, lambda: (self._vectors(tokens), self.flops - before)
+        )
+        self.spent += spent
+        return vectors_NF
+
+    def _key(self, tokens: Tokens) -> str:
+        """Of everything that decides the vectors."""
+        return key_of(
+            self.net,
+            self.context,
+            self._weights,
+            tokens,
+            kind="features",
+            pooling=self.pooling,
+            normalize=self.normalize,
+            rows_at_once=self.batch_size,
+        )
+
+    @cached_property
+    def _weights(self) -> str:
+        """A pooler, of first values that may vary from seed to seed, has no part in the vectors."""
+        tensors = self._encoder.state_dict().items()
+        return digest_of((name, tensor) for name, tensor in tensors if not name.startswith("pooler."))
+
+    @property
+    def _encoder(self) -> nn.Module:
         encoder = self.net.model.base_model
-        if self.net.model.config.is_encoder_decoder:
-            encoder = encoder.get_encoder()
+        return encoder.get_encoder() if self.net.model.config.is_encoder_decoder else encoder
+
+    def _vectors(self, tokens: Tokens) -> np.ndarray:
+        encoder = self._encoder
         device = next(encoder.parameters()).device
         encoder.eval()
         rows, parts, counted = [], [], None

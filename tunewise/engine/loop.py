@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,9 +22,12 @@ from tunewise.engine.apply import TrainedTensor, choose_trained, count_trained, 
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
+from tunewise.engine.dropout import Masks
 from tunewise.engine.events import Evaluated, Observers, Planned, Saved, Started, Step, Warned
+from tunewise.engine.feed import Feed
 from tunewise.engine.measure import Measuring
 from tunewise.engine.optim import Optimizer
+from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.engine.vocabulary import only_used_rows
@@ -38,45 +41,21 @@ from tunewise.types import Need, Plan, Signals, Split
 
 
 @dataclass
-class Progress:
-    """How far a training is; JSON in a checkpoint. `seconds` is the time in steps and measurements, `elapsed` that of
-    everything since the training began, `measuring_flops` the part of the others that measurements took; `curve` has
-    one entry per validation."""
-
-    step: int = 0
-    seconds: float = 0.0
-    elapsed: float = 0.0
-    forward_flops: float = 0.0
-    backward_flops: float = 0.0
-    tokens: int = 0
-    measuring_flops: float = 0.0
-    planned_at: int = 0
-    trained: list[str] = field(default_factory=list)
-    plans: list[dict[str, Any]] = field(default_factory=list)
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    loss_sum: float = 0.0
-    loss_steps: int = 0
-    best_step: int | None = None
-    best_value: float | None = None
-    without_gain: int = 0
-    stopped_early: bool = False
-
-
-@dataclass
 class Training:
     """One run of gradient descent.
 
     Args:
         validate: gives (loss, value of the metric to choose by, all scores) of the model as it is now, on validation.
         greater_is_better: of that metric.
-        inputs, targets: of the rows of `train`, in their order.
+        feed: what the model reads of the rows of `train` and `validation`.
+        targets: of the rows of `train`, in their order.
     """
 
     net: Net
     method: Method
     objective: Objective
     train: Split
-    inputs: Inputs
+    feed: Feed
     targets: torch.Tensor
     config: TrainConfig
     tuned: Tuned
@@ -90,6 +69,7 @@ class Training:
     fingerprint: str
 
     def __post_init__(self) -> None:
+        self.inputs: Inputs = self.feed.inputs["train"]
         self.course = Course(self.inputs.lengths, self.config, self.seed)
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] | None = None
@@ -98,6 +78,7 @@ class Training:
         self.targets = self.targets.to(self.device)
         self.flops: StepFlops | None = None
         self.optimizer: Optimizer | None = None
+        self.masks = Masks(self.seed)
         self.begun = self.saved_at = time.perf_counter()
         self.earlier_seconds = 0.0
 
@@ -115,12 +96,16 @@ class Training:
         self.plan = Plan.from_dict(state["progress"]["plans"][0]) if state else self._make_plan(step=0)
         insert(self.plan, self.net, self.seed)
         self.net.to(self.device)
-        self.inputs = with_prompt(self.inputs, self.net.prompt)
+        self.feed.inputs = {name: with_prompt(rows, self.net.prompt) for name, rows in self.feed.inputs.items()}
+        self.inputs = self.feed.inputs["train"]
         torch.manual_seed(self.seed)
         with only_used_rows(self.net.model, self.inputs):
-            self._begin(state, tensors)
-            self._go_on()
-            self._take_best()
+            try:
+                self._begin(state, tensors)
+                self._go_on()
+                self._take_best()
+            finally:
+                self.feed.end_phase()
         return self.progress
 
     def _go_on(self) -> None:
@@ -145,10 +130,11 @@ class Training:
 
     def _measure(self, needs: tuple[Need, ...], signals: Signals) -> Signals:
         start, progress = time.perf_counter(), self.progress
+        self.masks.begin(progress.step, 1)  # the step itself draws others
         exact = self.tuned.precision == "fp16"  # whose gradients would need a scale of their own
         measuring = Measuring(
             net=self.net,
-            loss=lambda rows: self._loss(rows, nullcontext if exact else self.tuned.autocast),
+            loss=lambda rows: self._loss(self.inputs.batch(rows), rows, nullcontext if exact else self.tuned.autocast),
             course=self.course,
             lengths=self.inputs.lengths,
             learning_rate=self.method.learning_rate(self.net.map),
@@ -159,8 +145,7 @@ class Training:
         progress.backward_flops += measuring.backward_flops
         progress.measuring_flops += measuring.forward_flops + measuring.backward_flops
         progress.seconds += time.perf_counter() - start
-        spent = progress.forward_flops + progress.backward_flops
-        return replace(signals, spent_flops=spent, measuring_flops=progress.measuring_flops)
+        return replace(signals, spent_flops=progress.uncached_flops, measuring_flops=progress.measuring_flops)
 
     def _begin(self, state: Mapping[str, Any] | None, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """At the first step, or where the newest sound checkpoint is."""
@@ -182,6 +167,7 @@ class Training:
         return Optimizer(trained, rate, self.config, self.course.total_steps, schedule)
 
     def _replan(self) -> None:
+        self.feed.end_phase()
         self.plan = self._make_plan(self.progress.step)
         self.optimizer.regroup(self._apply_plan(), self.plan.learning_rate, self.plan.schedule)
 
@@ -200,7 +186,20 @@ class Training:
         self.flops = None
         phase, measuring = len(progress.plans) - 1, progress.measuring_flops
         self.observers.emit(Planned(step=step, trainable_parameters=count, phase=phase, measuring_flops=measuring))
+        self._begin_phase(tensors)
         return tensors
+
+    def _begin_phase(self, trained: list[TrainedTensor], resumed: bool = False) -> None:
+        """Has the frozen part of the model read from the cache where that is worth it; a resumed run decides as it did
+        at the beginning of the phase."""
+        progress, course = self.progress, self.course
+        begin, end = progress.planned_at, min(self.plan.until or course.total_steps, course.total_steps)
+        reads = {
+            "train": course.epoch_of(end) - course.epoch_of(begin),
+            "validation": sum(course.validates(step) for step in range(begin + 1, end + 1)),
+        }
+        spent = self.feed.begin_phase([tensor.name for tensor in trained], self.plan, reads)
+        progress.begin_phase(spent, resumed)
 
     # ---- one optimiser step
 
@@ -208,6 +207,7 @@ class Training:
         start, progress = time.perf_counter(), self.progress
         flops = progress.forward_flops, progress.backward_flops
         rate = self.optimizer.set_rates(progress.step)
+        self.masks.begin(progress.step)
         rows = self.course.rows(progress.step)
         n_items = self.objective.n_items(self.targets[rows])
         total = 0.0
@@ -241,23 +241,29 @@ class Training:
 
     def _backward(self, batch_rows: np.ndarray, n_items: float) -> float:
         """Adds the gradients of a batch's share of the mean over the step's rows; returns its sum of losses."""
-        loss = self._counted_loss(batch_rows)
+        batch = self.feed["train"].batch(batch_rows)
+        loss = self._counted_loss(batch, batch_rows)
         self.scaler.scale(loss.total / n_items).backward()
-        rows, width = len(batch_rows), int(self.inputs.lengths[batch_rows].max())
-        self.progress.forward_flops += self.flops.forward(rows, width)
-        self.progress.backward_flops += self.flops.backward(rows, width)
+        feed, rows, width = self.feed, len(batch_rows), int(self.feed["train"].lengths[batch_rows].max())
+        forward = self.flops.forward(rows, width) + feed.missing_flops("train", batch_rows)
+        self.progress.count(forward, self.flops.backward(rows, width), feed.whole_flops("train", batch_rows))
         return float(loss.total.detach())
 
-    def _counted_loss(self, batch_rows: np.ndarray) -> Loss:
+    def _counted_loss(self, batch: Mapping[str, torch.Tensor], batch_rows: np.ndarray) -> Loss:
         """The loss; the first after a plan shows what a batch costs."""
         if self.flops is not None:
-            return self._loss(batch_rows, self.tuned.autocast)
+            return self._loss(batch, batch_rows, self.tuned.autocast)
         with watch_flops(self.net.model, self.net.map) as self.flops:
-            return self._loss(batch_rows, self.tuned.autocast)
+            return self._loss(batch, batch_rows, self.tuned.autocast)
 
-    def _loss(self, batch_rows: np.ndarray, autocast: Callable[[], AbstractContextManager[Any]]) -> Loss:
-        batch = {key: value.to(self.device) for key, value in self.inputs.batch(batch_rows).items()}
-        with autocast():
+    def _loss(
+        self,
+        batch: Mapping[str, torch.Tensor],
+        batch_rows: np.ndarray,
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> Loss:
+        batch = {key: value.to(self.device) for key, value in batch.items()}
+        with autocast(), self.masks.drawing():
             logits_BC = self.net.model(**batch).logits
         return self.objective.loss(logits_BC, self.targets[batch_rows])
 
@@ -360,6 +366,7 @@ class Training:
         self.best = dict(tensors["best"]) if "best" in tensors else None
         self.plan = Plan.from_dict(self.progress.plans[-1])
         trained = choose_trained(self.plan, self.net)
+        self._begin_phase(trained, resumed=True)
         self.optimizer = self._optimizer(trained)
         self.optimizer.load_state(tensors["optimizer"], named_tensors(self.net.model))
         if state["scaler"]:

@@ -196,9 +196,8 @@ class Measuring:
 
     def _gradient(self, rows: np.ndarray) -> None:
         """Sets the gradient of the mean loss over rows, in batches of rows of similar length."""
-        rows, size, n_items = rows[np.argsort(self.lengths[rows], kind="stable")], self.course.config.batch_size, 0.0
-        for start in range(0, len(rows), size):
-            batch = rows[start : start + size]
+        n_items = 0.0
+        for batch in self.course.batches_of(rows):
             loss = self._forward(batch)
             loss.total.backward()
             self.backward_flops += self._flops.backward(len(batch), int(self.lengths[batch].max()))

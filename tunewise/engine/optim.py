@@ -31,9 +31,10 @@ class Optimizer:
         # Rounded first: 0.07 x 100 is 7.000000000000001.
         share = math.ceil(round(config.warmup * total_steps, 9))
         self.warmup_steps = share if config.warmup < 1 else int(config.warmup)
-        device = tensors[0].parameter.device.type
+        self._too_long = 1.0
         # Fused AdamW on CPU: one pass over memory instead of several (1.3x faster steps for a 22M-parameter model).
-        self.adamw = torch.optim.AdamW(self._groups(tensors, learning_rate), fused=device in ("cpu", "cuda"))
+        self.fused = tensors[0].parameter.device.type in ("cpu", "cuda")
+        self.adamw = torch.optim.AdamW(self._groups(tensors, learning_rate), fused=self.fused)
         self._train(tensors)
 
     def regroup(self, tensors: Sequence[TrainedTensor], learning_rate: float, schedule: Schedule | None = None) -> None:
@@ -47,6 +48,10 @@ class Optimizer:
     def _train(self, tensors: Sequence[TrainedTensor]) -> None:
         self.tensors: tuple[TrainedTensor, ...] = tuple(tensors)
         self._kept = [(one, one.parameter.detach()[one.kept]) for one in tensors if one.kept is not None]
+
+    def _gradients(self) -> list[torch.Tensor]:
+        gradients = (tensor.parameter.grad for tensor in self.tensors)
+        return [gradient for gradient in gradients if gradient is not None]
 
     def _groups(self, tensors: Sequence[TrainedTensor], learning_rate: float) -> list[dict]:
         groups: dict[tuple[float, float], list] = {}
@@ -72,20 +77,29 @@ class Optimizer:
         return schedule_factor(step, self.total_steps, self.warmup_steps, self.schedule)
 
     def clip(self) -> float:
-        """Clears the gradients of elements that a mask keeps, scales the others down to the recipe's global norm, and
-        returns the norm before."""
+        """Clears the gradients of elements that a mask keeps, has the next step scale the others down to the recipe's
+        global norm, and returns the norm before."""
         for tensor, _ in self._kept:
             tensor.parameter.grad.masked_fill_(tensor.kept, 0.0)
-        parameters = [tensor.parameter for tensor in self.tensors]
+        norm = float(torch.nn.utils.get_total_norm(self._gradients()))
         limit = self.config.max_grad_norm or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        self._too_long = max(1.0, (norm + 1e-6) / limit)  # the 1e-6 as in torch's clip_grad_norm_
+        return norm
 
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
         """One step of AdamW, which a scaler may skip for infinite gradients."""
-        if scaler is None:
-            self.adamw.step()
-        else:
+        scales = scaler is not None and scaler.is_enabled()
+        if self.fused and not scales:
+            # The fused step divides gradients by it while it reads them; a pass of its own over the gradients of 23M
+            # parameters took a twentieth of a step at batch size 8.
+            self.adamw.grad_scale = torch.tensor(self._too_long, device=self.tensors[0].parameter.device)
+        elif self._too_long > 1.0:
+            torch._foreach_div_(self._gradients(), self._too_long)
+        if scales:
             scaler.step(self.adamw)
+        else:
+            self.adamw.step()
+        self._too_long = 1.0
         with torch.no_grad():
             for tensor, values in self._kept:
                 tensor.parameter[tensor.kept] = values

@@ -20,6 +20,10 @@ class TrainConfig(Config):
     batch_size: int = Field(default=16, ge=1)
     """Rows per forward pass. Rows per optimiser step: this times `accumulate`."""
 
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Instead of `batch_size`: padded tokens per forward pass, as many rows of similar length as fit (at least one).
+    The number of rows in a step then varies; the loss is the mean over them."""
+
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients make one step: exactly the mean over all their rows."""
 
@@ -47,8 +51,8 @@ class TrainConfig(Config):
     """Tokens per row; longer rows are cut, counted and told. Where left out: the model's limit."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format of the forward and backward pass; weights stay fp32. auto: bf16 where the
-    hardware has it (some CPUs, most GPUs), else fp32. fp16 needs a GPU."""
+    """Number format of the forward and backward pass; weights stay fp32. auto: bf16 on a CPU that computes at least
+    1.2 times as fast in it (measured once per machine) and on GPUs that have it, else fp32. fp16 needs a GPU."""
 
     evaluate_every: int | None = Field(default=None, ge=1)
     """Optimiser steps between validations. Where left out: once per epoch."""
@@ -63,6 +67,9 @@ class TrainConfig(Config):
     """Optimiser steps between checkpoints. Where left out: at the end of an epoch, once a minute has passed since the
     last. Ctrl-C saves one in any case."""
 
+    cache: bool = True
+    """Compute what the frozen part of the model gives for a row once, and read it back in later epochs and runs."""
+
     group_by_length: bool = True
     """Batches of rows of similar length, in random order: less padding, same rows per epoch."""
 
@@ -70,10 +77,19 @@ class TrainConfig(Config):
     """Where to train. auto: CUDA, else MPS, else CPU."""
 
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads. Where left out: one per physical core."""
+    """CPU threads. Where left out: one per physical core that the run may use, or fewer where those are at least 1.15
+    times as fast (measured once per machine)."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
         if self.epochs is not None and self.max_steps is not None:
             raise ValueError("give either epochs or max_steps, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_size(self) -> TrainConfig:
+        if self.batch_tokens is not None and "batch_size" in self.model_fields_set:
+            raise ValueError("give either batch_size or batch_tokens, not both")
+        if self.batch_tokens is not None and not self.group_by_length:
+            raise ValueError("batch_tokens groups rows by length: leave out group_by_length")
         return self

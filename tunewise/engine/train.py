@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tunewise.commit import Series
+from tunewise.commit import Series, default_cache
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.device import Tuned
@@ -18,6 +18,8 @@ from tunewise.engine.encode import encode
 from tunewise.engine.events import Observers, Planned, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.features import Embedder, fit_features, head_outputs
+from tunewise.engine.feed import Feed, Reader
+from tunewise.engine.kept import Context, Spent
 from tunewise.engine.loop import Training
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
@@ -36,7 +38,8 @@ from tunewise.types import DataBundle, Plan, Predictions, Signals, Split
 @dataclass
 class Trained:
     """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
-    is what sessions before a resume took."""
+    is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
+    left it in the cache. `reader` gives rows to the model."""
 
     net: Net
     plan: Plan
@@ -46,9 +49,12 @@ class Trained:
     backward_flops: float
     trainable_parameters: int
     total_parameters: int
+    reader: Reader
     curve: list[dict[str, Any]] = field(default_factory=list)
     head: FeatureHead | None = None
     earlier_seconds: float = 0.0
+    elsewhere_seconds: float = 0.0
+    elsewhere_flops: float = 0.0
 
     @property
     def warnings(self) -> list[str]:
@@ -69,12 +75,13 @@ class Trained:
         cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
     ) -> np.ndarray:
         """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
-        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut)
+        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader)
 
 
 @dataclass
 class Job:
-    """Everything that a training needs besides net and method."""
+    """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
+    fields of `Training` (an estimate puts another in its place)."""
 
     objective: Objective
     data: DataBundle
@@ -88,6 +95,7 @@ class Job:
     checkpoints: Series
     stop: Stop
     fingerprint: str
+    loop: Callable[..., Training] = Training
 
 
 def outputs(
@@ -98,19 +106,26 @@ def outputs(
     batch_size: int,
     stop: Callable[[], None] = lambda: None,
     cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
+    reader: Reader | None = None,
 ) -> np.ndarray:
     """Outputs (n, C) for texts, in their order; (n, W, C) where the model answers for words.
 
     Args:
         stop: is called before each batch, and may raise.
         cut: is told how many texts were too long for the model, the tokens they lost, and the words without a token.
+        reader: knows what the cache holds for the net; without it, everything is computed.
     """
+    reader = reader or Reader(net, plan, (), None)
     if head is not None:
-        embed = Embedder(net, plan.solver.options["pooling"], plan.solver.options["normalize"], batch_size, stop=stop)
+        options = plan.solver.options
+        embed = Embedder(net, options["pooling"], options["normalize"], batch_size, stop=stop, context=reader.context)
         logits_NC, read = head_outputs(head, embed, texts), embed
+        reader.spent += embed.spent
     else:
-        read = with_prompt(encode(texts, net), net.prompt)
-        logits_NC = predict_logits(net.model, read, batch_size, stop=stop)
+        read = with_prompt(encode(texts, net, reader.context), net.prompt)
+        reader.spent += Spent(elsewhere_seconds=read.elsewhere_seconds)
+        with reader.reading(read) as fed:
+            logits_NC = predict_logits(net.model, fed, batch_size, stop=stop)
     if read.cut or read.cut_words:
         cut(read.cut, read.lost, read.cut_words)
     return logits_NC
@@ -125,8 +140,10 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
-    inputs = {name: _tokens(job.data.splits[name], net, job.observers) for name in ("train", "validation")}
-    return descend(net, method, job, inputs)
+    inputs = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
+    trained = descend(net, method, job, inputs)
+    trained.reader.spent += Spent(elsewhere_seconds=sum(tokens.elsewhere_seconds for tokens in inputs.values()))
+    return trained
 
 
 def _solve(net: Net, plan: Plan, job: Job) -> Trained:
@@ -142,7 +159,15 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     if job.objective.config.label_smoothing:
         job.observers.emit(Warned("label smoothing does not apply to a closed solver"))
     options = plan.solver.options
-    embed = Embedder(net, options["pooling"], options["normalize"], autocast=job.tuned.autocast, stop=job.stop.check)
+    context = _context(job)
+    embed = Embedder(
+        net,
+        options["pooling"],
+        options["normalize"],
+        autocast=job.tuned.autocast,
+        stop=job.stop.check,
+        context=context,
+    )
     fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
     job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
     if embed.cut or embed.cut_words:
@@ -161,7 +186,20 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         },
     }
     total = fit.head.size + sum(parameter.numel() for parameter in net.model.base_model.parameters())
-    return Trained(net, plan, [solved], fit.seconds, embed.flops, 0.0, fit.head.size, total, head=fit.head)
+    return Trained(
+        net=net,
+        plan=plan,
+        plans=[solved],
+        seconds=fit.seconds,
+        forward_flops=embed.flops,
+        backward_flops=0.0,
+        trainable_parameters=fit.head.size,
+        total_parameters=total,
+        reader=Reader(net, plan, (), context),
+        head=fit.head,
+        elsewhere_seconds=embed.spent.elsewhere_seconds,
+        elsewhere_flops=embed.spent.elsewhere_flops,
+    )
 
 
 def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) -> Trained:
@@ -176,23 +214,23 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
     if _standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
+    context = _context(job)
+    feed = Feed(net, context, dict(inputs))
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
-        logits_NC = predict_logits(
-            net.model, with_prompt(inputs["validation"], net.prompt), batch_size, autocast=job.tuned.autocast
-        )
+        logits_NC = predict_logits(net.model, feed["validation"], batch_size, autocast=job.tuned.autocast)
         loss = float(objective.loss(torch.from_numpy(logits_NC), targets["validation"]).mean)
         predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
         return loss, scores[job.metric], scores
 
-    training = Training(
+    training = job.loop(
         net=net,
         method=method,
         objective=objective,
         train=splits["train"],
-        inputs=inputs["train"],
+        feed=feed,
         targets=targets["train"],
         config=job.config,
         tuned=job.tuned,
@@ -217,8 +255,30 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
         backward_flops=progress.backward_flops,
         trainable_parameters=max(entry["trainable_parameters"] for entry in progress.plans),
         total_parameters=sum(sizes.get(name, tensor.numel()) for name, tensor in named_tensors(net.model).items()),
+        reader=Reader(net, training.plan, progress.trained, context),
         curve=progress.curve,
         earlier_seconds=training.earlier_seconds,
+        elsewhere_seconds=progress.elsewhere_seconds,
+        elsewhere_flops=progress.elsewhere_flops,
+    )
+
+
+def _context(job: Job) -> Context | None:
+    """How this run reads through the cache; None where the recipe wants none."""
+    if not job.config.cache:
+        return None
+
+    def warn(message: str) -> None:
+        job.observers.emit(Warned(message))
+
+    return Context(
+        store=default_cache(warn),
+        autocast=job.tuned.autocast,
+        precision=job.tuned.precision,
+        device=torch.device(job.tuned.device),
+        data=job.data.splits["train"].source,
+        stop=job.stop.check,
+        warn=warn,
     )
 
 
@@ -231,11 +291,11 @@ def to_predictions(
     return Predictions(scores, decisions, split.targets, split.rows)
 
 
-def _tokens(split: Split, net: Net, observers: Observers) -> Tokens:
-    tokens = encode(split.texts, net)
+def _tokens(split: Split, net: Net, job: Job) -> Tokens:
+    tokens = encode(split.texts, net, _context(job))
     if tokens.cut or tokens.cut_words:
         of_what = f"of {len(tokens)} rows of {split.name}"
-        observers.emit(Warned(told_cut(tokens.cut, of_what, net.max_length, tokens.lost, tokens.cut_words)))
+        job.observers.emit(Warned(told_cut(tokens.cut, of_what, net.max_length, tokens.lost, tokens.cut_words)))
     return tokens
 
 

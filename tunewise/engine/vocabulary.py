@@ -76,8 +76,7 @@ def only_used_rows(model: nn.Module, inputs: Inputs) -> Iterator[None]:
     if type(embedding) is not nn.Embedding or _is_shared(model, embedding) or embedding.max_norm is not None:
         yield
         return
-    ids = np.unique(np.concatenate([*inputs.ids, [inputs.pad]]))
-    rows = UsedRows(embedding, torch.from_numpy(ids.astype(np.int64)).to(embedding.weight.device))
+    rows = UsedRows(embedding, _ids_in(inputs, len(embedding.weight)).to(embedding.weight.device))
     path = next(name for name, module in model.named_modules() if module is embedding)
     parent_path, _, name = path.rpartition(".")
     parent = model.get_submodule(parent_path)
@@ -89,6 +88,14 @@ def only_used_rows(model: nn.Module, inputs: Inputs) -> Iterator[None]:
             embedding.weight.copy_(rows.put_together())
         embedding.weight.requires_grad_(rows.weight.requires_grad)
         setattr(parent, name, embedding)
+
+
+def _ids_in(tokens: Tokens, rows: int) -> torch.Tensor:
+    """The ids that occur, ascending, int64 (U,), of a vocabulary of so many rows; padding is among them."""
+    occurs_V = np.zeros(rows, dtype=bool)
+    occurs_V[tokens.ids.flat] = True
+    occurs_V[tokens.pad] = True
+    return torch.from_numpy(np.flatnonzero(occurs_V))
 
 
 def _is_shared(model: nn.Module, embedding: nn.Embedding) -> bool:

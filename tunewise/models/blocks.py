@@ -76,7 +76,10 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
     late = EMBEDDING_AFTER_BLOCKS + EMBEDDING_AFTER_BLOCKS_IN.get(config.model_type, ())
     displaced = [name for name in order if name not in in_blocks and _any_match(name, late)]
     early = HEAD_BEFORE_BLOCKS + HEAD_BEFORE_BLOCKS_IN.get(config.model_type, ())
-    apart = {*in_blocks, *displaced, *(name for name in order if _any_match(name, early))}
+    # XLM-RoBERTa's output layer is registered before everything else: what is outside of the base model is the head's.
+    base = f"{model.base_model_prefix}." if hasattr(model, model.base_model_prefix) else ""
+    ahead = [name for name in order if _any_match(name, early) or not name.startswith(base)]
+    apart = {*in_blocks, *displaced, *ahead}
     width = _width(config)
 
     chains, seen = [], 0

@@ -81,7 +81,8 @@ def load_net(
     attention: str | None = None,
 ) -> Net:
     """Loads model and tokeniser in fp32, with an output layer for the schema; `seed` decides its first values. A schema
-    without text columns takes a model for images, which has no tokeniser.
+    without text columns takes a model for images, which has no tokeniser. `attention` is an implementation of
+    transformers; None, or one that the family does not have, leaves the choice to it.
 
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
@@ -98,7 +99,8 @@ def load_net(
         tokenizer.padding_side = "right"
         config.pad_token_id = tokenizer.pad_token_id
     # Whatever config.json says: a name there can be a repository, from which transformers would fetch code to run.
-    config._attn_implementation, config._experts_implementation = attention, None
+    # Asked for by name, sdpa is an error where the family does not have it; left open, it is taken where it is there.
+    config._attn_implementation, config._experts_implementation = None if attention == "sdpa" else attention, None
 
     torch.manual_seed(seed)
     try:

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tunewise.engine.cores import cpu_name
+
 PACKAGES = (
     "tunewise",
     "torch",
@@ -39,22 +41,13 @@ def environment(more: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_model(Path("/proc/cpuinfo")),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": _memory_bytes(Path("/sys/fs/cgroup/memory.max")),
         "gpus": _gpus(),
         "packages": {name: _version(name) for name in (*PACKAGES, *more)},
         "hash_seed": os.environ.get("PYTHONHASHSEED"),
     }
-
-
-def _cpu_model(cpuinfo: Path) -> str:
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory_bytes(limit: Path) -> int | None:

@@ -53,11 +53,12 @@ def finish_record(
     warnings: Sequence[str],
     *,
     seconds: float,
-    import_seconds: float,
+    shared_seconds: float,
     peak_memory: int,
     saved_bytes: int,
 ) -> RunRecord:
-    """The record of a finished run. `seconds` is what it took here; alone it would have paid its imports too."""
+    """The record of a finished run. `seconds` is what it took here; alone it would have paid `shared_seconds` too
+    (imports, reading the data), and what other runs have left in the cache for it."""
     here = Costs(
         train_seconds=trained.seconds,
         total_seconds=seconds,
@@ -69,13 +70,19 @@ def finish_record(
         saved_bytes=saved_bytes,
         predict_ms_per_example=results.predict_ms_per_example,
     )
+    alone = replace(
+        here,
+        train_seconds=here.train_seconds + trained.elsewhere_seconds,
+        total_seconds=seconds + shared_seconds + trained.elsewhere_seconds + trained.reader.spent.elsewhere_seconds,
+        forward_flops=here.forward_flops + trained.elsewhere_flops,
+    )
     return replace(
         record,
         status="finished",
         plans=trained.plans,
         scores=results.scores,
         validation=results.validation,
-        costs=replace(here, total_seconds=seconds + import_seconds),
+        costs=alone,
         marginal=here,
         curve=trained.curve,
         confusion=results.confusion,

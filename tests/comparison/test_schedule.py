@@ -1,0 +1,85 @@
+"""Processes for tasks: what they are sent, how they end."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from tunewise.comparison.schedule import Pool
+from tunewise.engine.stop import Stop
+from tunewise.errors import TunewiseError
+
+
+@dataclass
+class Heard:
+    """What a pool told of its tasks."""
+
+    events: list
+
+    def run(self, tasks: list, target, side_by_side: int = 2) -> list:
+        Pool(()).run(
+            list(enumerate(tasks)),
+            target,
+            side_by_side,
+            Stop(),
+            on_start=lambda number: self.events.append(("start", number)),
+            on_message=lambda number, said: self.events.append(("said", number, said)),
+            on_end=lambda number, code, seconds: self.events.append(("end", number, code)),
+        )
+        return self.events
+
+
+def count(task: object, pipe) -> None:
+    pipe.send(len(task))
+
+
+def fail(task: int, pipe) -> None:
+    os._exit(task)
+
+
+class Deadly:
+    """Ends the process that is sent it, while it reads."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_every_task_is_carried_out_in_order() -> None:
+    events = Heard([]).run(["a", "bb", "ccc"], count, side_by_side=1)
+    expected = []
+    for number in range(3):
+        expected += [("start", number), ("said", number, number + 1), ("end", number, 0)]
+    assert events == expected
+
+
+def test_a_large_task_arrives() -> None:
+    assert ("said", 0, 20_000_000) in Heard([]).run([b"x" * 20_000_000], count)
+
+
+def test_exit_codes_are_told() -> None:
+    events = Heard([]).run([0, 3, 5], fail)
+    assert {event[1:] for event in events if event[0] == "end"} == {(0, 0), (1, 3), (2, 5)}
+
+
+def test_a_process_that_dies_while_it_is_sent_its_task_does_not_take_the_others_down() -> None:
+    events = Heard([]).run([(Deadly(), b"x" * 20_000_000), "ab"], count)
+    assert ("end", 0, None) in events and ("said", 1, 2) in events and ("end", 1, 0) in events
+
+
+def test_asking_a_process() -> None:
+    pool = Pool(())
+    assert pool.ask(count, "four") == 4
+    for task in ((Deadly(), b"x" * 20_000_000), 7):
+        with pytest.raises(TunewiseError, match="the process that measures died"):
+            pool.ask(count if isinstance(task, tuple) else fail, task)
+
+
+def pid(task: None, pipe) -> None:
+    pipe.send(os.getpid())
+
+
+def test_each_task_has_a_process_of_its_own() -> None:
+    pool = Pool(())
+    assert len({os.getpid(), pool.ask(pid, None), pool.ask(pid, None)}) == 3

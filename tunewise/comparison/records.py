@@ -1,0 +1,32 @@
+"""The records of a comparison's runs, each finished one read from disk once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunewise.tracking.record import RECORD, RunRecord, read_record
+
+
+class Records:
+    """By run folder. A record changes until its run has finished, and never after."""
+
+    def __init__(self) -> None:
+        self._finished: dict[Path, RunRecord] = {}
+
+    def read(self, folder: Path) -> RunRecord | None:
+        """The record of a run, None where it has none.
+
+        Raises:
+            CorruptError: it is damaged.
+        """
+        if folder in self._finished:
+            return self._finished[folder]
+        record = read_record(folder) if (folder / RECORD).is_file() else None
+        if record and record.status == "finished":
+            self._finished[folder] = record
+        return record
+
+    def finished(self, folder: Path) -> RunRecord | None:
+        """The record of a run that has finished, else None."""
+        record = self.read(folder)
+        return record if record and record.status == "finished" else None

@@ -1,0 +1,121 @@
+"""The questions that are asked of a machine, and the work that answers them: small tensors, some milliseconds each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+
+from tunewise.engine.machine import Question, Work
+from tunewise.models.attention import AttentionShape
+
+TOKENS = 512
+"""In a batch: 16 rows of 32 tokens."""
+
+WIDTH, INNER = 384, 1536
+"""Of the linear layer: the feed-forward half of a small encoder."""
+
+FASTER_FORMAT, FASTER_ATTENTION, FASTER_THREADS = 1.2, 1.2, 1.15
+"""How many times as fast another choice than the default must be. A linear layer is most of a step, so that 1.2 there
+is felt; attention is a tenth of it; other threads round otherwise, so that they must pay."""
+
+
+def precision_question() -> Question:
+    """bf16 or fp32 on a CPU, where some compute bf16 natively (measured with avx512_bf16: 3 times as fast) and others
+    emulate it slowly."""
+
+    def work() -> Mapping[str, Work]:
+        step = _linear_step()
+
+        def in_bf16() -> None:
+            with _autocast("bf16"):
+                step()
+
+        return {"fp32": step, "bf16": in_bf16}
+
+    return Question("precision", "fp32", FASTER_FORMAT, work)
+
+
+def attention_question(shape: AttentionShape, training: bool, precision: str) -> Question:
+    """The plain way (`eager`) or torch's fused one (`sdpa`), with the model's heads and dropout on texts of a typical
+    length; prediction computes in fp32 and drops nothing."""
+    drops = training and shape.drops
+    precision = precision if training else "fp32"
+    name = f"attention in {'training' if training else 'prediction'}, {shape.heads} heads of {shape.head_width}"
+    name += f", {shape.tokens} tokens{', dropout' if drops else ''}, {precision}"
+
+    def work() -> Mapping[str, Work]:
+        rows = max(1, TOKENS // shape.tokens)
+        size = (rows, shape.heads, shape.tokens, shape.head_width)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        inputs = [_random(*size).to(dtype).requires_grad_(training) for _ in range(3)]
+        mask = torch.zeros(rows, 1, shape.tokens, shape.tokens, dtype=dtype)
+
+        def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            weights = query @ key.transpose(2, 3) * shape.head_width**-0.5 + mask
+            weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(dtype)
+            return nn.functional.dropout(weights, 0.1 * drops, training=drops) @ value
+
+        def fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout_p=0.1 * drops)
+
+        def carried_out(function: Any) -> Work:
+            def once() -> None:
+                with torch.set_grad_enabled(training), torch.random.fork_rng(devices=[]):
+                    output = function(*inputs)
+                    if training:
+                        output.sum().backward()
+
+            return once
+
+        return {"eager": carried_out(plain), "sdpa": carried_out(fused)}
+
+    return Question(name, "eager", FASTER_ATTENTION, work)
+
+
+def threads_question(cores: int, precision: str) -> Question:
+    """One thread for each core, or fewer: for small batches the threads wait for each other."""
+
+    def work() -> Mapping[str, Work]:
+        step = _linear_step()
+
+        def with_threads(count: int) -> Work:
+            def once() -> None:
+                torch.set_num_threads(count)
+                with _autocast(precision):
+                    step()
+
+            return once
+
+        return {str(count): with_threads(count) for count in _counts(cores)}
+
+    return Question(f"threads of {cores}, {precision}", str(cores), FASTER_THREADS, work)
+
+
+def _counts(cores: int) -> list[int]:
+    """1, 2, 4, ... and all."""
+    return sorted({*(2**power for power in range(cores.bit_length())), cores})
+
+
+def _linear_step() -> Work:
+    """A linear layer forward and backward."""
+    rows = _random(TOKENS, WIDTH).requires_grad_()
+    weight = _random(INNER, WIDTH).requires_grad_()
+
+    def step() -> None:
+        nn.functional.linear(rows, weight).sum().backward()
+        rows.grad = weight.grad = None
+
+    return step
+
+
+def _random(*shape: int) -> torch.Tensor:
+    """Numbers that leave the generator of the run alone."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def _autocast(precision: str) -> AbstractContextManager[Any]:
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,54 @@
+"""Dropout masks from a fast generator that the step seeds.
+
+On a CPU torch draws dropout masks one by one, on one thread: 5 to 16% of a training step. Here they are 16 random bits
+per element, from numpy's SFC64 (250 us for the mask of 58,000 elements by torch, 90 us so). Each step seeds its own, so
+that a resumed run draws what the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+LEVELS = 1 << 16
+
+
+class Masks:
+    """The dropout masks of a run."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self.begin(0)
+
+    def begin(self, *numbers: int) -> None:
+        """From here on, masks follow from the run's seed and these numbers alone."""
+        self._numbers = np.random.SFC64([self.seed, *numbers])
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Inside, every dropout of a model on the CPU takes its mask from here: modules and transformers' attention all
+        call `torch.nn.functional.dropout`. On other devices torch's own is fast."""
+        usual = functional.dropout
+
+        def dropout(hidden: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+            if not training or not 0.0 < p < 1.0 or hidden.device.type != "cpu" or not hidden.is_floating_point():
+                return usual(hidden, p, training, inplace)
+            mask = self.mask(hidden, p)
+            return hidden.mul_(mask) if inplace else hidden * mask
+
+        functional.dropout = dropout
+        try:
+            yield
+        finally:
+            functional.dropout = usual
+
+    def mask(self, like: torch.Tensor, p: float) -> torch.Tensor:
+        """0 with probability p (to the next 65,536th) and else 1 / (1 - p), of the shape and type of `like`."""
+        dropped = min(max(round(p * LEVELS), 1), LEVELS - 1)
+        words = self._numbers.random_raw(-(-like.numel() // 4))  # 64 bits each
+        bits = torch.from_numpy(words.view(np.int16)[: like.numel()]).view(like.shape)
+        return (bits >= dropped - LEVELS // 2).to(like.dtype).mul_(LEVELS / (LEVELS - dropped))

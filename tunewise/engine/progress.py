@@ -1,0 +1,58 @@
+"""How far a training is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunewise.engine.kept import Spent
+
+
+@dataclass
+class Progress:
+    """How far a training is; JSON in a checkpoint. `seconds` is the time in steps and measurements, `elapsed` that of
+    everything since the training began, `measuring_flops` the part of the others that measurements took; `curve` has
+    one entry per validation. Of the frozen-prefix cache: `elsewhere_*` is what other runs have spent on entries that
+    this one read, `spared_flops` what the forward passes would have taken besides without it."""
+
+    step: int = 0
+    seconds: float = 0.0
+    elapsed: float = 0.0
+    forward_flops: float = 0.0
+    backward_flops: float = 0.0
+    tokens: int = 0
+    measuring_flops: float = 0.0
+    elsewhere_seconds: float = 0.0
+    elsewhere_flops: float = 0.0
+    spared_flops: float = 0.0
+    planned_at: int = 0
+    trained: list[str] = field(default_factory=list)
+    plans: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    best_step: int | None = None
+    best_value: float | None = None
+    without_gain: int = 0
+    stopped_early: bool = False
+
+    @property
+    def uncached_flops(self) -> float:
+        """What all would have taken if nothing were kept: what a method may spend must not hang on the cache."""
+        return self.forward_flops + self.backward_flops + self.spared_flops
+
+    def count(self, forward: float, backward: float, whole: float | None) -> None:
+        """Adds FLOPs of a batch; `whole` are those of its forward pass without stored states, where there are some."""
+        self.forward_flops += forward
+        self.backward_flops += backward
+        self.spared_flops += 0.0 if whole is None else whole - forward
+
+    def begin_phase(self, spent: Spent, resumed: bool) -> None:
+        """Adds what reading through the cache takes at the start of a phase. A run that goes on in the middle of one
+        takes some seconds more, but has counted all else: its FLOPs are those of the run that never stopped."""
+        self.seconds += spent.seconds
+        if not resumed:
+            self.forward_flops += spent.flops
+            self.spared_flops -= spent.flops
+            self.elsewhere_seconds += spent.elsewhere_seconds
+            self.elsewhere_flops += spent.elsewhere_flops

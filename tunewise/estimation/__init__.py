@@ -1,0 +1,1 @@
+"""What a recipe will cost, told before it is carried out."""
