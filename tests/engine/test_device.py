@@ -169,3 +169,12 @@ def test_the_cpu_as_linux_tells_it(tmp_path: Path) -> None:
     assert cpu_name(x86) == "Abacus: 3000 @ 2 GHz" and cpu_flags(x86) == {"fpu", "avx512f", "avx512_bf16"}
     assert cpu_name(arm) == cpu_name(tmp_path / "absent") != "" and cpu_flags(arm) == {"fp", "asimd", "bf16"}
     assert cpu_flags(tmp_path / "absent") == frozenset()
+
+
+def test_few_kernels_are_kept_unless_the_environment_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")  # so that it is put back afterwards
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    Tuned("cpu", "fp32", 1).apply()
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == device.KEPT_KERNELS["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]

@@ -3,6 +3,7 @@ resume."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,11 @@ from tunewise.errors import RecipeError
 from tunewise.models.attention import AttentionShape, use_attention
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# For every shape of a matrix product torch and oneDNN keep compiled code, 1,024 each unless told, and batches of text
+# have many shapes. With these, MiniLM took 304 MB above its imports for LoRA and 393 for full, in 150 steps of 8 rows,
+# instead of 750 and 638, in the same time (5% more with 8 and 64).
+KEPT_KERNELS = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "100"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Tuned:
             RecipeError: the run was begun on a device that is not here.
         """
         _check_device(self.device, "the run was begun on it: resume it where there is one, or begin another with cpu")
+        keep_few_kernels()
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
 
@@ -76,6 +83,7 @@ def tune(
     Raises:
         RecipeError: the recipe asks for a device or precision that is not here.
     """
+    keep_few_kernels()
     device = config.device if config.device != "auto" else _best_device()
     _check_device(device, "set it to auto or cpu")
     if config.precision == "fp16" and device != "cuda":
@@ -91,6 +99,13 @@ def tune(
         tuned = Tuned(device, precision, config.threads or max(1, physical_cores() // side_by_side))
     torch.set_num_threads(tuned.threads)
     return tuned
+
+
+def keep_few_kernels() -> None:
+    """Bounds the compiled code that is kept for shapes, unless the environment says how much; torch and oneDNN look at
+    their first product."""
+    for name, count in KEPT_KERNELS.items():
+        os.environ.setdefault(name, count)
 
 
 def _tune_cpu(config: TrainConfig, attention: AttentionShape | None, side_by_side: int, machine: Machine) -> Tuned:
