@@ -67,13 +67,13 @@ def module_monkeypatch():
 def test_readme_commands(desk: Path) -> None:
     """In the order in which they stand; training is cut to one step, by options of the same commands."""
     names = [command[0] for command in commands()]
-    assert names == ["init", "compare", "train", "predict", "predict", "evaluate", "runs", "methods"]
+    assert names == ["init", "estimate", "compare", "train", "predict", "predict", "evaluate", "runs", "methods"]
     for command in commands():
         if command[0] == "init":
             assert "model:" in run(*command, "--out", "first.yaml") or (desk / "first.yaml").is_file()
             load_recipe(desk / "first.yaml")
-        elif command[0] in ("compare", "train"):
-            seeds = ["--set", "seeds=1"] if command[0] == "compare" else []
+        elif command[0] in ("estimate", "compare", "train"):
+            seeds = ["--set", "seeds=1"] if command[0] != "train" else []
             run(*[part for part in command if part not in ("--set", "train.epochs=5")], *QUICK, *seeds)
         else:
             assert run(*command)

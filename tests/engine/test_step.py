@@ -262,7 +262,8 @@ def test_an_infinite_gradient_stops_too(training: Callable[..., Setup]) -> None:
 def test_fp16_skips_a_few_steps_and_no_more(until: int, stops: bool, training: Callable[..., Setup]) -> None:
     """The scale begins at 65536 and is halved at each step whose gradient is infinite."""
     recorder = Recorder()
-    setup = training("head", precision="fp16", epochs=4, keep_best=False, weight_decay=0.5, observers=[recorder])
+    settings = {"precision": "fp16", "epochs": 4, "keep_best": False, "weight_decay": 0.5, "cache": False}
+    setup = training("head", observers=[recorder], **settings)
     calls: list[int] = []
 
     def poison(module: nn.Module, into: tuple[Any, ...], out: tuple[Any, ...]) -> tuple[Any, ...] | None:

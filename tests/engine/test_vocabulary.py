@@ -96,3 +96,20 @@ def test_left_alone_where_the_weight_is_shared(tiny_bert: Path) -> None:
     with only_used_rows(model, tokens):
         assert type(model.get_input_embeddings()) is nn.Embedding
     assert EMBEDDING["bert"] in named_tensors(model)
+
+
+def test_evaluation_reads_the_rows_as_they_are_now() -> None:
+    """Also after fused AdamW, which does not count a parameter's version up, and after a checkpoint was copied in."""
+    embedding = nn.Embedding(9, 4)
+    rows = UsedRows(embedding, torch.tensor([1, 4, 7]))
+    ids = torch.tensor([[1, 2, 7]])
+    adamw = torch.optim.AdamW([rows.weight], lr=0.1, fused=True)
+    for _ in range(2):
+        rows.train()(torch.tensor([[4, 7]])).sum().backward()
+        adamw.step()
+        seen = rows.eval()(ids)[0]
+        assert torch.equal(seen[[0, 2]], rows.weight[[0, 2]])
+        assert torch.equal(seen[1], embedding.weight[2])
+    with torch.no_grad():
+        rows.weight.copy_(torch.ones(3, 4))
+    assert torch.equal(rows(ids)[0, 2], torch.ones(4))

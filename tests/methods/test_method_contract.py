@@ -130,7 +130,8 @@ def test_what_it_costs_is_told(name, tiny_bert, toy_data, tmp_path):
     data, watcher = toy_data(), Watcher()
     config = CONFIG.model_copy(update={"max_steps": 12})
     trained = trained_by(name, tiny_bert, data, tmp_path, watcher, config)
-    assert trained.forward_flops > 0 and trained.seconds > 0
+    # Another test may have made the features: then that run spent the FLOPs.
+    assert trained.forward_flops + trained.elsewhere_flops > 0 and trained.seconds > 0
     assert (trained.backward_flops > 0) == (trained.head is None)
     assert 0 < trained.trainable_parameters <= trained.total_parameters
     assert trained.trainable_parameters == max(entry["trainable_parameters"] for entry in trained.plans)

@@ -37,9 +37,12 @@ class UsedRows(nn.Module):
         self.weight = nn.Parameter(whole_VD[used].clone(), requires_grad=embedding.weight.requires_grad)
         for name, buffer in (("whole", whole_VD), ("used", used), ("place", place_V)):
             self.register_buffer(name, buffer, persistent=False)
+        self._put_together_at: int | None = self.weight._version
 
     def forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
         if self.training and self.weight.requires_grad:
+            # Fused AdamW, which may come next, changes a parameter without counting its version up.
+            self._put_together_at = None
             return functional.embedding(self.place[ids_BT], self.weight, padding_idx=self.padding_idx)
         return functional.embedding(ids_BT, self.put_together())
 
@@ -50,10 +53,11 @@ class UsedRows(nn.Module):
         return values_VD
 
     def put_together(self) -> torch.Tensor:
-        """The whole matrix (V, D), with the trained rows in it."""
-        # Each time: fused AdamW changes a parameter without counting its version up, so it cannot tell what is new.
-        with torch.no_grad():
-            self.whole[self.used] = self.weight.detach()
+        """The whole matrix (V, D), with the trained rows in it; where nothing trains them it is as it was."""
+        if self._put_together_at != self.weight._version:
+            with torch.no_grad():
+                self.whole[self.used] = self.weight.detach()
+            self._put_together_at = self.weight._version
         return self.whole
 
 
