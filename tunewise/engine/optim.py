@@ -91,8 +91,10 @@ class Optimizer:
         scales = scaler is not None and scaler.is_enabled()
         if self.fused and not scales:
             # The fused step divides gradients by it while it reads them; a pass of its own over the gradients of 23M
-            # parameters took a twentieth of a step at batch size 8.
-            self.adamw.grad_scale = torch.tensor(self._too_long, device=self.tensors[0].parameter.device)
+            # parameters took a twentieth of a step at batch size 8. It writes them back, so where none is too long it
+            # is not given.
+            too_long = torch.tensor(self._too_long, device=self.tensors[0].parameter.device)
+            self.adamw.grad_scale = too_long if self._too_long > 1.0 else None
         elif self._too_long > 1.0:
             torch._foreach_div_(self._gradients(), self._too_long)
         if scales:

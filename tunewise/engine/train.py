@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,26 @@ class Job:
     fingerprint: str
     loop: Callable[..., Training] = Training
 
+    @cached_property
+    def context(self) -> Context | None:
+        """How this run reads through the cache; None where the recipe wants none. Made once: it looks through what the
+        cache holds."""
+        if not self.config.cache:
+            return None
+
+        def warn(message: str) -> None:
+            self.observers.emit(Warned(message))
+
+        return Context(
+            store=default_cache(warn),
+            autocast=self.tuned.autocast,
+            precision=self.tuned.precision,
+            device=torch.device(self.tuned.device),
+            data=self.data.splits["train"].source,
+            stop=self.stop.check,
+            warn=warn,
+        )
+
 
 def outputs(
     net: Net,
@@ -159,7 +180,7 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     if job.objective.config.label_smoothing:
         job.observers.emit(Warned("label smoothing does not apply to a closed solver"))
     options = plan.solver.options
-    context = _context(job)
+    context = job.context
     embed = Embedder(
         net,
         options["pooling"],
@@ -214,7 +235,7 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
     if _standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
-    context = _context(job)
+    context = job.context
     feed = Feed(net, context, dict(inputs))
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
@@ -263,25 +284,6 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
     )
 
 
-def _context(job: Job) -> Context | None:
-    """How this run reads through the cache; None where the recipe wants none."""
-    if not job.config.cache:
-        return None
-
-    def warn(message: str) -> None:
-        job.observers.emit(Warned(message))
-
-    return Context(
-        store=default_cache(warn),
-        autocast=job.tuned.autocast,
-        precision=job.tuned.precision,
-        device=torch.device(job.tuned.device),
-        data=job.data.splits["train"].source,
-        stop=job.stop.check,
-        warn=warn,
-    )
-
-
 def to_predictions(
     logits_NC: np.ndarray, split: Split, evaluator: Evaluator, threshold: float | None = None
 ) -> Predictions:
@@ -292,7 +294,7 @@ def to_predictions(
 
 
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:
-    tokens = encode(split.texts, net, _context(job))
+    tokens = encode(split.texts, net, job.context)
     if tokens.cut or tokens.cut_words:
         of_what = f"of {len(tokens)} rows of {split.name}"
         job.observers.emit(Warned(told_cut(tokens.cut, of_what, net.max_length, tokens.lost, tokens.cut_words)))
