@@ -19,7 +19,7 @@ from tunewise.engine.train import Job, Trained, train
 from tunewise.errors import Interrupted
 from tunewise.methods import Method
 from tunewise.models.attention import attention_of
-from tunewise.models.load import load_net
+from tunewise.models.load import Net, load_net
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
 from tunewise.tracking.jsonl_log import JsonlLog
@@ -103,6 +103,36 @@ def _tuned(recipe: Recipe, out: Path, checked: Checked, tuned: Tuned | None) -> 
     return tuned
 
 
+def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
+    """The model of a recipe, as its training begins with it."""
+    return load_net(
+        checked.models[recipe.model],
+        checked.data.schema,
+        seed=recipe.seed,
+        dropout=recipe.train.dropout,
+        max_length=recipe.train.max_length,
+        attention=tuned.attention,
+    )
+
+
+def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, out: Path, stop: Stop) -> Job:
+    """What the training of a recipe needs besides net and method; its checkpoints are in `out`."""
+    return Job(
+        objective=checked.objective,
+        data=checked.data,
+        evaluator=checked.evaluator,
+        metric=checked.metric,
+        config=recipe.train,
+        tuned=tuned,
+        seed=recipe.seed,
+        observers=watchers,
+        label=recipe.method.label,
+        checkpoints=Series(out / CHECKPOINTS),
+        stop=stop,
+        fingerprint=recipe.fingerprint,
+    )
+
+
 @dataclass
 class _Run:
     """What the steps of a run share. `begun` is when its process began, on `time.perf_counter`."""
@@ -122,38 +152,14 @@ class _Run:
         device = self.tuned.apply()
         recipe, checked = self.recipe, self.checked
         method = recipe.method.build(recipe.train.learning_rate)
-        net = load_net(
-            checked.models[recipe.model],
-            checked.data.schema,
-            seed=recipe.seed,
-            dropout=recipe.train.dropout,
-            max_length=recipe.train.max_length,
-            attention=self.tuned.attention,
-        )
-        trained = train(net, method, self._job())
+        net = load(recipe, checked, self.tuned)
+        trained = train(net, method, job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop))
         for message in trained.warnings:
             self._warn(message)
         self.tuned.turn_to_prediction(trained.net.model)
         results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn)
         write_predictions(self.out, results.predictions)
         return self._hand_over(method, trained, results, device)
-
-    def _job(self) -> Job:
-        recipe, checked = self.recipe, self.checked
-        return Job(
-            objective=checked.objective,
-            data=checked.data,
-            evaluator=checked.evaluator,
-            metric=checked.metric,
-            config=recipe.train,
-            tuned=self.tuned,
-            seed=recipe.seed,
-            observers=self.watchers,
-            label=recipe.method.label,
-            checkpoints=Series(self.out / CHECKPOINTS),
-            stop=self.stop,
-            fingerprint=recipe.fingerprint,
-        )
 
     def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
         """Writes the model folder, then the record: whoever finds `finished` finds the model too."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tunewise.check import Checked, check
-from tunewise.commit import Series
 from tunewise.comparison import preload
 from tunewise.engine.device import Tuned
 from tunewise.engine.evaluation import evaluate
@@ -24,8 +23,9 @@ from tunewise.estimation.embedding import embedded_rows, embedding_bytes, embedd
 from tunewise.estimation.sample import some_of, times_larger
 from tunewise.evaluate.baselines import run_baseline
 from tunewise.methods import Method
-from tunewise.models.load import Net, load_net
+from tunewise.models.load import Net
 from tunewise.recipe import Recipe, recipe_from
+from tunewise.run import job_of, load
 from tunewise.tracking.jsonl_log import JsonlLog
 from tunewise.tracking.peak_memory import peak_memory_bytes
 from tunewise.tracking.tensorboard import TensorBoard
@@ -101,14 +101,7 @@ class _Work:
         begun, recipe = time.perf_counter(), self.recipe
         self.tuned.apply()
         method = recipe.method.build(recipe.train.learning_rate)
-        net = load_net(
-            self.checked.models[recipe.model],
-            self.checked.data.schema,
-            seed=recipe.seed,
-            dropout=recipe.train.dropout,
-            max_length=recipe.train.max_length,
-            attention=self.tuned.attention,
-        )
+        net = load(recipe, self.checked, self.tuned)
         self.parts["load"] = time.perf_counter() - begun
         trained, data, cost = self._descend(net, method) if method.descends else self._solve(net, method)
         milliseconds = self._evaluate(trained, data)
@@ -175,22 +168,9 @@ class _Work:
         return some_of(data, dict.fromkeys((*data.tests, "validation"), ROWS_TO_EVALUATE) | most)
 
     def _job(self, data: DataBundle, loop: Callable[..., Training]) -> Job:
-        recipe, checked = self.recipe, self.checked
-        return Job(
-            objective=checked.objective,
-            data=data,
-            evaluator=checked.evaluator,
-            metric=checked.metric,
-            config=recipe.train,
-            tuned=self.tuned,
-            seed=recipe.seed,
-            observers=Observers([JsonlLog(self.scratch / "log.jsonl"), TensorBoard(self.scratch / "tensorboard")]),
-            label=recipe.method.label,
-            checkpoints=Series(self.scratch / "checkpoints"),
-            stop=Stop(),
-            fingerprint=recipe.fingerprint,
-            loop=loop,
-        )
+        watchers = Observers([JsonlLog(self.scratch / "log.jsonl"), TensorBoard(self.scratch / "tensorboard")])
+        job = job_of(self.recipe, self.checked, self.tuned, watchers, self.scratch, Stop())
+        return replace(job, data=data, loop=loop)
 
     def _evaluate(self, trained: Trained, data: DataBundle) -> float:
         """Milliseconds per row, in prediction."""
