@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import further_tables, tables
 from benchmarks.results import Results
+from tunewise.commit import export_file
 
 PAGE = Path(__file__).parent.parent / "docs/benchmarks.md"
 TABLES: dict[str, Callable[[Results], str]] = {
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if not asked.results.is_file():
         parser.error(f"there is no file {asked.results}")
-    asked.page.write_text(render(asked.page.read_text(encoding="utf-8"), Results(asked.results)), encoding="utf-8")
+    export_file(asked.page, render(asked.page.read_text(encoding="utf-8"), Results(asked.results)))
     return 0
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from tunewise.commit import export_file
 
 FORMAT = 1
 
@@ -58,6 +59,4 @@ class Results:
 
     def _write(self) -> None:
         """In one step: a benchmark that is stopped here leaves the older file."""
-        staged = self.file.with_suffix(".tmp")
-        staged.write_text(json.dumps(self.content, indent=1), encoding="utf-8")
-        os.replace(staged, self.file)
+        export_file(self.file, json.dumps(self.content, indent=1))

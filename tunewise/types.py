@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Task = Literal["classification", "multilabel", "regression", "token_classification"]
 Handover = Literal["transformers", "peft", "tunewise"]
+CARD = "README.md"
+"""The file of a model folder that people may edit."""
 
 
 # ---------------------------------------------------------------- data

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ import pytest
 from tunewise.commit import Cache, cache_root, default_cache
 from tunewise.commit import cache as module
 from tunewise.commit.cache import parse_size
-from tunewise.errors import Interrupted, RecipeError, TunewiseWarning
+from tunewise.commit.leftovers import ABANDONED_SECONDS
+from tunewise.errors import Interrupted, RecipeError, StoreError, TunewiseWarning
 
 
 def key(name: str) -> str:
@@ -165,13 +168,73 @@ def test_clear(cache: Cache) -> None:
     (cache.root / "machine.json").write_text("{}")
     abandoned, busy = (cache.root / f".tmp-{number * 32}" for number in "01")
     aside = cache.root / f".old-{'2' * 32}-{key('c')}"
-    for folder, age in ((aside, 2 * module.ABANDONED_SECONDS), (abandoned, 2 * module.ABANDONED_SECONDS), (busy, 60.0)):
+    for folder, age in ((aside, 2 * ABANDONED_SECONDS), (abandoned, 2 * ABANDONED_SECONDS), (busy, 60.0)):
         folder.mkdir()
         os.utime(folder, (time.time() - age,) * 2)
     assert cache.clear() == 2
     assert cache.entries() == [] and list((cache.root / "locks").iterdir()) == []
     assert (cache.root / "machine.json").exists() and busy.exists()
     assert not abandoned.exists() and not aside.exists()
+
+
+def test_a_new_entry_costs_no_look_into_the_others(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 entries would else mean 3,000 manifests to read for each new one."""
+    large = replace(cache, limit=10**6)
+    for number in range(20):
+        large.put(key(str(number)), holding("x" * 100), {}, size=100)
+    read: list[Path] = []
+    real = module.read_manifest
+    monkeypatch.setattr(module, "read_manifest", lambda folder: read.append(folder) or real(folder))
+    other = Cache(cache.root, 10**6)
+    assert other.used() == 2000 and len(read) == 20
+    other.put(key("a"), holding("x" * 100), {}, size=100)
+    cache.put(key("b"), holding("x" * 100), {}, size=100)  # another process's
+    read.clear()
+    assert other.used() == large.used() == 1000 and len(read) <= 3  # of 1,000 bytes in all: `cache` made room
+    assert other.room() == 10**6
+
+
+def test_the_limit_holds_for_entries_made_anew_and_damaged_ones(cache: Cache) -> None:
+    for name in "ab":
+        cache.put(key(name), holding("x" * 400), {}, size=400)
+    other = Cache(cache.root, 1000)
+    other._drop(key("a"))
+    other.put(key("a"), holding("x" * 600), {}, size=600)
+    assert cache.used() == other.used() == 1000
+    (cache.root / key("a") / "manifest.json").write_text("{")
+    fresh = Cache(cache.root, 1000)
+    assert fresh.used() == 1001  # by its files
+    fresh.put(key("c"), holding("x" * 300), {}, size=300)
+    assert fresh.used() <= 1000 and fresh.get(key("c")) is not None
+
+
+def test_what_cannot_be_read_now_is_not_thrown_away(
+    cache: Cache, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.put(key("a"), holding("hello"), {})
+
+    def too_many(folder: Path) -> None:
+        raise StoreError("cannot read: this process has too many files open")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "verify", too_many)
+        assert cache.get(key("a")) is None
+    assert cache.get(key("a")) is not None and told == [
+        "an entry of the cache is not used: cannot read: this process has too many files open"
+    ]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EROFS])
+def test_a_cache_that_cannot_be_changed_is_read(
+    number: int, cache: Cache, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.put(key("a"), holding("hello"), {})
+
+    def refused(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert (cache.get(key("a")) / "data.txt").read_text() == "hello" and told == []
 
 
 # ---------------------------------------------------------------- many processes

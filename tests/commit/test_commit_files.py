@@ -4,11 +4,14 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from fault_bench import file_size_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunewise.commit import sealed, unsealed, write_file
+from tunewise.commit.arrays import write_array
 from tunewise.errors import CorruptError, StoreError
 
 PLAIN = st.recursive(
@@ -77,3 +80,27 @@ def test_nan_cannot_be_sealed() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         sealed({"loss": math.nan})
     assert json.loads(sealed({"loss": None}))["loss"] is None
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(7, dtype=np.int32),
+        np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+        np.arange(6.0).reshape(2, 3).T,
+        np.zeros((0, 3), dtype=np.int64),
+        np.array([True, False]),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+def test_arrays_as_numpy_writes_them(array: np.ndarray, tmp_path: Path) -> None:
+    write_array(tmp_path / "a.npy", array)
+    found = np.load(tmp_path / "a.npy", allow_pickle=False)
+    np.testing.assert_array_equal(found, array)
+    assert found.dtype == array.dtype and found.shape == array.shape
+
+
+@pytest.mark.parametrize("limit", [0, 100, 128, 129, 2527])
+def test_an_array_on_a_full_disk_is_never_short_without_an_error(limit: int, tmp_path: Path) -> None:
+    with file_size_limit(limit), pytest.raises(OSError):
+        write_array(tmp_path / "a.npy", np.full(300, 2.0))

@@ -121,3 +121,11 @@ def test_what_fails_on_the_way_to_the_disk_does_not_become_current(
     with pytest.raises(CorruptError, match=r"weights\.bin"):
         series.save(20, words("new"), {})
     assert series.latest() == older and steps(series) == [10]
+
+
+def test_a_kill_before_the_first_checkpoint_was_named_is_nothing_to_warn_of(series: Series) -> None:
+    """Else the log of the run that goes on would not be that of one that was never killed."""
+    first = series.save(3, words("first"), {})
+    (series.parent / "current").unlink()
+    again = Series(series.parent)
+    assert again.latest() == first and again.warnings == []

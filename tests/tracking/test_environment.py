@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 import torch
 
-from tunewise.tracking.environment import _memory_bytes, environment
+from tunewise.tracking.environment import _memory_bytes, determinism, environment
 
 
 def test_says_where_it_runs() -> None:
@@ -39,3 +40,32 @@ print([name for name in ("torch", "numpy", "rich", "transformers", "tensorboard"
     env = {**os.environ, "PYTHONHASHSEED": "7"}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert run.stdout.splitlines() == ["7 []", "[]"]
+
+
+TUNED = {"device": "cpu", "precision": "bf16", "threads": 3, "attention": "sdpa", "attention_prediction": "eager"}
+
+
+def test_what_the_same_bits_depend_on() -> None:
+    found = determinism(TUNED, cache=True)
+    assert found["same_bits"] is True and json.loads(json.dumps(found)) == found
+    kept = found["as_long_as"]
+    assert (kept["threads"], kept["precision"], kept["attention"]) == (3, "bf16", "sdpa")
+    assert kept["cache"] is True and determinism(TUNED, cache=False)["as_long_as"]["cache"] is False
+    assert kept["cpu"] == environment()["cpu"] and kept["instructions"] == torch.backends.cpu.get_cpu_capability()
+
+
+def test_a_gpu_promises_no_same_bits_and_says_how_it_was_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    monkeypatch.setattr(torch, "is_deterministic_algorithms_warn_only_enabled", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    found = determinism({**TUNED, "device": "cuda"}, cache=True)
+    assert found["same_bits"] is False and json.loads(json.dumps(found)) == found
+    assert found["as_long_as"]["cudnn"] == 91002 and found["as_long_as"]["precision"] == "bf16"
+    assert found["kernels"] == {
+        "deterministic_algorithms": True,
+        "where_there_is_none": "warned",
+        "cudnn_benchmark": False,
+        "cublas_workspace": ":4096:8",
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+    }

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tunewise.engine.events import Evaluated, Finished, Observers, Planned, Saved, Started, Step, Warned
-from tunewise.tracking.jsonl_log import JsonlLog, read_log
+from tunewise.errors import StoreError
+from tunewise.tracking.jsonl_log import JsonlLog, read_log, unreadable_rows
 
 TOTAL, SAVE_EVERY = 12, 4
 
@@ -93,6 +95,65 @@ def test_a_damaged_line_is_told(tmp_path: Path) -> None:
         row["message"] for row in read_log(log) if row["event"] == "warned" and "could not be read" in row["message"]
     ]
     assert told == [f"line {number} of log.jsonl could not be read and was removed" for number in (5, 7)]
+
+
+def test_every_turned_bit_of_a_row_is_found(tmp_path: Path) -> None:
+    """Also one that leaves valid JSON, such as another digit of a loss."""
+    log = tmp_path / "log.jsonl"
+    train(log, killed_after=5)
+    raw, rows = log.read_bytes(), read_log(log)
+    assert unreadable_rows(log) == []
+    end = raw.rindex(b"\n", 0, -1)  # the last row may be torn
+    for place in range(0, end, 7):
+        for bit in (1, 16):
+            log.write_bytes(raw[:place] + bytes([raw[place] ^ bit]) + raw[place + 1 :])
+            assert unreadable_rows(log) and all(row in rows for row in read_log(log))
+    log.write_bytes(raw.replace(b'"loss": 0.5', b'"loss": 0.4'))
+    (told,) = unreadable_rows(log)
+    assert told.endswith("of log.jsonl could not be read")
+
+
+def test_logs_without_checksums_are_read(tmp_path: Path) -> None:
+    """Those of tunewise 0.1."""
+    log = tmp_path / "log.jsonl"
+    train(log)
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    for row in rows:
+        assert len(row["time"].pop("crc32")) == 8
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert unreadable_rows(log) == [] and len(read_log(log)) == len(rows)
+
+
+def test_rows_that_are_lost_are_told(tmp_path: Path) -> None:
+    """The log is synced with each checkpoint, so that it cannot end before it but by damage."""
+    log = tmp_path / "log.jsonl"
+    train(log, killed_after=9)
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= 5))
+    train(log, start=8)
+    told = [row["message"] for row in read_log(log) if row["event"] == "warned" and "lost" in row["message"]]
+    assert told == ["rows of log.jsonl are lost from step 5 to step 8"]
+    log.unlink()
+    train(log, start=8)
+    told = [row["message"] for row in read_log(log) if row["event"] == "warned" and "lost" in row["message"]]
+    assert told == ["rows of log.jsonl are lost from step 0 to step 8"]
+
+
+def test_a_full_disk_tears_no_row(tmp_path: Path) -> None:
+    """The run ends with an error that names file and bytes; its log is whole, and goes on when there is room."""
+    log = JsonlLog(tmp_path / "log.jsonl")
+    log.on_started(Started(3, "head"))
+    log.on_step(Step(1, 0.1, 0.5, 1e-3, 1.0, 8, 0.1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "log.jsonl").stat().st_size + 20, hard))
+    try:
+        with pytest.raises(StoreError, match=r"cannot write to .*log\.jsonl \(\d+ bytes needed\)"):
+            log.on_step(Step(2, 0.2, 0.4, 1e-3, 1.0, 8, 0.1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.on_finished(Finished("failed", 1))
+    assert [row["event"] for row in read_log(tmp_path / "log.jsonl")] == ["started", "step", "finished"]
+    assert unreadable_rows(tmp_path / "log.jsonl") == []
 
 
 def test_each_row_is_there_at_once(tmp_path: Path) -> None:

@@ -106,3 +106,11 @@ def test_a_warning_before_the_start() -> None:
     stream = io.StringIO()
     ProgressBar(stream=stream).on_warned(Warned("3 rows were cut"))
     assert stream.getvalue() == "warning: 3 rows were cut\n"
+
+
+def test_a_run_that_fails_before_its_first_step_tells_its_own_time() -> None:
+    stream, clock = io.StringIO(), Clock()
+    bar = ProgressBar(stream=stream, clock=clock)
+    clock.now += 3
+    bar.on_finished(Finished("failed"))
+    assert stream.getvalue() == "failed after 3 s\n"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -84,6 +85,23 @@ def test_a_newer_version_is_refused_and_an_older_one_loads(record: RunRecord) ->
     older = {key: value for key, value in record.as_dict().items() if key not in ("curve", "confusion", "notes")}
     back = RunRecord.from_json(sealed(older))
     assert back == replace(record, curve=[], confusion={}, notes=[])
+
+
+def test_a_record_that_version_1_has_left(tmp_path: Path) -> None:
+    """A file as tunewise 0.1 wrote it, kept as it was: every later version reads it."""
+    shutil.copy(Path(__file__).parent / "records" / "version-1.json", tmp_path / "record.json")
+    found = read_record(tmp_path)
+    assert (found.schema_version, found.status, found.method, found.seed) == (1, "finished", "lora", 0)
+    assert found.scores["test"]["accuracy"] == Score(0.7710526315789473, 0.7288815789473685, 0.8105263157894737)
+    assert found.costs.train_seconds == 29.56493019298796 and found.handover.kind == "peft"
+    assert found.data.rows == {"train": 634, "validation": 138, "test": 380}
+    assert len(found.curve) == 3 and found.environment["packages"]["tunewise"] == "0.1.0"
+
+
+@pytest.mark.parametrize("version", [0, -1, None, "1", 1.0, True])
+def test_what_says_no_version_is_no_record(record: RunRecord, version: object) -> None:
+    with pytest.raises(CorruptError, match="and versions go from 1"):
+        RunRecord.from_json(sealed({**record.as_dict(), "schema_version": version}))
 
 
 @pytest.mark.parametrize(

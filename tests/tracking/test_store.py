@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,79 @@ def test_row_of_a_failed_run(tmp_path: Path) -> None:
     write_record(tmp_path, record(status="failed", recipe={"model": "m"}, error=Problem("out of memory")))
     row = table_row(find_runs(tmp_path)[0])
     assert (row.status, row.model, row.problem, row.score) == ("failed", "m", "out of memory", None)
+
+
+def read_until(stop: Path, root: Path, count: int) -> None:
+    """Lists the runs over and over: each is readable, none goes away, and none goes back."""
+    seen: dict[Path, int] = {}
+    while not stop.exists():
+        found = {run.path: run for run in find_runs(root)}
+        if any(run.record is None for run in found.values()) or not seen.keys() <= found.keys():
+            os._exit(2)
+        for path, run in found.items():
+            if len(run.record.notes) < seen.get(path, 0) or table_row(run).problem:
+                os._exit(3)
+            seen[path] = len(run.record.notes)
+    os._exit(0 if len(seen) == count else 4)
+
+
+def write_updates(root: Path, number: int, updates: int) -> None:
+    """A run from its beginning to its end, with a record for each step of it."""
+    folder = root / f"comparison-{number % 4}" / "runs" / f"full-seed{number}"
+    with lock(folder):
+        for step in range(updates):
+            notes = [str(done) for done in range(step + 1)]
+            write_record(folder, record(status="running", seed=number, notes=notes))
+        write_record(folder, record(seed=number, notes=[str(done) for done in range(updates + 1)]))
+
+
+def in_child(act: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
+def exit_codes(children: list[int]) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def test_sixteen_writers_and_readers_share_the_store(tmp_path: Path) -> None:
+    root, stop, writers, updates = tmp_path / "runs", tmp_path / "stop", 16, 20
+    root.mkdir()
+    readers = [in_child(lambda: read_until(stop, root, writers)) for _ in range(4)]
+    done = exit_codes(
+        [in_child(lambda number=number: write_updates(root, number, updates)) for number in range(writers)]
+    )
+    time.sleep(0.3)  # so that every reader sees the end
+    stop.touch()
+    assert done == [0] * writers and exit_codes(readers) == [0] * 4
+    found = find_runs(root)
+    assert sorted(run.record.seed for run in found) == list(range(writers))
+    assert all(run.status == "finished" and len(run.record.notes) == updates + 1 for run in found)
+    assert not list(root.rglob(".tmp-*"))
+
+
+def test_who_looks_is_not_taken_for_an_owner(tmp_path: Path) -> None:
+    """Readers hold the lock for a moment: neither do they see each other, nor keep they a run from beginning."""
+    write_record(tmp_path / "one", record(status="running"))
+    with lock(tmp_path / "one"):
+        pass
+    stop = tmp_path / "stop"
+
+    def look() -> None:
+        while not stop.exists():
+            if [run.status for run in find_runs(tmp_path)] != ["interrupted"]:
+                os._exit(2)
+
+    readers = [in_child(look) for _ in range(8)]
+    time.sleep(0.5)
+    stop.touch()
+    assert exit_codes(readers) == [0] * 8
 
 
 def test_no_folder(tmp_path: Path) -> None:

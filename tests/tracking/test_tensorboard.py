@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tunewise.engine.events import Evaluated, Finished, Planned, Started, Step
+from tunewise.errors import StoreError
 from tunewise.tracking.tensorboard import TensorBoard
 
 
@@ -73,6 +75,23 @@ def test_a_torn_last_record_does_not_hide_the_rest(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-7])
     train(tmp_path, 5, 20, loss=0.5)
     assert read(tmp_path)["train/loss"] == [(step, 0.5 * step) for step in range(1, 21)]
+
+
+def test_a_full_disk_is_told_and_tears_no_record(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path)
+    board.on_started(Started(20, "lora"))
+    board.on_step(Step(1, 0.1, 0.5, 1e-4, 2.0, 300, 0.5))
+    (file,) = tmp_path.iterdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 20, hard))
+    try:
+        with pytest.raises(StoreError, match="bytes needed"):
+            board.on_step(Step(2, 0.2, 0.4, 1e-4, 2.0, 300, 0.5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    board.on_step(Step(3, 0.3, 0.3, 1e-4, 2.0, 300, 0.5))
+    board.on_finished(Finished("finished", 3))
+    assert read(tmp_path)["train/loss"] == [(1, 0.5), (3, pytest.approx(0.3))]
 
 
 def test_files_sort_in_the_order_of_writing_whatever_the_clock(tmp_path: Path, monkeypatch) -> None:

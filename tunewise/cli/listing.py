@@ -16,15 +16,16 @@ from tunewise.methods.support import support_matrix
 from tunewise.tracking.store import find_runs, table_row
 
 
-def list_runs(folder: Path, metric: str | None, as_json: bool) -> None:
-    """Every run below a folder, oldest first; what cannot be read is listed as that."""
-    rows = [asdict(table_row(run, metric)) for run in find_runs(folder)]
+def list_runs(places: Sequence[Path], metric: str | None, as_json: bool) -> None:
+    """Every run below each folder, oldest first; what cannot be read is listed as that."""
+    rows = [asdict(table_row(run, metric)) for folder in places for run in find_runs(folder)]
     if as_json:
         print(json.dumps(rows, indent=1))
     elif rows:
-        print_runs([{**row, "path": os.path.relpath(row["path"], folder)} for row in rows])
+        start = places[0] if len(places) == 1 else Path()
+        print_runs([{**row, "path": os.path.relpath(row["path"], start)} for row in rows])
     else:
-        print(f"there are no runs in {folder}")
+        print(f"there are no runs in {', '.join(map(str, places))}")
 
 
 def list_methods(names: Sequence[str], as_json: bool) -> None:

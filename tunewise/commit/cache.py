@@ -11,26 +11,24 @@ import os
 import re
 import shutil
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tunewise.commit.files import discard
 from tunewise.commit.folder import MANIFEST, commit_folder, read_manifest, remove, verify
+from tunewise.commit.leftovers import discard_abandoned, leftovers
 from tunewise.commit.lock import turn
-from tunewise.errors import RecipeError, StoreError, TunewiseWarning
+from tunewise.errors import CorruptError, RecipeError, StoreError, TunewiseWarning
 
 DEFAULT_LIMIT = 4_000_000_000
 SHARE_OF_DISK = 0.1
 MARGIN = 256_000_000  # stays free for checkpoints and models
-ABANDONED_SECONDS = 86_400.0  # after so long without a change, whoever staged a folder was killed
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LOCKS = "locks"
-_UNFINISHED = (".tmp-", ".old-")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]?B|)", re.IGNORECASE)
 
@@ -60,6 +58,8 @@ class Cache:
     root: Path
     limit: int
     warn: Callable[[str], None] = _warn
+    # Bytes of entries by key and time of the last change in the folder: reading a manifest takes 60 µs, a look 2 µs.
+    _sizes: dict[tuple[str, int], int] = field(default_factory=dict, repr=False, compare=False)
 
     def get(self, key: str) -> Path | None:
         """The folder of an entry, every byte of it verified now, or None. Open its files at once: an entry may go at
@@ -69,14 +69,21 @@ class Cache:
             return None
         try:
             verify(folder)
-            os.utime(folder / MANIFEST)
-        except StoreError as problem:
+        except CorruptError as problem:
             if folder.is_dir():  # else another process has made room meanwhile
                 self.warn(f"an entry of the cache is damaged and is made again: {problem.what} ({problem.where})")
                 self._drop(key)
             return None
-        except OSError:
+        except StoreError as problem:
+            if folder.is_dir():
+                self.warn(f"an entry of the cache is not used: {problem.what}")
             return None
+        try:
+            os.utime(folder / MANIFEST)
+        except FileNotFoundError:  # another process has made room meanwhile
+            return None
+        except OSError:  # a cache that this process may not change is read all the same
+            pass
         return folder
 
     def put(
@@ -89,9 +96,11 @@ class Cache:
             about: plain JSON data for whoever looks at the entries.
             size: bytes that `write` will need, where known: then room is made first.
         """
-        if (size or 0) > self.room():
+        present = self._present()
+        if (size or 0) > self._room(present):
             return None
-        self._make_room(size or 0)
+        self._sweep()
+        self._make_room(size or 0, present)
         try:
             commit_folder(self._folder(key), write, about, size=size)
         except StoreError as problem:
@@ -99,7 +108,7 @@ class Cache:
                 return found
             self.warn(f"the cache could not keep an entry: {problem.what}")
             return None
-        self._make_room(0, keep=key)
+        self._make_room(0, self._present(), keep=key)
         return self._folder(key) if self._folder(key).is_dir() else None
 
     @contextmanager
@@ -134,25 +143,40 @@ class Cache:
         self._sweep()
         return len(keys)
 
+    def used(self) -> int:
+        """Bytes of all entries."""
+        return sum(self._present().values())
+
     def room(self) -> int:
         """Bytes that one entry may take now, if all others gave way."""
+        return self._room(self._present())
+
+    def _room(self, present: dict[str, int]) -> int:
         if not self.limit:
             return 0
-        used = sum(entry.bytes for entry in self.entries())
-        return max(0, min(self.limit, _free(self.root) + used - MARGIN))
+        return max(0, min(self.limit, _free(self.root) + sum(present.values()) - MARGIN))
 
-    def _make_room(self, size: int, keep: str | None = None) -> None:
+    def _make_room(self, size: int, present: dict[str, int], keep: str | None = None) -> None:
         """Removes entries, least recently used first, until so many bytes more are within the limit and on the disk;
         at last the one to keep, where it is larger than that alone."""
-        self._sweep()
-        entries = sorted(self.entries(), key=lambda entry: entry.key == keep)
-        excess = sum(entry.bytes for entry in entries) + size - self.limit
+        excess = sum(present.values()) + size - self.limit
         excess = max(excess, size + MARGIN - _free(self.root) if size else 0)
-        for entry in entries:
+        if excess <= 0:
+            return
+        for key in sorted(present, key=lambda key: (key == keep, _used(self.root / key), key)):
             if excess <= 0:
                 return
-            self._drop(entry.key)
-            excess -= entry.bytes
+            self._drop(key)
+            excess -= present[key]
+
+    def _present(self) -> dict[str, int]:
+        """Bytes by key of all that is there now. Of 1,000 entries known from before this takes 4 ms."""
+        with suppress(OSError), os.scandir(self.root) as found:
+            names = [(entry.name, entry.stat().st_mtime_ns) for entry in found if _KEY.fullmatch(entry.name)]
+            for name in set(names) - self._sizes.keys():
+                self._sizes[name] = _bytes_of(self.root / name[0])
+            return {key: self._sizes[key, made] for key, made in names}
+        return {}
 
     def _drop(self, key: str) -> None:
         with suppress(StoreError):  # another process was quicker
@@ -160,10 +184,7 @@ class Cache:
         discard(self.root / _LOCKS / key)
 
     def _sweep(self) -> None:
-        for path in self._children():
-            with suppress(OSError):
-                if path.name.startswith(_UNFINISHED) and time.time() - _changed(path) > ABANDONED_SECONDS:
-                    discard(path)
+        discard_abandoned(leftovers(self.root))
 
     def _children(self) -> list[Path]:
         try:
@@ -187,8 +208,8 @@ def default_cache(warn: Callable[[str], None] = _warn) -> Cache:
     root, told = cache_root(), os.environ.get("TUNEWISE_CACHE_LIMIT", "")
     if told.strip():
         return Cache(root, parse_size(told), warn)
-    used = sum(entry.bytes for entry in Cache(root, 1).entries())
-    return Cache(root, min(DEFAULT_LIMIT, int(SHARE_OF_DISK * (_free(root) + used))), warn)
+    cache = Cache(root, 0, warn)
+    return replace(cache, limit=min(DEFAULT_LIMIT, int(SHARE_OF_DISK * (_free(root) + cache.used()))))
 
 
 def cache_root() -> Path:
@@ -225,6 +246,19 @@ def _free(path: Path) -> int:
         return 0
 
 
-def _changed(folder: Path) -> float:
-    """When a folder or a file in it was last changed."""
-    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+def _used(folder: Path) -> float:
+    """When an entry was last used; 0 where that cannot be told, so that a broken one goes first."""
+    try:
+        return (folder / MANIFEST).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _bytes_of(folder: Path) -> int:
+    """What an entry takes: by its manifest, or where that is damaged, by its files."""
+    try:
+        return sum(file["size"] for file in read_manifest(folder)["files"].values())
+    except StoreError:
+        with suppress(OSError):
+            return sum(path.lstat().st_size for path in folder.rglob("*"))
+        return 0

@@ -1,22 +1,19 @@
-"""One file: written whole or not at all, sealed against change, and failures told in plain words."""
+"""One file: written whole or not at all, and failures told in plain words."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from tunewise.errors import CorruptError, StoreError, TunewiseError
+from tunewise.errors import StoreError, TunewiseError
 
-_BINARY = getattr(os, "O_BINARY", 0)
+BINARY = getattr(os, "O_BINARY", 0)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose a folder on another disk"),
@@ -54,36 +51,6 @@ def write_file(path: Path, data: bytes | str) -> None:
         raise
 
 
-def sealed(body: dict[str, Any]) -> str:
-    """The JSON text of `body` with a sha256 over its content, so that a changed bit does not pass for data."""
-    plain = json.loads(json.dumps(body, allow_nan=False))
-    return json.dumps({**plain, "sha256": _digest(plain)}, indent=1) + "\n"
-
-
-def unsealed(raw: bytes, path: Path) -> dict[str, Any]:
-    """The content of a text made by `sealed`; `path` is named in errors.
-
-    Raises:
-        CorruptError: it is not JSON, or not what was sealed.
-    """
-    try:
-        body = json.loads(raw.decode())
-    except (ValueError, RecursionError) as exc:
-        raise CorruptError(f"{path.name} is not the JSON that was written: {exc}", where=str(path)) from None
-    seal = body.pop("sha256", None) if isinstance(body, dict) else None
-    if seal is None or seal != _digest(body):
-        raise CorruptError(
-            f"{path.name} was changed or damaged after it was written: its content does not match its sha256",
-            where=str(path),
-            fix="restore the file from a copy, or run again",
-        )
-    return body
-
-
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 def temporary_sibling(path: Path) -> Path:
     """A new name beside `path`: the same file system, so that a rename is atomic."""
     return path.with_name(f".tmp-{uuid4().hex}")
@@ -91,7 +58,7 @@ def temporary_sibling(path: Path) -> Path:
 
 def write_new(path: Path, raw: bytes) -> None:
     """Writes a file that is not there yet, down to the disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
     try:
         left = memoryview(raw)
         while left:
@@ -145,20 +112,36 @@ def explained(doing: str, path: Path, needed: Callable[[], int] | None = None) -
         number = _error_number(exc)
         if number is None:
             raise
-        reason, fix = _REASONS.get(number, (os.strerror(number), "check the path and the disk, then run it again"))
-        size = f" ({needed():,} bytes needed)" if needed else ""
+        reason, fix = _REASONS.get(number) or (_words(number, exc), "check the path and the disk, then run it again")
         free = f", {_free(path):,} bytes are free" if number in _FULL else ""
         culprit = getattr(exc, "filename", None)
-        raise StoreError(f"cannot {doing} {path}{size}: {reason}{free}", where=str(culprit or path), fix=fix) from exc
+        raise StoreError(
+            f"cannot {doing} {path}{_told(needed)}: {reason}{free}", where=str(culprit or path), fix=fix
+        ) from exc
 
 
 def _error_number(exc: Exception) -> int | None:
+    """The system's number of an error, 0 where it has none; None where it is no error of the system."""
     if isinstance(exc, OSError):
-        return exc.errno
-    told = re.search(r"\(os error (\d+)\)", str(exc))  # safetensors reports system errors as text only
+        return exc.errno or 0  # numpy's when a disk takes only a part: "1000 requested and 252 written"
+    told = re.search(r"\(os error (\d+)\)", str(exc))  # safetensors and tokenizers report system errors as text only
     return int(told[1]) if told else None
 
 
+def _words(number: int, exc: Exception) -> str:
+    return os.strerror(number) if number else f"the disk did not take or give all of it ({exc})"
+
+
+def _told(needed: Callable[[], int] | None) -> str:
+    try:
+        return f" ({needed():,} bytes needed)" if needed else ""
+    except OSError:  # the disk does not even tell what is there; the first error says more
+        return ""
+
+
 def _free(path: Path) -> int:
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    return shutil.disk_usage(there).free
+    try:
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        return shutil.disk_usage(there).free
+    except OSError:
+        return 0

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import uuid4
@@ -16,18 +16,18 @@ from tunewise.commit.files import (
     discard,
     explained,
     make_folder,
-    sealed,
     sync_folder,
     temporary_sibling,
-    unsealed,
     write_new,
 )
+from tunewise.commit.seal import sealed, unsealed
 from tunewise.errors import CorruptError, StoreError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
-_ASIDE = re.compile(r"\.old-[0-9a-f]{32}-(?P<name>.+)")
+_RESTORE = "restore the folder from a copy, or use an older one"
+TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
+ASIDE = re.compile(r"\.old-[0-9a-f]{32}-(?P<name>.+)")
 
 
 def commit_folder(
@@ -84,10 +84,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     with explained("read", path):
         if not path.is_file() or path.is_symlink():
-            raise CorruptError(f"there is no {MANIFEST}: the folder is not complete", where=str(folder))
+            raise CorruptError(f"there is no {MANIFEST}: the folder is not complete", where=str(folder), fix=_RESTORE)
         manifest = unsealed(path.read_bytes(), path)
     if not isinstance(manifest.get("format"), int) or not isinstance(manifest.get("files"), dict):
-        raise CorruptError(f"{MANIFEST} does not say what files there are", where=str(path))
+        raise CorruptError(f"{MANIFEST} does not say what files there are", where=str(path), fix=_RESTORE)
     if manifest["format"] > FORMAT:
         raise StoreError(
             f"this folder has format {manifest['format']}, and this tunewise reads up to {FORMAT}",
@@ -96,7 +96,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     for name in manifest["files"]:
         if not _is_inside(name):
-            raise CorruptError(f"{MANIFEST} names a file outside its folder: '{name}'", where=str(path))
+            raise CorruptError(f"{MANIFEST} names a file outside its folder: '{name}'", where=str(path), fix=_RESTORE)
     return manifest
 
 
@@ -110,27 +110,42 @@ def verify(folder: Path, editable: Collection[str] = ()) -> dict[str, Any]:
         CorruptError: a file is missing, extra, or not what was written; it is named.
         StoreError: a file cannot be read.
     """
-    folder = Path(folder)
     manifest = read_manifest(folder)
-    listed = manifest["files"]
-    with explained("read", folder):
-        found = _files(folder)
-        found = {name: path for name, path in found.items() if name != MANIFEST and name not in editable}
-        for name in sorted(listed.keys() - found.keys() - set(editable)):
-            raise CorruptError(f"a file is missing: {name}", where=str(folder / name), fix=_RESTORE)
-        for name in sorted(found.keys() - listed.keys()):
-            raise CorruptError(
-                f"there is a file that was not saved with the rest: {name}",
-                where=str(found[name]),
-                fix="move it out of the folder",
-            )
-        for name, path in found.items():
-            if _describe(path, sync=False) != listed[name]:
-                raise CorruptError(f"{name} is not what was written (sha256 differs)", where=str(path), fix=_RESTORE)
+    for problem in _differences(Path(folder), manifest, editable):
+        raise problem
     return manifest
 
 
-_RESTORE = "restore the folder from a copy, or use an older one"
+def damages(folder: Path, editable: Collection[str] = ()) -> list[StoreError]:
+    """Everything for which `verify` would raise an error, file by file; empty where a folder is as it was written."""
+    try:
+        return list(_differences(Path(folder), read_manifest(folder), editable))
+    except StoreError as problem:
+        return [problem]
+
+
+def _differences(folder: Path, manifest: dict[str, Any], editable: Collection[str]) -> Iterator[StoreError]:
+    listed = manifest["files"]
+    with explained("read", folder):
+        found = _files(folder)
+    found = {name: path for name, path in found.items() if name != MANIFEST and name not in editable}
+    for name in sorted(listed.keys() - found.keys() - set(editable)):
+        yield CorruptError(f"a file is missing: {name}", where=str(folder / name), fix=_RESTORE)
+    for name in sorted(found.keys() - listed.keys()):
+        yield CorruptError(
+            f"there is a file that was not saved with the rest: {name}",
+            where=str(found[name]),
+            fix="move it out of the folder",
+        )
+    for name in sorted(found.keys() & listed.keys()):
+        try:
+            with explained("read", found[name]):
+                same = _describe(found[name], sync=False) == listed[name]
+        except StoreError as problem:
+            yield problem
+            continue
+        if not same:
+            yield CorruptError(f"{name} is not what was written (sha256 differs)", where=str(found[name]), fix=_RESTORE)
 
 
 def sweep(parent: Path) -> list[str]:
@@ -142,10 +157,10 @@ def sweep(parent: Path) -> list[str]:
     done = []
     with explained("clear", Path(parent)):
         for path in sorted(Path(parent).iterdir()):
-            if _TEMPORARY.fullmatch(path.name):
+            if TEMPORARY.fullmatch(path.name):
                 discard(path)
                 done.append(f"removed {path.name}, left by a run that was killed while saving")
-            elif aside := _ASIDE.fullmatch(path.name):
+            elif aside := ASIDE.fullmatch(path.name):
                 done.append(_settle(path, path.with_name(aside["name"])))
     return done
 
@@ -213,7 +228,7 @@ def _files(folder: Path) -> dict[str, Path]:
             if stat.S_ISREG(mode):
                 found[path.relative_to(folder).as_posix()] = path
             elif not stat.S_ISDIR(mode):
-                raise CorruptError(f"{name} is a link or a device, not an ordinary file", where=str(path))
+                raise CorruptError(f"{name} is a link or a device, not an ordinary file", where=str(path), fix=_RESTORE)
     return dict(sorted(found.items()))
 
 

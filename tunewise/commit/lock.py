@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def lock(folder: Path) -> Iterator[None]:
             os.write(descriptor, json.dumps(_myself()).encode())
         yield
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def turn(path: Path, wait: Callable[[], None]) -> Iterator[None]:
             time.sleep(_PAUSE_SECONDS)
         yield
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 def _is_held(descriptor: int) -> bool:
@@ -81,11 +81,16 @@ def owner(folder: Path) -> dict[str, Any] | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_LINKS)
         try:
-            return None if _try(descriptor) else _named(path)
+            return None if _try(descriptor, shared=True) else _named(path)
         finally:
-            os.close(descriptor)
+            _close(descriptor)
     except OSError:  # no lock file, or a file system that does not lock
         return None
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # a network disk may report what concerns no data; the lock is gone all the same
+        os.close(descriptor)
 
 
 def _take(descriptor: int, path: Path) -> None:
@@ -101,7 +106,9 @@ def _take(descriptor: int, path: Path) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _try(descriptor: int) -> bool:
+def _try(descriptor: int, shared: bool = False) -> bool:
+    """Takes the lock if nobody has it. Those who only look share it: they do not take each other for an owner, and a
+    network disk gives it to a file that is open for reading."""
     try:
         import fcntl
     except ImportError:
@@ -116,7 +123,7 @@ def _try(descriptor: int) -> bool:
             os.lseek(descriptor, 0, os.SEEK_SET)
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as exc:
         if exc.errno in (errno.EAGAIN, errno.EACCES):
             return False

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from tunewise.commit.files import discard, explained, write_file
-from tunewise.commit.folder import commit_folder, remove, sweep, verify
+from tunewise.commit.folder import commit_folder, damages, remove, sweep, verify
 from tunewise.errors import CorruptError, StoreError
 
 POINTER = "current"
@@ -61,7 +61,7 @@ class Series:
             CorruptError: there are checkpoints, and none of them verifies.
         """
         named = self._named()
-        folders = self._folders()
+        folders = self.folders()
         candidates = sorted(folders, key=lambda folder: folder.name == named)[::-1]  # the named one, then newest first
         if named and self.parent / named not in folders:
             self._warn(f"the current checkpoint is missing: {self.parent / named}")
@@ -72,7 +72,7 @@ class Series:
                 self._bad.add(folder.name)
                 self._warn(f"checkpoint {folder.name} cannot be used: {exc.what} ({exc.where})")
                 continue
-            if folder.name != named:
+            if folder.name != named and self.warnings:  # else a kill came before the first was named
                 self._warn(f"falling back to checkpoint {folder.name}")
             return folder
         if not named and not folders:
@@ -83,16 +83,28 @@ class Series:
             fix="restore a checkpoint from a copy, or remove this folder to start from the beginning",
         )
 
+    def damages(self) -> list[StoreError]:
+        """Everything that is wrong with the checkpoints, file by file; reads all of them."""
+        found = [problem for folder in self.folders() for problem in damages(folder)]
+        told, named = len(self.warnings), self._named()
+        if len(self.warnings) > told or (named and not (self.parent / named).is_dir()):
+            what, fix = f"{POINTER} names no checkpoint that is there", "resume: the newest that verifies is taken"
+            found.append(CorruptError(what, where=str(self.parent / POINTER), fix=fix))
+        return found
+
     def _named(self) -> str | None:
         pointer = self.parent / POINTER
         with explained("read", pointer):
             text = pointer.read_bytes().decode(errors="replace").strip() if pointer.is_file() else ""
-        if text and not _NAME.fullmatch(text):
+            there = pointer.is_file()
+        if not there:  # a run that was killed while it saved its first checkpoint
+            return None
+        if not _NAME.fullmatch(text):
             self._warn(f"the file that names the current checkpoint is damaged: {pointer}")
             return None
-        return text or None
+        return text
 
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
         """All checkpoints, oldest first."""
         with explained("read", self.parent):
             found = list(self.parent.iterdir()) if self.parent.is_dir() else []
@@ -101,7 +113,7 @@ class Series:
 
     def _outdated(self, new: Path) -> list[Path]:
         """What goes: all but `keep`, those found bad, and those of later steps, which a fall-back left behind."""
-        others = [folder for folder in self._folders() if folder != new]
+        others = [folder for folder in self.folders() if folder != new]
         sound = [folder for folder in others if folder.name not in self._bad and _step(folder) <= _step(new)]
         kept = sound[max(0, len(sound) - self.keep + 1) :]
         return [folder for folder in others if folder not in kept]

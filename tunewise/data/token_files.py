@@ -7,11 +7,13 @@ import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
 
+from tunewise.commit.arrays import write_array
+from tunewise.commit.files import explained
 from tunewise.data.ragged import Ragged
 from tunewise.data.tokenise import Tokens
 
@@ -34,7 +36,7 @@ def tokens_key(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int
 def _files(tokenizer: Any) -> dict[str, bytes]:
     """What a tokeniser is, as it saves itself (MiniLM's: 5 ms)."""
     tokenizer("")  # a fast one saves how the last call was to cut: as the next begins anew, so does this
-    with TemporaryDirectory() as folder:
+    with explained("write the tokeniser to", Path(gettempdir())), TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
 
@@ -46,8 +48,8 @@ def write_tokens(folder: Path, tokens: Tokens) -> None:
     for name in ("ids", "kinds", "words"):
         rows = getattr(tokens, name)
         if rows is not None:
-            np.save(folder / f"{name}.npy", rows.flat)
-            np.save(folder / f"{name}-offsets.npy", rows.offsets)
+            write_array(folder / f"{name}.npy", rows.flat)
+            write_array(folder / f"{name}-offsets.npy", rows.offsets)
 
 
 def read_tokens(folder: Path) -> Tokens:

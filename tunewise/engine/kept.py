@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from tunewise.commit import Cache, read_manifest
+from tunewise.commit.arrays import write_array
 from tunewise.errors import StoreError
 
 _ARRAY = "array.npy"
@@ -90,7 +91,7 @@ def kept_array(
         made.append(array)
         seconds = time.perf_counter() - start
         entry.update(flops=flops, seconds=seconds, forward_seconds=seconds)
-        return context.store.put(key, lambda folder: np.save(folder / _ARRAY, array), entry, size=array.nbytes)
+        return context.store.put(key, lambda folder: write_array(folder / _ARRAY, array), entry, size=array.nbytes)
 
     folder, _ = context.find_or_make(key, keep)
     if not made:

@@ -24,9 +24,11 @@ import numpy as np
 import torch
 
 from tunewise.commit import read_manifest
+from tunewise.commit.arrays import write_array
 from tunewise.data.batches import sorted_batches
 from tunewise.data.inputs import Inputs
 from tunewise.models.cost import StepFlops, watch_flops
+from tunewise.models.memory import PassSize
 from tunewise.models.prefix import STATES, Batch, Prefix, narrowed
 from tunewise.types import ModelMap
 
@@ -42,6 +44,7 @@ class Pass:
 
     Args:
         stop: is called before each batch, and may raise.
+        size: of batches that are known to fit into memory.
 
     Attributes:
         done_flops: of all batches so far.
@@ -54,8 +57,14 @@ class Pass:
     autocast: Callable[[], AbstractContextManager[Any]]
     device: torch.device
     stop: Callable[[], None] = lambda: None
+    size: PassSize = field(default_factory=PassSize)
     done_flops: float = field(default=0.0, init=False)
     flops: StepFlops | None = field(default=None, init=False)
+
+    def states_of(self, inputs: Inputs, rows: np.ndarray) -> torch.Tensor:
+        """Of these rows, unless a stop was asked for."""
+        self.stop()
+        return self.states(inputs.batch(rows))
 
     def states(self, batch: Batch) -> torch.Tensor:
         """(B, T, D) of texts; of a kind that keeps one position, (B, D)."""
@@ -65,8 +74,9 @@ class Pass:
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
         try:
-            with torch.no_grad(), watch as self.flops, self.autocast():
+            with torch.no_grad(), watch as flops, self.autocast():
                 hidden = self.prefix.capture(batch)
+            self.flops = flops
         finally:
             for module, training in modes:
                 module.training = training
@@ -111,17 +121,16 @@ def write_states(folder: Path, run: Pass, inputs: Inputs, batches: Sequence[np.n
     starts_N, vectors, forward_seconds = np.full(len(inputs), -1, dtype=np.int64), 0, 0.0
     begun = time.perf_counter()
     with (folder / _STATES).open("wb") as file:
-        for rows in batches:
-            run.stop()
-            start = time.perf_counter()
-            hidden = run.states(inputs.batch(rows))
+        start = time.perf_counter()
+        for rows, hidden in run.size.run(batches, inputs.lengths, lambda rows: run.states_of(inputs, rows)):
             forward_seconds += time.perf_counter() - start
             counts = run.vectors_of(inputs.lengths[rows])
             starts_N[rows] = vectors + np.cumsum(counts) - counts
             vectors += int(counts.sum())
             for place, count in enumerate(counts):
                 file.write(_as_bytes(hidden[place, :count] if run.kind == "tokens" else hidden[place]).tobytes())
-    np.save(folder / _STARTS, starts_N)
+            start = time.perf_counter()
+    write_array(folder / _STARTS, starts_N)
     shape = hidden.shape[2:] if run.kind == "tokens" else hidden.shape[1:]
     about |= {
         "dtype": str(hidden.dtype).removeprefix("torch."),

@@ -90,6 +90,9 @@ class Calibration(Training):
         super().__post_init__()
         self.feed.open = self._open
 
+    def _check_disk(self) -> None:
+        """It saves no checkpoint, and tells what they would take."""
+
     def _go_on(self) -> None:
         course, progress = self.course, self.progress
         self.ready_at, self.counted_at_start = time.perf_counter(), progress.seconds - self._not_spent
@@ -184,7 +187,7 @@ class Calibration(Training):
         shapes = self._shapes
         if (self.feed["train"].lengths == 1).all():  # one position is kept of each row
             shapes = replace(shapes, width=np.ones_like(shapes.width))
-        return shapes.flops(self.flops, first, end)
+        return shapes.flops(self.gradients.flops, first, end)
 
     def _count(self, before: Progress, seconds: float, forward: float, backward: float) -> None:
         """Sets the progress to what it was and this."""

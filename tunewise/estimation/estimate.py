@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import FrameType
+from tempfile import gettempdir
 from typing import Any, Protocol
 
 from tunewise.check import Checked, check
+from tunewise.commit.leftovers import scratch_folder
 from tunewise.comparison.compare import list_entries, runs_at_a_time
 from tunewise.comparison.imports import all_packages, packages_of
 from tunewise.comparison.results import Entry
@@ -30,6 +30,8 @@ from tunewise.types import Costs
 
 BUDGET = 5.0
 """Seconds of training that are carried out of each run."""
+
+AGAIN = "run the same command again"
 
 RESERVE = 0.02
 """Share of the free memory that a calibration leaves free."""
@@ -76,18 +78,11 @@ def estimate(
     checked = check(recipe, folder, recipe.all_methods, allow_code)
     reading = time.perf_counter() - begun
     free = look_at(out.resolve())
-    with PatientStop() as stop, TemporaryDirectory(prefix="tunewise-") as scratch:
+    # `patient`: the processes end at once as it is, and what they wrote has to be deleted.
+    with Stop(patient=True, fix=AGAIN) as stop, scratch_folder(Path(gettempdir())) as scratch:
         side_by_side = side_by_side or runs_at_a_time(recipe, checked)
-        work = _Work(recipe, checked, folder, allow_code, side_by_side, budget, free, watcher, stop, Path(scratch))
+        work = _Work(recipe, checked, folder, allow_code, side_by_side, budget, free, watcher, stop, scratch)
         return work.carry_out(list_entries(recipe, checked, out), reading, validate)
-
-
-class PatientStop(Stop):
-    """A second signal changes nothing (`timeout` sends two): the processes end at once as it is, and what they wrote
-    has to be deleted."""
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
 
 
 @dataclass
@@ -128,7 +123,9 @@ class _Work:
     def _tuned(self) -> dict[str, dict[str, Any]]:
         """What a comparison would fit to the machine, by model."""
         how, first = {"side_by_side": self.side_by_side}, self.recipe.all_methods[0]
-        return {model: self.pool.ask(probe, self._task(model, first, tuned=how)) for model in self.checked.models}
+        return {
+            model: self.pool.ask(probe, self._task(model, first, tuned=how), self.stop) for model in self.checked.models
+        }
 
     def _task(self, model: str, choice: MethodChoice, **more: Any) -> Task:
         plain = {"recipe": self.recipe.for_run(model, choice, self.recipe.all_seeds[0]).as_dict(), "out": "", **more}
@@ -177,7 +174,7 @@ class _Work:
     ) -> None:
         self.pool.run(tasks, target, self.side_by_side, self.stop, lambda number: None, on_message, on_end)
         if self.stop.requested:
-            raise Interrupted("stopped by the user", fix="run the same command again")
+            raise Interrupted("stopped by the user", fix=AGAIN)
 
     def _too_large(self, entry: Entry) -> Refused | None:
         """A model whose weights alone are more than what is free need not be tried."""

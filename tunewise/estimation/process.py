@@ -9,7 +9,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tunewise.comparison.worker import work
+from tunewise.comparison.worker import stop_with_parent, work
 from tunewise.errors import TunewiseError
 from tunewise.estimation.answers import Question, Refused
 from tunewise.estimation.resources import free_memory
@@ -45,7 +45,7 @@ def run_for_real(question: Question, pipe: Connection) -> None:
 
 
 def _begin(question: Question) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop_with_parent()
     # What an estimate computes from few rows is of no use to a run, and nothing may stay behind.
     os.environ["TUNEWISE_CACHE"] = str(Path(question.scratch) / "cache")
     threading.Thread(target=_guard, args=(question.reserve_bytes,), daemon=True).start()

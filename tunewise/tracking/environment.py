@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,44 @@ def environment(more: Sequence[str] = ()) -> dict[str, Any]:
         "packages": {name: _version(name) for name in (*PACKAGES, *more)},
         "hash_seed": os.environ.get("PYTHONHASHSEED"),
     }
+
+
+def determinism(tuned: Mapping[str, Any], cache: bool) -> dict[str, Any]:
+    """Whether the run would give the same bits again, and what that depends on, as plain JSON data.
+
+    Args:
+        tuned: what was fitted to the machine (`engine.device.Tuned` as plain data).
+        cache: whether the recipe lets runs read what others kept (`train.cache`): its batches are padded otherwise.
+
+    Keys: `same_bits` (whether the same recipe and data give the same bits again), `as_long_as` (what has to be the same
+    for it), and on a GPU `kernels` (how torch was set up). Kernels that turn out not to be deterministic are among the
+    record's warnings.
+    """
+    torch, device = sys.modules["torch"], tuned["device"]
+    same = {
+        "packages": "as in `packages`",
+        "cache": cache,
+        "threads": tuned["threads"],
+        "precision": tuned["precision"],
+        "attention": tuned["attention"],
+        "attention_prediction": tuned["attention_prediction"],
+    }
+    if device == "cpu":
+        # The instructions that torch and oneDNN take, and with them the rounding, follow from the CPU.
+        same |= {"cpu": cpu_name(), "instructions": torch.backends.cpu.get_cpu_capability()}
+        return {"same_bits": True, "as_long_as": same}
+    same["gpus"] = _gpus()
+    if device != "cuda":
+        return {"same_bits": False, "as_long_as": same}
+    same |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    kernels = {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "where_there_is_none": "warned" if torch.is_deterministic_algorithms_warn_only_enabled() else "refused",
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+    }
+    return {"same_bits": False, "as_long_as": same, "kernels": kernels}
 
 
 def _memory_bytes(limit: Path) -> int | None:

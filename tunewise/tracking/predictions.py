@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tunewise.commit import commit_folder, verify
+from tunewise.tracking.run_folder import PREDICTIONS
 from tunewise.types import Predictions
-
-FOLDER = "predictions"
 
 
 def write_predictions(run_folder: Path, predictions: Mapping[str, Predictions]) -> None:
@@ -25,7 +24,7 @@ def write_predictions(run_folder: Path, predictions: Mapping[str, Predictions]) 
             table = pyarrow.table({name: _column(values) for name, values in columns.items()})
             parquet.write_table(table, staging / f"{split}.parquet")
 
-    commit_folder(Path(run_folder) / FOLDER, write, {"kind": "predictions"}, replace=True)
+    commit_folder(Path(run_folder) / PREDICTIONS, write, {"kind": "predictions"}, replace=True)
 
 
 def read_predictions(run_folder: Path, split: str) -> Predictions:
@@ -36,7 +35,7 @@ def read_predictions(run_folder: Path, split: str) -> Predictions:
     """
     from pyarrow import parquet
 
-    folder = Path(run_folder) / FOLDER
+    folder = Path(run_folder) / PREDICTIONS
     verify(folder)
     table = parquet.read_table(folder / f"{split}.parquet")
     values = {name: _array(table[name]) for name in table.column_names}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _SPACES = re.compile(r"[\t\n\r\u2028\u2029]+")
 
 
@@ -39,7 +39,7 @@ class ProgressBar(Observer):
         self._metric, self._stream, self._clock = metric, stream or sys.stderr, clock
         self._bar: Progress | None = None
         self._run, self._total, self._first_step = "", 0, 0
-        self._started = self._last_line = 0.0
+        self._started = self._last_line = clock()
         self._loss = self._scores = ""
 
     def on_started(self, event: Started) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
@@ -123,7 +124,12 @@ class RunRecord:
         """
         body = unsealed(raw.encode() if isinstance(raw, str) else raw, path)
         version = body.get("schema_version")
-        if type(version) is int and version > SCHEMA_VERSION:
+        if type(version) is not int or version < 1:
+            raise CorruptError(
+                f"{path.name} is not the record of a run: schema_version is {version!r}, and versions go from 1",
+                where=str(path),
+            )
+        if version > SCHEMA_VERSION:
             raise StoreError(
                 f"this record has version {version}, written by a newer tunewise; this one reads {SCHEMA_VERSION}",
                 where=str(path),
@@ -190,18 +196,29 @@ _KINDS = {"str": str, "int": int, "float": (int, float), "dict": dict, "list": l
 
 def _checked(kind: type, plain: dict[str, Any]) -> dict[str, Any]:
     """`plain`, where it has the keys of a dataclass and the containers, texts and numbers it declares."""
-    known = {item.name: item for item in fields(kind)}
+    known = _expected(kind)
     if unknown := plain.keys() - known.keys():
         raise ValueError(f"unknown key '{min(unknown)}'")
-    for name, item in known.items():
+    for name, (kinds, declared, needed) in known.items():
         if name not in plain:
-            if item.default is MISSING and item.default_factory is MISSING:
+            if needed:
                 raise ValueError(f"'{name}' is missing")
-            continue
-        expected = _KINDS.get(item.type.partition("[")[0])
-        if expected and not isinstance(plain[name], expected):
-            raise ValueError(f"'{name}' is {plain[name]!r}, not of the kind {item.type}")
+        elif kinds and not isinstance(plain[name], kinds):
+            raise ValueError(f"'{name}' is {plain[name]!r}, not of the kind {declared}")
     return plain
+
+
+@lru_cache
+def _expected(kind: type) -> dict[str, tuple[Any, str, bool]]:
+    """By field of a dataclass: the classes its value may have, its declared type, whether it must be there."""
+    return {
+        item.name: (
+            _KINDS.get(item.type.partition("[")[0]),
+            item.type,
+            item.default is MISSING and item.default_factory is MISSING,
+        )
+        for item in fields(kind)
+    }
 
 
 def _without_nan(value: Any) -> Any:

@@ -4,6 +4,8 @@ recipe.yaml      what was asked for           log.jsonl      every event, one pe
 tuned.json       what was fitted to the machine    tensorboard/   the same for TensorBoard
 checkpoints/     to resume from               predictions/   on validation and test, Parquet
 model/           the model handed over        record.json    the result
+
+A comparison's folder holds recipe.yaml, tuned.json, its runs in runs/, comparison.json, and report.html made of that.
 """
 
 from __future__ import annotations
@@ -12,14 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from tunewise.commit import sealed, sweep, unsealed, write_file
+from tunewise.commit.files import explained
 from tunewise.commit.folder import remove
 from tunewise.errors import RecipeError, StoreError
+from tunewise.tracking.jsonl_log import end_log
 from tunewise.tracking.record import RECORD, RunRecord, read_record
 
 RECIPE = "recipe.yaml"
 TUNED = "tuned.json"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
+LOG = "log.jsonl"
+PREDICTIONS = "predictions"
+RUNS = "runs"
+COMPARISON = "comparison.json"
+REPORT = "report.html"
 
 
 def earlier_record(folder: Path, fingerprint: str, resume: bool) -> RunRecord | None:
@@ -68,7 +77,14 @@ def stored_tuning(folder: Path) -> dict[str, Any] | None:
     path = folder / TUNED
     if not path.is_file():
         return None
-    return {key: value for key, value in unsealed(path.read_bytes(), path).items() if key != "sha256"}
+    with explained("read", path):
+        return unsealed(path.read_bytes(), path)
+
+
+def complete(folder: Path) -> None:
+    """Does for a finished run what it did not come to before it was killed."""
+    drop_checkpoints(folder)
+    end_log(folder / LOG)
 
 
 def drop_checkpoints(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from tunewise.methods import METHODS
-from tunewise.tracking.environment import environment
+from tunewise.tracking.environment import determinism, environment
 from tunewise.tracking.record import HandedOver, RunRecord, UsedData, UsedModel
 from tunewise.types import Costs, DataBundle, Handover
 
@@ -39,7 +39,10 @@ def begin_record(
         recipe=recipe.as_dict(),
         model=UsedModel(located.name, str(located.path), located.fingerprint),
         data=used_data(data),
-        environment=environment(more=[package[0]] if package else []),
+        environment={
+            **environment(more=[package[0]] if package else []),
+            "determinism": determinism(tuned, recipe.train.cache),
+        },
         tuned={**tuned, "recipe": recipe.fingerprint},
     )
     return replace(record, id=earlier.id, created=earlier.created) if earlier else record

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunewise.commit import owner
 from tunewise.errors import StoreError
 from tunewise.tracking.record import RECORD, RunRecord, read_record
+from tunewise.tracking.run_folder import COMPARISON, RECIPE, RUNS
 
 DEPTH = 5  # a comparison keeps its runs two levels down; so one more of projects, and of months, fits
 
@@ -58,13 +60,19 @@ def find_runs(folder: Path) -> list[FoundRun]:
     Raises:
         StoreError: there is no such folder.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise StoreError(
-            f"there is no folder {folder}", where=str(folder), fix="name a folder that was given as --out before"
-        )
-    found = [_look(path) for path in _run_folders(folder)]
+    found = [_look(path) for path, names in _folders(folder) if RECORD in names]
     return sorted(found, key=lambda run: (run.record is None, run.record.created if run.record else "", str(run.path)))
+
+
+def find_folders(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders of all runs, and those of all comparisons, in and below `folder`, by name.
+
+    Raises:
+        StoreError: there is no such folder.
+    """
+    there = sorted(_folders(folder), key=lambda found: found[0])
+    runs = [path for path, names in there if RECORD in names]
+    return runs, [path for path, names in there if COMPARISON in names or {RECIPE, RUNS} <= names]
 
 
 def table_row(run: FoundRun, metric: str | None = None) -> RunRow:
@@ -101,15 +109,18 @@ def table_row(run: FoundRun, metric: str | None = None) -> RunRow:
     )
 
 
-def _run_folders(folder: Path) -> list[Path]:
-    found = []
+def _folders(folder: Path) -> Iterator[tuple[Path, set[str]]]:
+    """Every folder in which there may be runs, with the names of what is in it. Nothing inside a run is another one."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StoreError(
+            f"there is no folder {folder}", where=str(folder), fix="name a folder that was given as --out before"
+        )
     for root, folders, files in os.walk(folder):
         here = Path(root)
-        if RECORD in files:
-            found.append(here)
+        yield here, {*folders, *files}
         deep = len(here.relative_to(folder).parts) >= DEPTH
         folders[:] = [] if deep or RECORD in files else [name for name in folders if not name.startswith(".")]
-    return found
 
 
 def _look(path: Path) -> FoundRun:
