@@ -1,10 +1,11 @@
-"""Writes what is made from the code: docs/methods.md, docs/recipe.md, and the methods in README.md."""
+"""Writes what is made from the code: docs/methods.md, docs/recipe.md, docs/bad-input.md, and README's methods."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from tunewise.config.explain import fields_of, render_reference
 from tunewise.methods import METHODS, Method
@@ -65,6 +66,54 @@ def methods_page() -> str:
 def recipe_page() -> str:
     """Every option of a recipe."""
     return "# The recipe\n\nMade from the code by `make docs`.\n\n" + render_reference(Recipe)
+
+
+def bad_input_page() -> str:
+    """Every kind of bad input of the tests, and what tunewise says to it."""
+    sys.path.insert(0, str(HERE.parent / "tests" / "bad_inputs"))
+    try:
+        from case import all_cases
+        from kinds import KINDS, WAITING
+
+        cases = all_cases()
+    finally:
+        sys.path.pop(0)
+    parts = [
+        "# Bad input",
+        "Made from the tests by `make docs`: each line is a test that holds tunewise to these very words. An error "
+        "names file, row or key, what was expected, and what to do; it comes within seconds, before any weights are "
+        "read unless only they can tell, and the exit code is not 0. What is read all the same is told where anything "
+        "was changed or left out, with counts.",
+    ]
+    for group, kinds in KINDS.items():
+        covered = [kind for kind in kinds if kind not in WAITING]
+        lines = ["| input | answer |", "|---|---|"]
+        lines += [
+            f"| {_cell(f'{case.kind}: {case.name}')} | {_answer(case)} |"
+            for kind in covered
+            for case in cases
+            if case.kind == kind
+        ]
+        if covered:
+            parts += [f"## {group[0].upper()}{group[1:]}", "\n".join(lines)]
+    waiting = "; ".join(f"{kind} ({feature})" for kind, feature in WAITING.items())
+    parts += [f"These wait for the features that bring them: {waiting}."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _answer(case: Any) -> str:
+    if case.read_as:
+        return f"*read as* {_cell(case.read_as)}"
+    if case.repair:
+        return f"*read, and told:* {_cell(case.repair)}"
+    return _cell(case.told.removeprefix("error: "))
+
+
+def _cell(text: str) -> str:
+    text = text.strip().replace("{folder}/", "").replace("{folder}", "the folder").replace("{model}", "the model")
+    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("\n", "<br>")):
+        text = text.replace(mark, safe)
+    return text
 
 
 def with_methods(readme: str) -> str:
@@ -130,7 +179,7 @@ def _section(method: type[Method]) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-PAGES = {"methods.md": methods_page, "recipe.md": recipe_page}
+PAGES = {"methods.md": methods_page, "recipe.md": recipe_page, "bad-input.md": bad_input_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tunewise.conformance.models import (
     BLOCKS,
@@ -30,6 +31,11 @@ from tunewise.conformance.toy_data import FILLER, TELLING, telling_words, with_f
 from tunewise.data.labels import to_targets
 from tunewise.data.tags import Tags, tag_names
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
+
+# The same examples on every machine; `HYPOTHESIS_PROFILE=random` searches for new ones.
+settings.register_profile("fixed", derandomize=True, database=None)
+settings.register_profile("random", database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # A family's tokeniser where it is not BERT's.
 TOKENIZERS = {**SPECIAL_OF, "mpnet": "roberta"}

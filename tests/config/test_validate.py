@@ -101,19 +101,39 @@ CASES = [
     ("model: 5", ":1", "model: expected text; came the number 5", "quotes"),
     ("model: true", ":1", "model: expected text; came true", "quotes"),
     ("model:", ":1", "model: expected text; came nothing", "remove the key"),
-    ("model: [a]", ":1", "model: expected text; came a list of 1", None),
-    ("model: m\ntrain: [1]", ":2", "train: expected a section of keys; came a list of 1", None),
+    ("model: [a]", ":1", "model: expected text; came a list of 1", "correct the value"),
+    ("model: m\ntrain: [1]", ":2", "train: expected a section of keys; came a list of 1", "correct the value"),
     ("model: m\ntrain:", ":2", "train: expected a section of keys; came nothing", "remove the key"),
-    ("model: m\ntrain:\n  epochs: 0", ":3", "train.epochs: expected a number, above 0; came the number 0", None),
-    ("model: m\ntrain:\n  epochs: .nan", ":3", "train.epochs: expected a number, above 0; came the number nan", None),
-    ("model: m\ntrain:\n  epochs: .inf", ":3", "train.epochs: expected a number, above 0; came the number inf", None),
-    ("model: m\ntrain: {epochs: x}", ":2", "train.epochs: expected a number, above 0; came the text 'x'", None),
-    ("model: m\ntrain: {epochs: true}", ":2", "train.epochs: expected a number; came true", None),
+    (
+        "model: m\ntrain:\n  epochs: 0",
+        ":3",
+        "train.epochs: expected a number, above 0; came the number 0",
+        "or leave the key out",
+    ),
+    (
+        "model: m\ntrain:\n  epochs: .nan",
+        ":3",
+        "train.epochs: expected a number, above 0; came the number nan",
+        "correct the value",
+    ),
+    (
+        "model: m\ntrain:\n  epochs: .inf",
+        ":3",
+        "train.epochs: expected a number, above 0; came the number inf",
+        "correct the value",
+    ),
+    (
+        "model: m\ntrain: {epochs: x}",
+        ":2",
+        "train.epochs: expected a number, above 0; came the text 'x'",
+        "correct the value",
+    ),
+    ("model: m\ntrain: {epochs: true}", ":2", "train.epochs: expected a number; came true", "correct the value"),
     (
         "model: m\ntrain: {learning_rate: 2}",
         ":2",
         "train.learning_rate: expected a number, above 0, at most 1; came the number 2",
-        None,
+        "correct the value, or leave the key out: the default is 0.1",
     ),
     (
         "model: m\ntrain: {schedule: cosin}",
@@ -121,7 +141,12 @@ CASES = [
         "train.schedule: expected one of linear, cosine; came the text 'cosin'",
         "did you mean cosine?",
     ),
-    ("model: m\ntrain: {flag: maybe}", ":2", "train.flag: expected true or false; came the text 'maybe'", None),
+    (
+        "model: m\ntrain: {flag: maybe}",
+        ":2",
+        "train.flag: expected true or false; came the text 'maybe'",
+        "correct the value",
+    ),
     ("model: m\ntrain: {names: a}", ":2", "train.names: expected a list (each item text); came the text 'a'", "[a]"),
     ("model: m\ntrain:\n  names:\n  - a\n  - 2", ":5", "train.names.1: expected text; came the number 2", "quotes"),
     (
@@ -129,7 +154,7 @@ CASES = [
         ":2",
         "train.column: expected text or a whole number or a list (each item text or a whole number); "
         "came a section with the keys a, b, c, ...",
-        None,
+        "correct the value",
     ),
     (
         "model: m\ntrain:\n  column:\n  - a\n  - 1.5",
@@ -141,7 +166,7 @@ CASES = [
         "model: m\ntrain: {mark: ab}",
         ":2",
         "train.mark: expected text, of length 1 at least, of length 1 at most; came the text 'ab'",
-        None,
+        "correct the value",
     ),
     (
         "model: m\ntrain: {weights: balancd}",
@@ -149,9 +174,14 @@ CASES = [
         "train.weights: expected balanced or keys (each with a number); came the text 'balancd'",
         "did you mean balanced?",
     ),
-    ("model: m\ntrain:\n  weights:\n    no: x", ":4", "train.weights.no: expected a number; came the text 'x'", None),
-    ("model: m\nseeds: [1, x]", ":2", "seeds.1: expected a whole number; came the text 'x'", None),
-    ("model: m\nother: {smoothing: 6}", ":2", "other.smoothing: six is not allowed", None),
+    (
+        "model: m\ntrain:\n  weights:\n    no: x",
+        ":4",
+        "train.weights.no: expected a number; came the text 'x'",
+        "correct the value",
+    ),
+    ("model: m\nseeds: [1, x]", ":2", "seeds.1: expected a whole number; came the text 'x'", "correct the value"),
+    ("model: m\nother: {smoothing: 6}", ":2", "other.smoothing: six is not allowed", "correct the value"),
     ("model: m\nother: {smoothing: 7}", ":2", "other.smoothing: seven is taken", "take eight"),
     ("model: m\ntrain:\n  lr: 1", ":3", "train.lr: there is no such key", "did you mean `learning_rate`?"),
     ("model: m\ntrain:\n  epochz: 1", ":3", "train.epochz: there is no such key", "did you mean `epochs`?"),
@@ -165,7 +195,7 @@ CASES = [
         "model: m\nthings:\n- a\n- lora:\n    rank: 0",
         ":5",
         "things.1.lora.rank: expected a whole number, at least 1; came the number 0",
-        None,
+        "correct the value",
     ),
     ("model: m\nthings:\n- lora:\n    rnk: 0", ":4", "things.0.lora.rnk: there is no such key", "did you mean `rank`?"),
     (
@@ -180,7 +210,12 @@ CASES = [
         "things.0.lora.epochs: there is no such key",
         "it belongs to `train`, as `train.epochs`",
     ),
-    ("model: m\nthings:\n- lora: 5", ":3", "things.0.lora: expected keys with values; came the number 5", None),
+    (
+        "model: m\nthings:\n- lora: 5",
+        ":3",
+        "things.0.lora: expected keys with values; came the number 5",
+        "correct the value",
+    ),
     (
         "model: m\nthings: lora",
         ":2",
@@ -195,7 +230,7 @@ def test_one_problem_is_named_with_its_line(tmp_path, text, line, what, hint):
     error = problems(tmp_path, text)
     place = f"{tmp_path / 'r.yaml'}{line}"
     assert error.what == f"{place}: {what}"
-    assert (hint in error.fix) if hint else (error.fix is None)
+    assert hint in error.fix
 
 
 def test_all_problems_are_listed_in_the_order_of_the_file(tmp_path):
@@ -204,9 +239,11 @@ def test_all_problems_are_listed_in_the_order_of_the_file(tmp_path):
     assert error.what.splitlines() == [
         "r.yaml has 5 problems:",
         f"  {file}:2: train.lr: there is no such key; did you mean `learning_rate`?",
-        f"  {file}:3: train.epochs: expected a number, above 0; came the number -1",
+        f"  {file}:3: train.epochs: expected a number, above 0; came the number -1; correct the value, or leave "
+        "the key out",
         f"  {file}:4: model: expected text; came the number 3; put it in quotes to make it text",
-        f"  {file}:6: things.0.lora.rank: expected a whole number, at least 1; came the number 0",
+        f"  {file}:6: things.0.lora.rank: expected a whole number, at least 1; came the number 0; "
+        "correct the value, or leave the key out: the default is 1",
         f"  {file}:6: things.0.lora.r: there is no such key; did you mean `rank`?",
     ]
 

@@ -48,13 +48,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(mark):
     assert list(read(f"{mark}text,label\na,b\n").columns) == ["text", "label"]
 
 
-def test_utf16_is_read_where_it_is_named_and_explained_where_not():
-    data = "text,label\nhello,yes\n".encode("utf-16")
-    assert read(data, encoding="utf-16").columns["text"] == ("hello",)
-    fails(data, "expected UTF-8, got UTF-16", "encoding: utf-16")
+def test_utf16_is_read_where_it_is_marked_or_named_and_explained_where_not():
+    for encoding in ("utf-16", "utf-32"):
+        data = "text,label\nhello,yes\n".encode(encoding)
+        assert read(data, encoding=encoding).columns["text"] == ("hello",)
+        assert read(data, encoding=encoding).repairs == ()
+        found = read(data)
+        assert (found.columns, found.repairs[0][:15]) == (
+            read(data, encoding=encoding).columns,
+            f"read as {encoding.upper()},",
+        )
+        fails(data[:-1], f"not {encoding}, as its byte-order mark says", "line 2", "UTF-8")
     fails("text,label\nhello,yes\n".encode("utf-16-le"), "encoding: utf-16-le")
     fails("text,label\nhello,yes\n".encode("utf-16-be"), "encoding: utf-16-be")
-    fails("text,label\n".encode("utf-32"), "encoding: utf-32")
 
 
 def test_latin_1_names_line_and_option():

@@ -44,6 +44,8 @@ def test_values_are_those_that_json_wrote():
         ("[" * 100_000, ("one JSON array",)),
         ('{"a": ' + "9" * 5000 + "}", ("row 1 (line 1)", "4300 digits")),
         ("{}\n{}\n", ("no keys",)),
+        ("".join(f'{{"k{n}": 1}}\n' for n in range(4000)), ("4,000 different keys, 1.0 in each", "as a value")),
+        ("{" + ",".join(f'"k{n}": 1' for n in range(100_000)) + ', "k99999": 2}', ("'k99999' stands twice",)),
         ('{"a": "' + "x" * 1_000_001 + '"}', ("row 1, column 'a'", "1,000,001 characters")),
     ],
 )

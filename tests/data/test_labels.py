@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from sklearn.preprocessing import LabelEncoder, MultiLabelBinarizer
 
-from tunewise.data.labels import check_known, check_twins, no_targets, read_labels, sort_names, to_targets
+from tunewise.data.labels import check_known, no_targets, read_labels, sort_names, to_targets
 from tunewise.data.table import Table
 from tunewise.errors import DataError
 from tunewise.types import Schema
@@ -121,22 +119,10 @@ def test_marks_that_are_not_0_or_1_and_a_separator_that_is_missing():
         read(["a", "b"], "multilabel")
 
 
-@pytest.mark.parametrize("twins", [("spam", "Spam"), ("spam", "spam "), ("a b", "a  B"), ("1", "1.0"), ("-2", "-2.00")])
-def test_twins_are_named_with_counts(twins):
-    with pytest.raises(DataError) as caught:
-        check_twins(Counter({twins[0]: 7, twins[1]: 3, "other": 1}), "f.csv")
-    for word in (repr(twins[0]), repr(twins[1]), "7 rows", "3 rows", "data.labels"):
-        assert word in str(caught.value)
-
-
-def test_what_are_no_twins():
-    check_twins(Counter(["1", "01", "1.5", "1-0", "a", "ab", "é", "e"]), "f.csv")
-
-
 def test_unknown_classes_are_all_named():
     check_known(["a", "b"], [1, 2], ["a", "b", "c"], "t.csv", "train.csv")
     with pytest.raises(DataError) as caught:
         check_known(["a", "Spam", "x", "x"], [1, 4, 6, 9], ["a", "spam"], "t.csv", "train.csv")
-    assert caught.value.what == "2 classes that train.csv does not have: 'Spam' (1 rows), 'x' (2 rows)"
+    assert caught.value.what == "2 classes that train.csv does not have: 'Spam' (1 row), 'x' (2 rows)"
     assert caught.value.where == "t.csv, row 4"
     assert "did you mean 'spam'?" in caught.value.fix

@@ -149,7 +149,7 @@ def test_classes_of_the_test_set_that_train_does_not_have(tmp_path):
     test = write(tmp_path / "t.csv", [*rows_of(9, 100), ("new", "Late", ""), ("new too", "lost", "")])
     with pytest.raises(DataError) as caught:
         bundle(tmp_path, test=test)
-    for word in ("'Late' (1 rows), 'lost' (1 rows)", "t.csv, row 10", "train.csv", "did you mean 'late'"):
+    for word in ("'Late' (1 row), 'lost' (1 row)", "t.csv, row 10", "train.csv", "did you mean 'late'"):
         assert word in str(caught.value)
 
 
@@ -242,7 +242,7 @@ def test_new_rows_are_read_by_the_schema_of_training(tmp_path):
     new = load_split(config, "new.csv", tmp_path, data.schema, "new", with_targets=True)
     assert (new.name, new.targets.tolist(), dict(new.columns)) == ("new", [1, 0], {"id": ("x", "y")})
     write(tmp_path / "new.csv", [("a", "late"), ("b", "lost")], ("text", "label"))
-    with pytest.raises(DataError, match=r"'lost' \(1 rows\)(.|\n)*new.csv, row 2"):
+    with pytest.raises(DataError, match=r"'lost' \(1 row\)(.|\n)*new.csv, row 2"):
         load_split(config, "new.csv", tmp_path, data.schema, "new", with_targets=True)
     write(tmp_path / "new.csv", [("a",)], ("text",))
     assert len(load_split(config, "new.csv", tmp_path, data.schema, "new", with_targets=False)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tunewise.data.doubtful import Classes
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, text_columns
 from tunewise.data.settings import DataConfig
 from tunewise.data.table import Table
@@ -106,7 +107,8 @@ def test_the_recipe_decides_the_task():
 
 
 def schema(values, kind="classification", label=("label",), **options):
-    return find_schema(config(**options), table(), ["text"], label, kind, values)
+    classes = Classes(values, range(1, len(values) + 1), "f.csv", label)
+    return find_schema(config(**options), ["text"], kind, classes)
 
 
 def test_classes_are_sorted_or_as_given():
@@ -122,8 +124,8 @@ def test_classes_are_sorted_or_as_given():
 @pytest.mark.parametrize(
     ("values", "kind", "options", "words"),
     [
-        (["a", "a"], "classification", {}, "all 2 rows have the same class ('a')"),
-        ([1.0, 1.0], "regression", {}, "all 2 rows have the same number ('1')"),
+        (["a", "a"], "classification", {}, "all 2 rows with a label have the same class ('a')"),
+        ([1.0, 1.0], "regression", {}, "all 2 rows with a label have the same number ('1')"),
         ([("a",), ("a",)], "multilabel", {}, "the same set of labels ('a')"),
         (["a", "A"], "classification", {}, "probably one"),
         (["a", "b"], "classification", {"labels": ["a", "B"]}, "did you mean 'B'"),

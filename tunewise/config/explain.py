@@ -28,7 +28,7 @@ def fields_of(model: type[Config], prefix: str = "") -> list[FieldHelp]:
             found += fields_of(field.annotation, f"{path}.")
         else:
             explanation = " ".join((field.description or "").split())
-            found.append(FieldHelp(path, field_in_words(field), _default(field), explanation))
+            found.append(FieldHelp(path, field_in_words(field), default_in_words(field), explanation))
     return found
 
 
@@ -52,7 +52,8 @@ def _table(fields: list[FieldHelp]) -> str:
     return "\n".join(rows)
 
 
-def _default(field: FieldInfo) -> str:
+def default_in_words(field: FieldInfo) -> str:
+    """The default, `required`, or nothing where there is no value to show."""
     if field.is_required():
         return "required"
     value: Any = field.get_default(call_default_factory=True)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tunewise.config.base import Config
+from tunewise.config.explain import default_in_words
 from tunewise.config.nearest_key import nearest_key
 from tunewise.config.words import branches, field_in_words, is_config, value_in_words
 from tunewise.config.yaml_nodes import KeyPath
 from tunewise.errors import TunewiseError
+
+MOST = 200
+"""Problems that are looked for: each unknown key is compared with all there are, and 17,000 of them took 17 s."""
 
 
 class InvalidOptions(ValueError):
@@ -35,9 +40,9 @@ class Problem:
 
 
 def find_problems(model: type[Config], error: ValidationError, data: Any) -> list[Problem]:
-    """One problem per key, in the order in which pydantic found them."""
+    """One problem per key, in the order in which pydantic found them; of MOST that it found."""
     found: dict[KeyPath, Problem] = {}
-    for problem in _problems(model, error, data, root=model):
+    for problem in islice(_problems(model, error, data, root=model), MOST):
         found.setdefault(problem.path, problem)
     # Of a value that may have several forms, pydantic reports each; the form that was meant is the one in which the
     # trouble lies deeper: not `seeds` (no whole number) but `seeds.1` (item of a list).
@@ -63,7 +68,10 @@ def _say(model: type[Config], root: type[Config], path: KeyPath, detail: Mapping
     kind, came = detail["type"], value_in_words(detail["input"])
     if kind == "value_error":
         reason = detail["ctx"]["error"].args[0]
-        return (reason.what, reason.fix or "") if isinstance(reason, TunewiseError) else (str(reason), "")
+        if isinstance(reason, TunewiseError):
+            return reason.what, reason.fix or ""
+        # "give either a or b, not both" says already what to do
+        return str(reason), "" if str(reason).startswith("give ") else _correct(_field_at(model, path))
     if kind in ("extra_forbidden", "invalid_key"):
         sections = [each for each in branches(_field_at(model, path[:-1]).annotation) if is_config(each)]
         return "there is no such key", nearest_key(str(path[-1]), sections[0], root)
@@ -72,11 +80,11 @@ def _say(model: type[Config], root: type[Config], path: KeyPath, detail: Mapping
     field = _field_at(model, path)
     if kind == "missing":
         return f"expected {field_in_words(field)}; it is not there", _first_sentence(field.description)
-    return f"expected {field_in_words(field)}; came {came}", _hint(field.annotation, detail["input"])
+    return f"expected {field_in_words(field)}; came {came}", _hint(field, detail["input"])
 
 
-def _hint(annotation: Any, came: Any) -> str:
-    kinds = branches(annotation)
+def _hint(field: FieldInfo, came: Any) -> str:
+    kinds = branches(field.annotation)
     choices = [str(choice) for each in kinds if get_origin(each) is Literal for choice in get_args(each)]
     if isinstance(came, str):
         if near := difflib.get_close_matches(came, choices, n=1, cutoff=0.5):
@@ -88,7 +96,14 @@ def _hint(annotation: Any, came: Any) -> str:
         return "put it in quotes to make it text"
     elif came is None:
         return "give a value, or remove the key"
-    return ""
+    return _correct(field)
+
+
+def _correct(field: FieldInfo) -> str:
+    default = default_in_words(field)
+    if default == "required" or is_config(field.annotation):
+        return "correct the value"
+    return "correct the value, or leave the key out" + (f": the default is {default}" if default else "")
 
 
 def _follow(data: Any, loc: tuple[str | int, ...], kind: str) -> tuple[KeyPath, KeyPath]:

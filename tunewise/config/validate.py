@@ -8,9 +8,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tunewise.config.base import Config
-from tunewise.config.problems import find_problems
+from tunewise.config.problems import MOST, find_problems
 from tunewise.config.yaml_file import Located
 from tunewise.errors import RecipeError
+
+SHOWN = 20
+"""Problems that are listed."""
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -27,12 +30,12 @@ def validate(
         source: what the data is called as a whole.
 
     Raises:
-        RecipeError: lists every problem as `file:line: key: what was expected and what came`.
+        RecipeError: lists every problem (the first SHOWN) as `file:line: key: what was expected and what came`.
     """
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = find_problems(model, error, data)
+        problems, many = find_problems(model, error, data), error.error_count() > MOST
     if located:
         problems.sort(key=lambda problem: located.line(problem.path))
     lines = []
@@ -44,4 +47,5 @@ def validate(
         raise RecipeError(lines[0], fix=problems[0].hint or None)
     hints = [f"; {problem.hint}" if problem.hint else "" for problem in problems]
     listed = [f"  {line}{hint}" for line, hint in zip(lines, hints, strict=True)]
-    raise RecipeError("\n".join([f"{source} has {len(problems)} problems:", *listed]))
+    count = f"{'more than ' * many}{len(problems)} problems" + f", of which {SHOWN} are" * (len(problems) > SHOWN)
+    raise RecipeError("\n".join([f"{source} has {count}:", *listed[:SHOWN]]))

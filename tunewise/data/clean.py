@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,14 +88,31 @@ def usable_rows(
     return everything.take(keep), steps
 
 
-def conflict_steps(rows: Rows) -> list[DataStep]:
-    """A note where rows have the same text but not the same label."""
+def repeat_steps(rows: Rows) -> list[DataStep]:
+    """A note where rows have the same text and label, and one where they have the same text but not the same label."""
     first_label: dict[tuple[str, ...], Label | frozenset[str]] = {}
-    conflicting = set()
-    for text, value in zip(rows.texts, rows.values, strict=True):
+    conflicting, repeated, seen = set(), [], set()
+    for place, (text, value) in enumerate(zip(rows.texts, rows.values, strict=True)):
         label = frozenset(value) if isinstance(value, tuple) and not isinstance(value, Tags) else value
         if first_label.setdefault(text, label) != label:
             conflicting.add(text)
+        if (text, label) in seen:
+            repeated.append(rows.indices[place])
+        seen.add((text, label))
+    return [*_repeat_step(rows, repeated), *_conflict_step(rows, conflicting)]
+
+
+def _repeat_step(rows: Rows, repeated: list[int]) -> list[DataStep]:
+    if not repeated:
+        return []
+    reason = (
+        f"{rows.table.source}: {len(repeated):,} of {len(rows):,} rows repeat text and label of an earlier row: "
+        f"{row_list(repeated)}. Kept as they are"
+    )
+    return [DataStep("repeated rows", len(rows), len(rows), reason)]
+
+
+def _conflict_step(rows: Rows, conflicting: set[tuple[str, ...]]) -> list[DataStep]:
     bad = [place for place, text in enumerate(rows.texts) if text in conflicting] if conflicting else []
     if not bad:
         return []
@@ -106,25 +123,3 @@ def conflict_steps(rows: Rows) -> list[DataStep]:
         f"on all of them. For instance {row_list(same)}: {short(first[0])}. Kept as they are"
     )
     return [DataStep("conflicting labels", len(rows), len(rows), reason)]
-
-
-def overlap_steps(splits: Mapping[str, Split]) -> list[DataStep]:
-    """A note for each later split that has texts of an earlier one."""
-    steps = []
-    names = list(splits)
-    for place, name in enumerate(names):
-        split = splits[name]
-        for earlier in ("train", "validation"):
-            if earlier not in names[:place]:
-                continue
-            seen = set(splits[earlier].texts)
-            same = [int(row) - 1 for row, text in zip(split.rows, split.texts, strict=True) if text in seen]
-            if same:
-                share = len(same) / len(split)
-                reason = (
-                    f"{len(same):,} of {len(split):,} rows of {name} ({share:.1%}) have a text that is also in "
-                    f"{earlier}: {split.source}, {row_list(same)}. Scores on {name} are better than they will be on "
-                    f"new texts. Kept as they are"
-                )
-                steps.append(DataStep("overlap", len(split), len(split), reason))
-    return steps

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewise.data.table import Table, listed, make_table, nearest
+from tunewise.data.table import Table, listed, make_table, nearest, printable
 from tunewise.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow
 
+DATASET_FILES = {"dataset_dict.json", "dataset_info.json", "state.json"}
+"""Files of a folder that `datasets` wrote."""
+
 _HUB = re.compile(r"hub:(?P<name>\w[\w.-]*/\w[\w.-]*)(/(?P<config>\w[\w.-]*))?(@(?P<split>\w[\w.-]*))?", re.ASCII)
 
 
 def read_parquet(path: Path, source: str) -> Table:
     """The table in a Parquet file; dictionary columns become their values, extension columns their storage.
+
+    Raises:
+        DataError: empty, cut off, or not a Parquet file.
+    """
+    return _from_arrow(arrow_of(path, source), source)
+
+
+def arrow_of(path: Path, source: str) -> pyarrow.Table:
+    """What a Parquet file holds.
 
     Raises:
         DataError: empty, cut off, or not a Parquet file.
@@ -30,9 +43,9 @@ def read_parquet(path: Path, source: str) -> Table:
         raise DataError("the file is empty (0 bytes)", where=source, fix="is it the right file?")
     try:
         with pq.ParquetFile(path) as file:
-            return _from_arrow(file.read(), source)
-    # UnicodeDecodeError: a string column whose bytes are not UTF-8.
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            return file.read()
+    # ValueError: a column name that is not UTF-8.
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"the Parquet file cannot be read ({_first_line(error)})",
             where=source,
@@ -57,6 +70,7 @@ def read_dataset_folder(path: Path, split: str | None, source: str, purpose: str
             where=source,
             fix="name a file in it, or the folder that `save_to_disk` wrote",
         )
+    _check_inside(path, source)
     import datasets
 
     try:
@@ -67,6 +81,25 @@ def read_dataset_folder(path: Path, split: str | None, source: str, purpose: str
             f"the dataset cannot be read ({_first_line(error)})", where=source, fix="save it again"
         ) from None
     return _from_dataset(found, split, source, purpose)
+
+
+def _check_inside(path: Path, source: str) -> None:
+    """The library joins the names of splits and files, as the folder states them, to its path unseen."""
+    try:
+        whole = path / "dataset_dict.json"
+        splits = json.loads(whole.read_text(encoding="utf-8"))["splits"] if whole.is_file() else ["."]
+        files = [path / split / "state.json" for split in splits]
+        states = [(file, json.loads(file.read_text(encoding="utf-8"))) for file in files if file.is_file()]
+        named = [file.parent / entry["filename"] for file, state in states for entry in state["_data_files"]]
+        outside = [file for file in (*files, *named) if not file.resolve().is_relative_to(path.resolve())]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"the dataset cannot be read ({_first_line(error)})", where=source, fix="save it again"
+        ) from None
+    if outside:
+        raise DataError(
+            f"the dataset names a file outside its folder: {outside[0]}", where=source, fix="do not use this dataset"
+        )
 
 
 def read_hub(source: str, purpose: str) -> Table:
@@ -110,18 +143,7 @@ def _from_dataset(
     import datasets
 
     parts = dict(found) if isinstance(found, Mapping) else {}
-    if not parts and split is not None:
-        raise DataError(
-            f"there is no split '{split}': the dataset has no splits", where=source, fix=f"leave out @{split}"
-        )
-    name = split or (purpose if purpose in parts else next(iter(parts), "") if len(parts) == 1 else "")
-    if parts and name not in parts:
-        near = nearest(split or purpose, list(parts))
-        raise DataError(
-            f"there is no split '{split or purpose}'; the splits are {listed(list(parts))}",
-            where=source,
-            fix=f"add the split to the source: @{near or next(iter(parts))}",
-        )
+    name = choose_split(list(parts), split, source, purpose)
     rows = parts[name] if parts else found
     table = rows.with_format("arrow")[:]
     named = {
@@ -134,6 +156,30 @@ def _from_dataset(
     return _from_arrow(table, source, named, note)
 
 
+def choose_split(names: list[str], split: str | None, source: str, purpose: str) -> str:
+    """The split of these names to take; "" where there are none.
+
+    Args:
+        split: the one that the source names; None takes the one called like `purpose`, or the only one.
+
+    Raises:
+        DataError: it is not there; names the nearest.
+    """
+    if not names and split is not None:
+        raise DataError(
+            f"there is no split '{split}': the dataset has no splits", where=source, fix=f"leave out @{split}"
+        )
+    name = split or (purpose if purpose in names else names[0] if len(names) == 1 else "")
+    if names and name not in names:
+        near = nearest(split or purpose, names)
+        raise DataError(
+            f"there is no split '{split or purpose}'; the splits are {listed(names)}",
+            where=source,
+            fix=f"add the split to the source: @{near or names[0]}",
+        )
+    return name
+
+
 def _inner(feature: Any) -> Any:
     """The feature, or that of a list's items."""
     return _inner(feature.feature) if hasattr(feature, "feature") else feature
@@ -144,7 +190,7 @@ def _from_arrow(
 ) -> Table:
     """Plain Python values; numbers of a column in `named` become those names, -1 (no label) None."""
     names = list(table.column_names)
-    columns = [_values(column) for column in table.columns]
+    columns = plain_columns(table, source)
     for name, classes in (named or {}).items():
         place = names.index(name)
         columns[place] = [
@@ -154,10 +200,32 @@ def _from_arrow(
     return make_table(source, names, columns, note)
 
 
+def plain_columns(table: pyarrow.Table, source: str) -> list[list[Any]]:
+    """The values of each column: of a dictionary what it stands for, of an extension type what it is stored as.
+
+    Raises:
+        DataError: a column whose values Python cannot hold, such as text that is not UTF-8.
+    """
+    import pyarrow as pa
+
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns.append(_values(column))
+        # Text that is not UTF-8, dates beyond the year 9999, types that Python has no value for.
+        except (pa.ArrowException, ValueError, OverflowError, NotImplementedError, TypeError) as error:
+            raise DataError(
+                f"the column '{printable(name)}' of type {column.type} cannot be read ({_first_line(error)})",
+                where=source,
+                fix="write the column in another type, or leave it out of the file",
+            ) from None
+    return columns
+
+
 def _values(column: pyarrow.ChunkedArray) -> list[Any]:
     import pyarrow as pa
 
-    if isinstance(column.type, pa.BaseExtensionType):
+    while isinstance(column.type, pa.BaseExtensionType):
         column = column.cast(column.type.storage_type)
     return column.to_pylist()
 

@@ -28,7 +28,8 @@ def read_conll(data: bytes, source: str, *, delimiter: str | None = None, encodi
     Raises:
         DataError: a line with more or fewer cells than the first, or an empty cell; names the line.
     """
-    lines = decode(data, encoding, source).split("\n")
+    text, repairs = decode(data, encoding, source)
+    lines = text.split("\n")
     delimiter = delimiter or ("\t" if any("\t" in line.strip() for line in lines[:_LOOK]) else None)
     sentences: list[list[list[str]]] = [[]]
     documents = comments = first = 0
@@ -52,7 +53,7 @@ def read_conll(data: bytes, source: str, *, delimiter: str | None = None, encodi
     passed = [f"{count} {what}" for count, what in ((documents, f"{DOCUMENT} lines"), (comments, "comments")) if count]
     note = " and ".join(passed) + " passed over" if passed else ""
     hint = f"a CoNLL file has the columns {WORDS} (the first) and {TAGS} (the last, where it has several)"
-    return make_table(source, names, columns, note, hint)
+    return make_table(source, names, columns, note, hint, repairs)
 
 
 def _check(cells: list[str], first_cells: list[str], first: int, where: str) -> None:

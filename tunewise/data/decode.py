@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from typing import NamedTuple
 
 from tunewise.errors import DataError
 
@@ -17,11 +18,18 @@ _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def decode(data: bytes, encoding: str | None, source: str) -> str:
+class Decoded(NamedTuple):
+    """The text of a file, and what was set right to read it."""
+
+    text: str
+    repairs: tuple[str, ...]
+
+
+def decode(data: bytes, encoding: str | None, source: str) -> Decoded:
     """The text of a file, without its byte-order mark; line ends stay as they are.
 
     Args:
-        encoding: the `encoding` of the recipe; None is UTF-8.
+        encoding: the `encoding` of the recipe; None is UTF-8, or what a byte-order mark says.
 
     Raises:
         DataError: empty, not a text file, of another encoding, or with NUL characters.
@@ -31,7 +39,8 @@ def decode(data: bytes, encoding: str | None, source: str) -> str:
     for start, what, fix in _NOT_TEXT:
         if data.startswith(start):
             raise DataError(f"expected a text file, got {what}", where=source, fix=fix)
-    text = _utf8(data, source) if encoding is None else _named(data, encoding, source)
+    marked = _marked(data) if encoding is None else None
+    text = _named(data, encoding or marked, source, marked) if encoding or marked else _utf8(data, source)
     text = text.removeprefix("\ufeff")
     nul = text.find("\x00")
     if nul >= 0:
@@ -42,7 +51,8 @@ def decode(data: bytes, encoding: str | None, source: str) -> str:
         )
     if not text.strip():
         raise DataError("the file holds nothing but space", where=source, fix="is it the right file?")
-    return text
+    repairs = (f"read as {marked.upper()}, since it begins with that byte-order mark",) if marked else ()
+    return Decoded(text, repairs)
 
 
 def guess_encoding(start: bytes) -> str | None:
@@ -57,12 +67,17 @@ def guess_encoding(start: bytes) -> str | None:
     return None
 
 
-def _wide(data: bytes) -> str | None:
-    """UTF-16 or UTF-32, by byte-order mark or by the NUL that plain English has in every second byte."""
+def _marked(data: bytes) -> str | None:
+    """UTF-16 or UTF-32 by byte-order mark, which no UTF-8 file begins with: FF is in none."""
     if data.startswith(_UTF32):
         return "utf-32"
-    if data.startswith(_UTF16):
-        return "utf-16"
+    return "utf-16" if data.startswith(_UTF16) else None
+
+
+def _wide(data: bytes) -> str | None:
+    """UTF-16 or UTF-32, by byte-order mark or by the NUL that plain English has in every second byte."""
+    if marked := _marked(data):
+        return marked
     for name, full, empty in (
         ("utf-16-le", data[:2000:2], data[1:2000:2]),
         ("utf-16-be", data[1:2000:2], data[:2000:2]),
@@ -92,15 +107,17 @@ def _utf8(data: bytes, source: str) -> str:
         ) from None
 
 
-def _named(data: bytes, encoding: str, source: str) -> str:
+def _named(data: bytes, encoding: str, source: str, marked: str | None) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = _line_at(data, error.start, encoding)
+        said = ", as its byte-order mark says" if marked else ""
+        fix = "correct `encoding` under data, or save the file as UTF-8 and leave it out"
         raise DataError(
-            f"the file is not {encoding}: byte 0x{data[error.start]:02X} does not fit",
+            f"the file is not {encoding}{said}: byte 0x{data[error.start]:02X} does not fit",
             where=f"{source}, line {line}",
-            fix="correct `encoding` under data, or leave it out for UTF-8",
+            fix="write it again from its source, as UTF-8" if marked else fix,
         ) from None
     except (LookupError, ValueError):
         raise DataError(
@@ -110,7 +127,17 @@ def _named(data: bytes, encoding: str, source: str) -> str:
         ) from None
 
 
+def _line_at(data: bytes, place: int, encoding: str) -> int:
+    """The line, from 1, of a byte: in UTF-16, half of some letters looks like a line break."""
+    try:
+        return data[:place].decode(encoding, errors="replace").count("\n") + 1
+    except UnicodeError:  # a codec of Python's that does not replace what it cannot read
+        return data.count(b"\n", 0, place) + 1
+
+
 def _around(data: bytes, place: int) -> str:
-    """A few letters on both sides, as Windows-1252 has them."""
-    piece = data[max(0, place - 12) : place + 12].decode("cp1252", errors="replace")
+    """A few letters of the line on both sides, as Windows-1252 has them."""
+    begin, end = data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place)
+    end = len(data) if end < 0 else end
+    piece = data[max(begin, place - 12) : min(end, place + 12)].decode("cp1252", errors="replace")
     return "".join(letter if letter.isprintable() else " " for letter in piece).strip()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tunewise.data.decode import decode
-from tunewise.data.table import MAX_CELL, Table, cell_too_large, make_table
+from tunewise.data.table import MAX_CELL, Table, as_number, cell_too_large, make_table
 from tunewise.errors import DataError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -34,11 +34,12 @@ def read_delimited(
         raise DataError(
             f"the delimiter cannot be {delimiter!r}", where="data.delimiter", fix="use one of , ; | or a tab"
         )
-    reader = _Rows(decode(data, encoding, source), source, delimiter, quotes, header)
+    text, repairs = decode(data, encoding, source)
+    reader = _Rows(text, source, delimiter, quotes, header)
     names, columns = reader.read()
     note = f"{reader.blank} blank line{'s' * (reader.blank > 1)} passed over" if reader.blank else ""
-    hint = _other_delimiter(names, delimiter) if header else "without a header, columns are called by number, from 0"
-    return make_table(source, names, columns, note, hint)
+    hint = _header_hint(names, delimiter) if header else "without a header, columns are called by number, from 0"
+    return make_table(source, names, columns, note, hint, repairs)
 
 
 class _Rows:
@@ -125,6 +126,25 @@ def _cell_limit() -> Iterator[None]:
 
 def _cells(count: int) -> str:
     return f"{count} cell{'s' * (count != 1)}"
+
+
+def reads_as_row(cells: Sequence[str]) -> bool:
+    """Whether what should be column names is a row of data: it holds a number or a sentence."""
+    return any(as_number(cell) is not None or _is_prose(cell) for cell in cells)
+
+
+def _is_prose(cell: str) -> bool:
+    return len(cell) > 60 or len(cell.split()) > 6
+
+
+def _header_hint(names: list[str], delimiter: str) -> str:
+    hint = _other_delimiter(names, delimiter)
+    if not hint and any(map(_is_prose, names)):
+        hint = (
+            "the first line reads as a row of data: where there are no column names, set `header: false` under data, "
+            "and call columns by number, from 0"
+        )
+    return hint
 
 
 def _other_delimiter(names: list[str], delimiter: str) -> str:

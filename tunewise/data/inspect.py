@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tunewise.data.conll import looks_like_conll
 from tunewise.data.decode import guess_encoding
-from tunewise.data.delimited import DELIMITERS
+from tunewise.data.delimited import DELIMITERS, reads_as_row
 from tunewise.data.labels import is_missing
 from tunewise.data.load import EXAMPLE, HUB, SUFFIXES, load_table
 from tunewise.data.schema import MANY, holds_words, reads_as_text
@@ -124,9 +124,7 @@ def _delimiter_option(line: str, usual: str) -> dict[str, str]:
 def _header_option(source: str, folder: Path, options: dict[str, Any]) -> dict[str, bool]:
     """`header: false` where the first row holds a number or a sentence, as rows of data do."""
     table = _load(source, folder, {**options, "header": False})
-    first = [cells[0] for cells in table.columns.values()]
-    data = any(as_number(cell) is not None or len(cell) > 60 or len(cell.split()) > 6 for cell in first)
-    return {"header": False} if data else {}
+    return {"header": False} if reads_as_row([cells[0] for cells in table.columns.values()]) else {}
 
 
 def _describe(name: str, cells: Sequence[Any]) -> ColumnDescription:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from tunewise.data.decode import decode
@@ -12,6 +13,9 @@ from tunewise.errors import DataError
 MAX_DEPTH = 100
 """Lists and objects inside each other. Python's reader gives up near 1,000."""
 
+MOST_EMPTY = 10_000_000
+"""Cells of a table that is nearly empty: where ids are keys, 100,000 rows would take 80 GB."""
+
 
 def read_jsonl(data: bytes, source: str, *, encoding: str | None = None) -> Table:
     """The table in a JSONL file: columns are the keys in order of appearance; a missing key is None.
@@ -19,7 +23,7 @@ def read_jsonl(data: bytes, source: str, *, encoding: str | None = None) -> Tabl
     Raises:
         DataError: names the line, and what is wrong with it.
     """
-    text = decode(data, encoding, source)
+    text, repairs = decode(data, encoding, source)
     # Not splitlines(): U+2028 and its like may stand inside JSON strings.
     lines = text.split("\n")
     if text.lstrip().startswith("[") and not _is_json(lines[0]):
@@ -32,10 +36,23 @@ def read_jsonl(data: bytes, source: str, *, encoding: str | None = None) -> Tabl
         else:
             blank += number < len(lines)
     names = list(dict.fromkeys(name for record in records for name in record))
+    _check_names(names, records, source)
+    note = f"{blank} blank line{'s' * (blank > 1)} passed over" if blank else ""
+    columns = [[record.get(name) for record in records] for name in names]
+    return make_table(source, names, columns, note, repairs=repairs)
+
+
+def _check_names(names: list[str], records: list[dict[str, Any]], source: str) -> None:
     if not names:
         raise DataError("the objects hold no keys", where=source, fix="is it the right file?")
-    note = f"{blank} blank line{'s' * (blank > 1)} passed over" if blank else ""
-    return make_table(source, names, [[record.get(name) for record in records] for name in names], note)
+    held = sum(map(len, records))
+    if len(names) * len(records) > max(MOST_EMPTY, 10 * held):
+        raise DataError(
+            f"the objects hold {len(names):,} different keys, {held / len(records):.1f} in each: as a table, nearly "
+            "all cells would be empty",
+            where=source,
+            fix="write what differs from row to row as a value, and not as a key",
+        )
 
 
 def _record(line: str, where: str, last: bool) -> dict[str, Any]:
@@ -61,9 +78,8 @@ def _record(line: str, where: str, last: bool) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!a} stands twice in one object")
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!a:.60} stands twice in one object")
     return record
 
 
@@ -72,14 +88,15 @@ def _no_constant(token: str) -> float:
 
 
 def _not_json(error: json.JSONDecodeError, where: str, last: bool) -> DataError:
+    said = error.msg.removesuffix(" at")  # "Unterminated string starting at"
     if last:
         return DataError(
-            f"the last line is cut off or not JSON ({error.msg} at character {error.pos + 1})",
+            f"the last line is cut off or not JSON ({said} at character {error.pos + 1})",
             where=where,
             fix="the file was probably not written to its end: write it again, or take that line out",
         )
     return DataError(
-        f"the line is not JSON ({error.msg} at character {error.pos + 1})",
+        f"the line is not JSON ({said} at character {error.pos + 1})",
         where=where,
         fix="write one whole object per line, without line breaks inside it",
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tunewise.data.table import Table, as_number, as_text, check_one_kind, fold, kind, listed, nearest, short
+from tunewise.data.table import Table, as_number, as_text, check_one_kind, count_rows, kind, listed, nearest, short
 from tunewise.errors import DataError
 from tunewise.types import Schema, Task
 
@@ -164,7 +164,7 @@ def count_names(values: Sequence[Label]) -> Counter[str]:
     """How many rows have each class."""
     counts: Counter[str] = Counter()
     for value, rows in Counter(values).items():
-        for name in set(value) if isinstance(value, tuple) else (value,) if isinstance(value, str) else ():
+        for name in dict.fromkeys(value) if isinstance(value, tuple) else (value,) if isinstance(value, str) else ():
             counts[name] += rows
     return counts
 
@@ -175,25 +175,6 @@ def sort_names(names: Iterable[str]) -> tuple[str, ...]:
     if all(_WHOLE.fullmatch(name) for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
-
-
-def check_twins(counts: Counter[str], where: str) -> None:
-    """Raises where two class names differ only by case, space, or as 1 and 1.0 do: almost always one class.
-
-    Raises:
-        DataError: names both, with their counts.
-    """
-    seen: dict[str, str] = {}
-    for name in sort_names(counts):
-        number = as_number(name) if re.fullmatch(r"-?[0-9]{1,15}\.0+", name) else None
-        other = seen.setdefault(fold(name) if number is None else str(int(number)), name)
-        if other != name:
-            raise DataError(
-                f"two classes that are probably one: {other!r} ({counts[other]:,} rows) and {name!r} "
-                f"({counts[name]:,} rows)",
-                where=where,
-                fix="write both in the same way; if they do differ, list all classes in data.labels",
-            )
 
 
 def check_known(values: Sequence[Label], rows: Sequence[int], known: Sequence[str], where: str, source: str) -> None:
@@ -212,7 +193,7 @@ def check_known(values: Sequence[Label], rows: Sequence[int], known: Sequence[st
     first = next(row for row, value in zip(rows, values, strict=True) if strange[0] in count_names([value]))
     near = nearest(strange[0], list(known))
     meant = f"did you mean '{near}'? " if near else ""
-    told = ", ".join(f"'{name}' ({counts[name]:,} rows)" for name in strange[:10])
+    told = ", ".join(f"'{name}' ({count_rows(counts[name])})" for name in strange[:10])
     more = f" and {len(strange) - 10} more" if len(strange) > 10 else ""
     raise DataError(
         f"{len(strange)} class{'es' * (len(strange) > 1)} that {source} does not have: {told}{more}",

@@ -11,6 +11,7 @@ from tunewise.data.conll import read_conll
 from tunewise.data.delimited import read_delimited
 from tunewise.data.jsonl import read_jsonl
 from tunewise.data.settings import DataConfig
+from tunewise.data.shards import holds_shards, read_shards
 from tunewise.data.table import Table, listed, nearest
 from tunewise.errors import DataError
 
@@ -35,8 +36,8 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
     """The rows of one source.
 
     Args:
-        source: a file; a folder saved by `datasets` (`folder@split` where it holds several); `hub:owner/name@split`;
-            or `example:name`.
+        source: a file; a folder of Parquet files, or one saved by `datasets` (`folder@split` where it holds several);
+            `hub:owner/name@split`; or `example:name`.
         folder: what relative paths start from: the recipe's folder.
         purpose: train, validation or test: the split taken of a dataset that has several, and the key that an error
             names.
@@ -51,6 +52,8 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
     path, split = _find(source, folder, purpose)
     kind = config.format or file_format(path, source)
     try:
+        if kind == "parquet" and path.is_dir():
+            return read_shards(path, split, source, purpose)
         if path.is_dir() != (kind == "datasets"):
             there = "a folder" if path.is_dir() else "a file"
             raise DataError(f"expected data of format {kind}, got {there}", where=source, fix="correct data.format")
@@ -78,13 +81,13 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
 
 
 def file_format(path: Path, source: str) -> str:
-    """What a file is, told from its name: csv, tsv, jsonl, parquet, conll, or datasets for a folder.
+    """What a file is, told from its name: csv, tsv, jsonl, parquet, conll; a folder is parquet or datasets.
 
     Raises:
         DataError: the name does not tell.
     """
     if path.is_dir():
-        return "datasets"
+        return "parquet" if holds_shards(path) else "datasets"
     if path.suffix.lower() in SUFFIXES:
         return SUFFIXES[path.suffix.lower()]
     raise DataError(

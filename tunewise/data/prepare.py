@@ -7,9 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunewise.data.clean import Rows, conflict_steps, overlap_steps, usable_rows
+from tunewise.data.clean import Rows, repeat_steps, usable_rows
+from tunewise.data.doubtful import Classes
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
 from tunewise.data.load import load_table
+from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
+from tunewise.data.plausible import plausible_steps
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
 from tunewise.data.sentences import read_tags, read_words
 from tunewise.data.settings import DataConfig
@@ -38,8 +41,10 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     text = text_columns(config, table, label)
     task, why = find_task(config, table, label, text)
     train, steps = _read(config, table, text, label, task)
-    schema = find_schema(config, table, text, label, task, train.values)
-    steps += [*schema_steps(schema, why, train.values), *conflict_steps(train)]
+    classes = Classes(train.values, train.numbers, table.source, label)
+    schema = find_schema(config, text, task, classes)
+    steps += [*schema_steps(config, schema, why, classes), *repeat_steps(train)]
+    steps += plausible_steps(train, task, given_validation=bool(config.validation))
     known = schema.labels if task == "token_classification" else sort_names(count_names(train.values))
     parts = {"train": train}
     given = {"validation": config.validation} if config.validation else {}
@@ -48,7 +53,12 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
         rows, more = _read(config, load_table(config, source, folder, purpose), text, label, task)
         check_known(rows.values, rows.numbers, known, rows.table.source, config.train)
         parts[name] = rows
-        steps += [*more, *conflict_steps(rows)]
+        steps += [*more, *repeat_steps(rows)]
+    if config.overlap == "error":
+        refuse_overlap(parts)
+    if config.overlap == "drop":
+        parts, more = without_overlap(parts)
+        steps += more
     for name, rows in parts.items():
         parts[name], more = _limit(config, name, rows, task)
         steps += more
@@ -56,8 +66,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     steps += more
     parts["train"], more = _few(config, parts["train"], task)
     steps += more
+    steps += overlap_steps(parts)
     splits = {name: rows.split(name, schema, label) for name, rows in parts.items()}
-    steps += overlap_steps(splits)
     return DataBundle(splits, schema, tuple(steps), fingerprint(schema, splits))
 
 
@@ -141,7 +151,8 @@ def _read(
     note = f" ({table.note})" if table.note else ""
     reason = f"{table.source}: {len(table):,} rows, columns {listed(list(table.columns))}{note}"
     rows, steps = usable_rows(table, texts, values, text, label)
-    return rows, [DataStep("read", len(table), len(table), reason), *more, *steps]
+    repairs = [DataStep("repaired", len(table), len(table), f"{table.source}: {what}") for what in table.repairs]
+    return rows, [DataStep("read", len(table), len(table), reason), *repairs, *more, *steps]
 
 
 def _limit(config: DataConfig, name: str, rows: Rows, task: Task) -> tuple[Rows, list[DataStep]]:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tunewise.data.labels import Label, check_twins, count_names, is_missing, sort_names
+from tunewise.data.doubtful import Classes, check_classes, doubt_steps
+from tunewise.data.labels import Label, is_missing, sort_names
 from tunewise.data.sentences import sentence_columns, words_column
 from tunewise.data.settings import DataConfig
-from tunewise.data.table import Table, as_number, as_text, check_one_kind, listed, nearest
+from tunewise.data.table import Table, as_number, as_text, check_one_kind, count_rows, listed, nearest
 from tunewise.data.tags import tag_names
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Task
@@ -161,34 +162,32 @@ def _task_of(cells: list[Any]) -> tuple[Task, str]:
     return "classification", f"cells hold {held}"
 
 
-def find_schema(
-    config: DataConfig, table: Table, text: Sequence[str], label: Sequence[str], task: Task, values: Sequence[Label]
-) -> Schema:
+def find_schema(config: DataConfig, text: Sequence[str], task: Task, classes: Classes) -> Schema:
     """The schema of the training rows.
 
     Args:
-        values: the labels of those rows, none missing.
+        classes: the labels of those rows, none missing, and where they stand.
 
     Raises:
         DataError: a single class or number, two spellings of one class, or classes that data.labels does not name.
     """
-    counts = count_names(values)
-    where = f"{table.source}, column '{label[0]}'" if len(label) == 1 else f"{table.source}, columns {listed(label)}"
+    counts, values, label = classes.counts, classes.values, classes.columns
     tagged = task == "token_classification"
     if len(counts if tagged else set(values)) < 2:
         raise DataError(
-            f"all {len(values):,} rows have the same {_ONE[task]} ({_shown(values[0])}): there is nothing to learn",
-            where=where,
+            f"all {count_rows(len(values))} with a label have the same {_ONE[task]} ({_shown(values[0])}): there is "
+            "nothing to learn",
+            where=classes.where(),
             fix="at least two are needed; is it the right column, and are all the rows in the file?",
         )
     if task == "regression":
         return Schema(task, tuple(text), label[0])
     found = label if len(label) > 1 else tag_names(counts) if tagged else sort_names(counts)
     if config.labels is None:
-        check_twins(counts, where)
+        check_classes(classes, config.label_separator)
         labels = tuple(found)
     else:
-        labels = _given_labels(config.labels, found, counts, where)
+        labels = _given_labels(config.labels, found, classes)
         if len(label) > 1 and len(labels) > len(label):
             extra = [name for name in labels if name not in label]
             raise DataError(
@@ -203,7 +202,7 @@ def _shown(value: Label) -> str:
     return listed(value) or "none" if isinstance(value, tuple) else f"'{as_text(value)}'"
 
 
-def _given_labels(given: list[str], found: Sequence[str], counts: Counter[str], where: str) -> tuple[str, ...]:
+def _given_labels(given: list[str], found: Sequence[str], classes: Classes) -> tuple[str, ...]:
     twice = [name for name, count in Counter(given).items() if count > 1]
     if twice:
         raise DataError(f"class '{twice[0]}' stands twice", where="data.labels", fix="name each class once")
@@ -211,26 +210,26 @@ def _given_labels(given: list[str], found: Sequence[str], counts: Counter[str], 
         if name not in given:
             near = nearest(name, given)
             raise DataError(
-                f"class '{name}' ({counts[name]:,} rows) is not in data.labels",
-                where=where,
-                fix=(f"did you mean '{near}'? " if near else "") + f"data.labels names {listed(given)}",
+                f"class '{name}' ({count_rows(classes.counts[name])}) is not in data.labels, which names "
+                f"{listed(given)}",
+                where=classes.where(name if name in classes.counts else None),
+                fix=f"did you mean '{near}'?" if near else "correct the cells, or list the class in data.labels",
             )
     return tuple(given)
 
 
-def schema_steps(schema: Schema, why: str, values: Sequence[Label]) -> list[DataStep]:
-    """What was decided, and which named classes no row has."""
-    count = len(values)
+def schema_steps(config: DataConfig, schema: Schema, why: str, classes: Classes) -> list[DataStep]:
+    """What was decided, which named classes no row has, and what may be meant otherwise."""
+    count = len(classes.values)
     what = "tags" if schema.task == "token_classification" else "classes"
-    classes = f", {len(schema.labels)} {what}" if schema.labels else ""
+    held = f", {len(schema.labels)} {what}" if schema.labels else ""
     columns = " and ".join(f"'{name}'" for name in schema.text)
-    reason = f"text {columns}; label '{schema.label}': {schema.task}{classes} ({why})"
+    reason = f"text {columns}; label '{schema.label}': {schema.task}{held} ({why})"
     steps = [DataStep("schema", count, count, reason)]
-    counts = count_names(values)
-    absent = [name for name in schema.labels if name not in counts]
+    absent = [name for name in schema.labels if name not in classes.counts]
     if absent:
         steps.append(DataStep("classes without rows", count, count, f"no row of train has {listed(absent)}"))
-    return steps
+    return [*steps, *doubt_steps(classes, config.label_separator, config.labels is not None)]
 
 
 def check_texts(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:

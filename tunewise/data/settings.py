@@ -12,9 +12,9 @@ from tunewise.types import Task
 
 class DataConfig(Config):
     train: str
-    """File (CSV, TSV, JSONL, Parquet, CoNLL), a folder saved by `datasets`, `hub:owner/name` (a dataset of the hub), or
-    `example:customer-messages`, the data that comes with tunewise. `@split` after folder or id takes that split.
-    Paths are relative to the recipe."""
+    """File (CSV, TSV, JSONL, Parquet, CoNLL), a folder of Parquet files (the shards of one table, or of splits by their
+    names) or one saved by `datasets`, `hub:owner/name` (a dataset of the hub), or `example:customer-messages`, the data
+    that comes with tunewise. `@split` after folder or id takes that split. Paths are relative to the recipe."""
 
     validation: str | None = None
     """Rows to choose on (early stopping, best epoch, which method to take). Split off from train when not given."""
@@ -54,7 +54,7 @@ class DataConfig(Config):
     """Whether the first row holds the column names. Without it, columns are called by number, from 0."""
 
     encoding: str | None = None
-    """Text encoding of CSV, TSV, JSONL and CoNLL files. Where left out: UTF-8 (a byte-order mark is understood)."""
+    """Text encoding of CSV, TSV, JSONL and CoNLL files. Where left out: UTF-8, or what a byte-order mark says."""
 
     limit: int | None = Field(default=None, ge=1)
     """Use only so many rows of each source, drawn by `split_seed` (stratified for classes): for a quick look."""
@@ -62,6 +62,11 @@ class DataConfig(Config):
     per_class: int | None = Field(default=None, ge=1)
     """Keep at most so many training rows of each class, drawn by `split_seed` after the splits are made: few-shot
     learning. Validation and test stay as they are."""
+
+    overlap: Literal["warn", "drop", "error"] = "warn"
+    """What to do where sources share texts, train with validation or test, or validation with test: keep the rows and
+    count them (warn), leave them out of the earlier of the two, so that the rows that results are reported on stay
+    whole (drop), or stop (error). Rows that are split off share no text with those that stay."""
 
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the training rows that becomes the validation split when none is given."""

@@ -27,14 +27,15 @@ class Table:
     """Columns of equal length, in the order of the file.
 
     `source` is the file as the recipe names it. `note` says how it was read. `hint` is what to do where a column is
-    not there. Cells are strings (CSV, TSV) or what the file says they are (JSONL, Parquet, datasets); None is a cell
-    without content.
+    not there. `repairs` are what was wrong with the file and set right in reading. Cells are strings (CSV, TSV) or what
+    the file says they are (JSONL, Parquet, datasets); None is a cell without content.
     """
 
     source: str
     columns: Mapping[str, Sequence[Any]]
     note: str = ""
     hint: str = ""
+    repairs: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -62,7 +63,14 @@ class Table:
         )
 
 
-def make_table(source: str, names: Sequence[str], columns: Sequence[Sequence[Any]], note: str, hint: str = "") -> Table:
+def make_table(
+    source: str,
+    names: Sequence[str],
+    columns: Sequence[Sequence[Any]],
+    note: str,
+    hint: str = "",
+    repairs: tuple[str, ...] = (),
+) -> Table:
     """A table whose names are unique and whose cells can be written as UTF-8.
 
     Raises:
@@ -70,7 +78,7 @@ def make_table(source: str, names: Sequence[str], columns: Sequence[Sequence[Any
     """
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        places = ", ".join(str(place + 1) for place, name in enumerate(names) if name == twice[0])
+        places = ", ".join([str(place + 1) for place, name in enumerate(names) if name == twice[0]][:10])
         raise DataError(
             f"the column name '{twice[0]}' stands {names.count(twice[0])} times (columns {places})",
             where=source,
@@ -78,7 +86,7 @@ def make_table(source: str, names: Sequence[str], columns: Sequence[Sequence[Any
         )
     if not names or not len(columns[0]):
         raise DataError("there are no rows, only column names", where=source, fix="is it the right file?")
-    table = Table(source, dict(zip(names, columns, strict=True)), note, hint)
+    table = Table(source, dict(zip(names, columns, strict=True)), note, hint, repairs)
     for name, cells in table.columns.items():
         _check_strings(table, name, [cell for cell in (name, *cells) if isinstance(cell, str)])
     return table
@@ -195,6 +203,11 @@ def row_list(indices: Sequence[int], most: int = 5) -> str:
     first = ", ".join(str(index + 1) for index in indices[:most])
     rest = f" and {len(indices) - most:,} more" if len(indices) > most else ""
     return f"row{'s' if len(indices) > 1 else ''} {first}{rest}"
+
+
+def count_rows(count: int) -> str:
+    """`1 row`, or `12,345 rows`."""
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def nearest(wanted: str, names: Sequence[str]) -> str | None:

@@ -1,0 +1,113 @@
+"""Rows of one split whose text is in a later split too: told, left out or refused, as `data.overlap` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tunewise.data.clean import Rows
+from tunewise.data.labels import count_names, sort_names
+from tunewise.data.table import listed, row_list
+from tunewise.errors import DataError
+from tunewise.types import DataStep
+
+CHOSEN_ON = ("train", "validation")
+"""Splits that a model is made with: what they share with a later one makes that look better than it is."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """`places` are those rows of the split `later` (places in its Rows) whose text is in the split `earlier` too."""
+
+    earlier: str
+    later: str
+    rows: Rows
+    places: tuple[int, ...]
+
+    def told(self) -> str:
+        """Both splits, with counts and rows."""
+        indices = [self.rows.indices[place] for place in self.places]
+        return (
+            f"{len(indices):,} of {len(self.rows):,} rows of {self.later} ({len(indices) / len(self.rows):.1%}) have a "
+            f"text that is also in {self.earlier}: {self.rows.table.source}, {row_list(indices)}"
+        )
+
+
+def find_overlaps(parts: Mapping[str, Rows]) -> Iterator[Overlap]:
+    """Every pair of splits that share texts, in the order of the splits."""
+    names = list(parts)
+    texts = {name: set(parts[name].texts) for name in CHOSEN_ON if name in parts}
+    for place, later in enumerate(names):
+        for earlier in (name for name in names[:place] if name in texts):
+            rows = parts[later]
+            shared = tuple(place for place, text in enumerate(rows.texts) if text in texts[earlier])
+            if shared:
+                yield Overlap(earlier, later, rows, shared)
+
+
+def overlap_steps(parts: Mapping[str, Rows]) -> list[DataStep]:
+    """A step for each pair of splits that share texts."""
+    return [
+        DataStep(
+            "overlap",
+            len(found.rows),
+            len(found.rows),
+            f"{found.told()}. Scores on {found.later} are better than they will be on new texts. Kept as they are",
+        )
+        for found in find_overlaps(parts)
+    ]
+
+
+def refuse_overlap(parts: Mapping[str, Rows]) -> None:
+    """Raises where two splits share texts.
+
+    Raises:
+        DataError: names every such pair, with counts and rows.
+    """
+    found = [overlap.told() for overlap in find_overlaps(parts)]
+    if found:
+        raise DataError(
+            "; ".join(found),
+            where="data.overlap, which is `error`",
+            fix="take these rows out of one of the files; `overlap: drop` leaves them out of the earlier split, "
+            "`overlap: warn` keeps and counts them",
+        )
+
+
+def without_overlap(parts: Mapping[str, Rows]) -> tuple[dict[str, Rows], list[DataStep]]:
+    """Leaves out of train what validation or a test has too, and of validation what a test has too: the rows that
+    results are reported on stay whole.
+
+    Raises:
+        DataError: nothing is left of a split, or of a class in train.
+    """
+    kept, steps, names = dict(parts), [], list(parts)
+    for place, name in enumerate(names):
+        if name not in CHOSEN_ON:
+            continue
+        rows, later = parts[name], names[place + 1 :]
+        texts = {text for other in later for text in parts[other].texts}
+        shared = [place for place, text in enumerate(rows.texts) if text in texts]
+        if not shared:
+            continue
+        left = [place for place, text in enumerate(rows.texts) if text not in texts]
+        kept[name] = rows.take(left)
+        _check_left(rows, kept[name], name, later)
+        reason = (
+            f"{rows.table.source}: {len(shared):,} of {len(rows):,} rows of {name} have a text that is also in "
+            f"{' or '.join(later)}: {row_list([rows.indices[place] for place in shared])}; left out of {name}"
+        )
+        steps.append(DataStep("overlap", len(rows), len(left), reason))
+    return kept, steps
+
+
+def _check_left(rows: Rows, left: Rows, name: str, later: list[str]) -> None:
+    lost = sort_names(set(count_names(rows.values)) - set(count_names(left.values))) if name == "train" else ()
+    if len(left) and not lost:
+        return
+    what = f"no row of class {listed(lost)} is left in {name}" if len(left) else f"no row of {name} is left"
+    raise DataError(
+        f"{what}: each has a text that is also in {' or '.join(later)}",
+        where=f"{rows.table.source}, data.overlap",
+        fix="give other rows, or set `overlap: warn` to keep and count them",
+    )
