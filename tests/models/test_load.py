@@ -297,3 +297,46 @@ def test_texts_and_images_do_not_take_the_models_of_each_other(tiny_model, tiny_
     with pytest.raises(ModelError, match="cannot make an image classifier") as caught:
         load_net(locate(str(tiny_bert), tiny_bert), IMAGES)
     assert caught.value.fix == "take a model for images"
+
+
+def test_a_model_that_looks_for_the_end_of_text_does_not_pad_with_it(tiny_model, tmp_path):
+    """T5 classifies at the end of text, and would take each row for as many texts as it has padding."""
+    for number, pad in enumerate((None, "</s>")):
+        folder = Path(shutil.copytree(tiny_model("t5"), tmp_path / str(number)))
+        content = json.loads((folder / "tokenizer_config.json").read_text())
+        kept = {key: value for key, value in content.items() if key != "pad_token"}
+        (folder / "tokenizer_config.json").write_text(json.dumps({**kept, "pad_token": pad} if pad else kept))
+        net = load(folder)
+        assert net.tokenizer.pad_token == "<unk>" and len(net.notes) == 1 and "'<unk>' pads" in net.notes[0]
+        tokens = tokenise([("thanks",), ("my parcel is late",)], net.tokenizer, 64)
+        net.model.eval()
+        together, alone = net.model(**tokens.batch([0, 1])).logits[0], net.model(**tokens.batch([0])).logits[0]
+        assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_attention_heads": 0},
+        {"hidden_act": "no-such"},
+        {"hidden_size": "wide"},
+        {"num_attention_heads": 7},
+        {"max_position_embeddings": -1},
+        {"type_vocab_size": [1]},
+    ],
+)
+def test_a_config_that_no_model_can_be_made_of(model, changes):
+    change(model, "config.json", **changes)
+    refused(model, "transformers|missing or have other shapes")
+
+
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), -5, 0, "long", None, 1e30])
+def test_a_limit_of_the_tokeniser_that_is_none_leaves_the_models(model, limit):
+    change(model, "tokenizer_config.json", model_max_length=limit)
+    assert load(model).max_length == 64
+
+
+@pytest.mark.parametrize("name", ["AutoTokenizer", "BertModel", "x.Y", "Trainer", 3])
+def test_a_tokeniser_class_that_is_none(model, name):
+    change(model, "tokenizer_config.json", tokenizer_class=name)
+    refused(model, "which is no tokeniser")

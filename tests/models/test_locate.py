@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tunewise.errors import ModelError
 from tunewise.models import locate as module
@@ -235,5 +235,54 @@ def test_the_real_embedded_model(tmp_path):
 
 def test_the_fingerprint_tells_weights_of_other_shapes_apart(model):
     before = locate("model", model.parent).fingerprint
-    save_file({"a": np.ones(3, dtype=np.float32)}, model / "model.safetensors")
+    weights = load_file(model / "model.safetensors")
+    save_file({**weights, "pooler.dense.bias": np.ones(3, dtype=np.float32)}, model / "model.safetensors")
     assert locate("model", model.parent).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_link_out_of_the_folder_is_refused_whatever_it_is(model, name):
+    """Its content would become part of the model handed over."""
+    (model / name).rename(model.parent / "secret")
+    (model / name).symlink_to(model.parent / "secret")
+    refused("model", model.parent, f"{name} is a link out of the model folder", "copy the file")
+    (model / name).unlink()
+    (model / name).symlink_to(shutil.copy(model.parent / "secret", model / "beside.json"))
+    assert locate("model", model.parent).family == "bert"
+
+
+def test_a_folder_that_only_looks_like_the_hubs_cache_does_not_widen_what_belongs_to_it(model):
+    snapshot = model.parent / "snapshots" / "c0ffee"
+    shutil.copytree(model, snapshot)
+    (snapshot / "vocab.txt").symlink_to(model / "tokenizer.json")
+    refused(str(snapshot), model.parent, "vocab.txt is a link out of the model folder")
+
+
+def test_a_folder_of_templates_outside_is_refused(model):
+    (model.parent / "templates").mkdir()
+    (model.parent / "templates" / "tool.jinja").write_text("{{ x }}")
+    (model / "additional_chat_templates").symlink_to(model.parent / "templates")
+    refused("model", model.parent, "additional_chat_templates is a link out of the model folder")
+
+
+@pytest.mark.parametrize("named", ["/no/such/file", "vocab.txt", "~nobody/vocab.txt", "a" * 9000, "\0", None, 3])
+def test_paths_of_the_machine_that_made_a_tokeniser_do_no_harm(model, named):
+    content = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**content, "special_tokens_map_file": named}))
+    assert locate("model", model.parent).family == "bert"
+
+
+@pytest.mark.parametrize("named", ["../secret", "/etc/passwd"])
+def test_a_tokeniser_names_no_file_outside(model, named, monkeypatch):
+    monkeypatch.chdir(model)
+    (model.parent / "secret").write_text("hunter2")
+    content = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**content, "vocab_file": named}))
+    refused("model", model.parent, f"names a file outside the model folder: vocab_file is {named}", "take vocab_file")
+
+
+def test_a_part_of_a_model_may_not_bring_code_or_be_quantised(model):
+    set_config(model, text_config={"inner": [{"auto_map": {"AutoModel": "x.Y"}}]})
+    refused("model", model.parent, "auto_map")
+    set_config(model, text_config={"quantization_config": {"bits": 4}})
+    refused("model", model.parent, "quantised")

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tunewise.errors import ModelError
-from tunewise.models.weights_files import check_weights, read_header
+from tunewise.models.weights_files import check_weights, read_header, sample_digest
 
 WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, dtype=np.float16)}
 INDEX = "model.safetensors.index.json"
@@ -193,3 +193,30 @@ def test_a_folder_without_weights(tmp_path):
 def test_a_header_counts_no_metadata(tmp_path):
     save_file(WEIGHTS, tmp_path / "model.safetensors", metadata={"format": "pt"})
     assert set(read_header(tmp_path / "model.safetensors")) == {"a", "b"}
+
+
+def test_tensors_that_overlap_or_leave_gaps(tmp_path):
+    entry = '"%s": {"dtype": "F32", "shape": [2], "data_offsets": [%d, %d]}'
+    for second in ((4, 12), (12, 20)):
+        header = "{" + entry % ("a", 0, 8) + ", " + entry % ("b", *second) + "}"
+        raw(tmp_path, header.encode(), b"\0" * second[1])
+        refused(tmp_path, "has tensors that overlap, or gaps between them")
+
+
+def test_lengths_that_are_none(tmp_path):
+    for shape, offsets in (("[-2, -1]", "[0, 8]"), ("[2.0]", "[0, 8]"), ("[true, 2]", "[0, 8]"), ("[0]", "[-8, -8]")):
+        header = f'{{"a": {{"dtype": "F32", "shape": {shape}, "data_offsets": {offsets}}}}}'
+        raw(tmp_path, header.encode(), b"\0" * 8)
+        refused(tmp_path, "no readable safetensors header")
+
+
+def test_a_sample_tells_weights_of_the_same_shapes_apart(tmp_path):
+    long = {"a": np.zeros((100, 100), dtype=np.float32), "b": np.zeros(3, dtype=np.float16)}
+    save_file(long, tmp_path / "model.safetensors")
+    before = sample_digest(tmp_path)
+    assert sample_digest(tmp_path) == before
+    for name, place in (("a", (0, 0)), ("a", (99, 99)), ("a", (50, 0)), ("b", (1,))):
+        changed = {key: value.copy() for key, value in long.items()}
+        changed[name][place] = 1
+        save_file(changed, tmp_path / "model.safetensors")
+        assert sample_digest(tmp_path) != before

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunewise.commit import write_file
+from tunewise.commit import export_file
 from tunewise.data.prepare import load_split
 from tunewise.data.settings import DataConfig
 from tunewise.errors import RecipeError
@@ -20,7 +20,7 @@ from tunewise.types import Schema, Split
 if TYPE_CHECKING:
     from tunewise.engine.text_model import TextModel
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four in full width, as typed in Japan
 
 
 def predict_text(run: Path, text: list[str]) -> None:
@@ -52,12 +52,7 @@ def predict_file(run: Path, data: Path | None, out: Path | None, batch_size: int
     from tunewise.engine.text_model import load
 
     model = load(run)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    for line in _lines(model, split, batch_size):
-        writer.writerow([_cell(value) for value in line])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, buffer.getvalue())
+    export_file(out, "".join(csv_line(line) for line in _lines(model, split, batch_size)))
     print(f"{len(split):,} predictions: {out}")
 
 
@@ -91,9 +86,20 @@ def _lines(model: TextModel, split: Split, batch_size: int) -> Iterator[list[Any
         yield [*texts, chosen, *(f"{value:.6f}" for value in row)]
 
 
+def csv_line(values: list[Any]) -> str:
+    """A line of a CSV file. The library quotes a carriage return only where it ends lines too, and a reader would take
+    one that is not quoted for the end of the line."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow([_cell(value) for value in values])
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets a quote before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and not _is_number(value) else value
+    """Text that a spreadsheet would take for a formula gets a quote before it; numbers stay as they are."""
+    if not isinstance(value, str) or _is_number(value):
+        return value
+    begins = value.lstrip()
+    return f"'{value}" if begins.startswith(FORMULA) or value[:1] in ("\t", "\r", "\n") else value
 
 
 def _is_number(text: str) -> bool:

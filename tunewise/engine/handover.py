@@ -13,23 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from tunewise.commit import commit_folder, verify
+from tunewise.commit import commit_folder
+from tunewise.commit.room import bytes_in
 from tunewise.engine.apply import insert
 from tunewise.engine.feature_head import FeatureHead
-from tunewise.engine.peft_folder import load_adapter, merge, save_adapter
+from tunewise.engine.model_meta import FORMAT, META, plan_of, read_meta, schema_from
+from tunewise.engine.peft_folder import check_adapter, load_adapter, merge, save_adapter
 from tunewise.engine.train import Trained
-from tunewise.errors import CorruptError, ModelError, StoreError
+from tunewise.errors import CorruptError, ModelError
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import LocatedModel, check_folder, locate
-from tunewise.types import Handover, Plan, Schema
+from tunewise.models.weights_files import read_header, sample_digest
+from tunewise.types import CARD, Handover, Plan, Schema
 
-FORMAT = 1
-META = "tunewise.json"
-CARD = "README.md"
 TENSORS = "tunewise.safetensors"
+_AGAIN = "train the model again, or restore the folder"
 
 
 def handover_kind(declared: Handover, merge: bool) -> Handover:
@@ -52,7 +54,7 @@ def save_model(
         "kind": kind,
         "schema": asdict(schema),
         "max_length": net.max_length,
-        "base": {"name": net.located.name, "path": str(net.located.path), "fingerprint": net.located.fingerprint},
+        "base": _described(net.located, needed=kind != "transformers"),
         "plan": None if kind == "transformers" else trained.plan.as_dict(),
         **decision,
     }
@@ -74,7 +76,7 @@ def save_model(
 
     expected = sum(parameter.numel() * 4 for parameter in net.model.parameters()) if kind == "transformers" else None
     commit_folder(folder, write, {"kind": kind}, replace=True, size=expected)
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return bytes_in(folder)
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHead | None, dict[str, Any]]:
@@ -85,40 +87,27 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
         CorruptError: a file is not what was written; only the model card may be edited.
         ModelError: the base model is not there, or is another.
     """
-    meta = _read_meta(folder)
-    schema = schema_from(meta["schema"])
-    plan, head = Plan(rules=(), learning_rate=0.0), None
+    meta = read_meta(folder)
+    schema, plan, head = schema_from(meta["schema"]), Plan(rules=(), learning_rate=0.0), None
     if meta["kind"] == "transformers":
         located = check_folder(str(folder), folder, reads_text=bool(schema.text))
         net = load_net(located, schema, max_length=meta["max_length"])
-    else:
+    elif meta["kind"] == "peft":
+        check_adapter(folder, meta["base"]["name"])
         net = load_net(_base(meta), schema, max_length=meta["max_length"])
-        if meta["kind"] == "peft":
-            net.model = load_adapter(net, Plan.from_dict(meta["plan"]) if meta["plan"] else None, folder)
-        else:
-            plan = Plan.from_dict(meta["plan"])
-            head = _load_own(net, plan, folder)
+        net.model = load_adapter(net, plan_of(meta), folder)
+    else:
+        plan, stored = plan_of(meta), _own_stored(folder)
+        net = load_net(_base(meta), schema, max_length=meta["max_length"])
+        head = _load_own(net, plan, stored, folder)
     net.to(device).model.eval()
     return net, plan, head, meta
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
-    file = folder / META
-    if not file.is_file():
-        raise StoreError(
-            f"this is not the folder of a model that tunewise made: it has no {META}",
-            where=str(folder),
-            fix="name the run's folder, or its `model` folder",
-        )
-    verify(folder, editable=(CARD,))
-    meta = json.loads(file.read_text(encoding="utf-8"))
-    if meta["format"] > FORMAT:
-        raise StoreError(
-            f"the model was made by a newer tunewise (format {meta['format']}, this one reads {FORMAT})",
-            where=str(file),
-            fix="update tunewise",
-        )
-    return meta
+def _described(base: LocatedModel, needed: bool) -> dict[str, str]:
+    """How to know the base model again, by a sample of its weights too where the model needs it."""
+    described = {"name": base.name, "path": str(base.path), "fingerprint": base.fingerprint}
+    return {**described, "weights": sample_digest(base.path)} if needed else described
 
 
 def _base(meta: dict[str, Any]) -> LocatedModel:
@@ -132,7 +121,8 @@ def _base(meta: dict[str, Any]) -> LocatedModel:
             where=problem.where,
             fix=f"put it back at {base['path']}; {problem.fix}",
         ) from None
-    if located.fingerprint != base["fingerprint"]:
+    weights = base.get("weights")  # folders of earlier versions do not say it
+    if located.fingerprint != base["fingerprint"] or (weights and weights != sample_digest(located.path)):
         raise ModelError(
             "the base model is not the one this model was made from: its config or weights changed",
             where=str(located.path),
@@ -160,27 +150,44 @@ def _own_tensors(trained: Trained) -> dict[str, torch.Tensor]:
     }
 
 
-def _load_own(net: Net, plan: Plan, folder: Path) -> FeatureHead | None:
-    stored = load_file(folder / TENSORS)
+def _own_stored(folder: Path) -> dict[str, torch.Tensor]:
+    file = folder / TENSORS
+    try:
+        read_header(file)
+        return load_file(file)
+    except (ModelError, OSError, SafetensorError) as problem:
+        raise CorruptError(f"{TENSORS} cannot be read: {problem}", where=str(file), fix=_AGAIN) from None
+
+
+def _load_own(net: Net, plan: Plan, stored: dict[str, torch.Tensor], folder: Path) -> FeatureHead | None:
     if plan.solver.name == "features":
-        count = len(stored) // 2
-        return FeatureHead(
-            tuple((stored[f"layer.{n}.weight"].numpy(), stored[f"layer.{n}.bias"].numpy()) for n in range(count))
-        )
-    insert(plan, net, seed=0)
+        return _feature_head(stored, folder)
+    try:
+        insert(plan, net, seed=0)
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError) as problem:
+        raise CorruptError(
+            f"the plan in {META} does not fit the base model: {problem}", where=str(folder / META), fix=_AGAIN
+        ) from None
     tensors = named_tensors(net.model)
+    drawn = {tensor.name for tensor in net.map.tensors if not tensor.pretrained}
+    wanted = {name for name in tensors if name in drawn or plan.rule_for(name)}
+    if lost := wanted - stored.keys():
+        raise CorruptError(f"{TENSORS} lacks a tensor of the model: {min(lost)}", where=str(folder), fix=_AGAIN)
     with torch.no_grad():
         for name, value in stored.items():
             if name not in tensors or tensors[name].shape != value.shape:
                 raise CorruptError(
                     f"{TENSORS} holds a tensor that the model has not: {name} {list(value.shape)}",
                     where=str(folder),
-                    fix="train the model again, or restore the folder",
+                    fix=_AGAIN,
                 )
             tensors[name].copy_(value)
     return None
 
 
-def schema_from(stored: dict[str, Any]) -> Schema:
-    """The schema that `asdict` gave."""
-    return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]))
+def _feature_head(stored: dict[str, torch.Tensor], folder: Path) -> FeatureHead:
+    count = len(stored) // 2
+    layers = [(stored.get(f"layer.{n}.weight"), stored.get(f"layer.{n}.bias")) for n in range(count)]
+    if not layers or len(stored) % 2 or any(weight is None or bias is None for weight, bias in layers):
+        raise CorruptError(f"{TENSORS} does not hold the layers of a head", where=str(folder), fix=_AGAIN)
+    return FeatureHead(tuple((weight.numpy(), bias.numpy()) for weight, bias in layers))

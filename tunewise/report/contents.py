@@ -2,7 +2,7 @@
 
 A run is one method on one model with one seed; an entry is the runs of a method on a model over all seeds. Every entry
 has a `name`, unique in the comparison: the method's label, and the model behind it where several models are compared.
-`pairs`, `recommendation` and `disagreements` call entries by that name.
+`pairs`, `recommendation` and `disagreements` call entries by that name. In the file, `sha256` seals the rest.
 """
 
 from __future__ import annotations

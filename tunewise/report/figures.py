@@ -9,7 +9,7 @@ from typing import Any
 
 NONE = "–"
 # Control characters (ANSI sequences start with one) and those that turn the direction of writing around.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _UNBOUNDED = ("mse", "mae", "rmse", "log_loss", "cost")
 METRIC_WORDS = {
     "f1_macro": "macro F1",

@@ -1,0 +1,88 @@
+"""tunewise.json of a model folder: what tunewise must know to predict with it, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+from tunewise.commit import verify
+from tunewise.errors import CorruptError, StoreError
+from tunewise.types import CARD, Handover, Plan, Schema, Task
+
+FORMAT = 1
+META = "tunewise.json"
+_KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The content of tunewise.json, after every file of the folder was compared with the manifest.
+
+    Raises:
+        StoreError: not a model of tunewise, or of a newer one.
+        CorruptError: a file is not what was written (only the model card may be edited), or tunewise.json says what no
+            tunewise would.
+    """
+    file = folder / META
+    if not file.is_file():
+        raise StoreError(
+            f"this is not the folder of a model that tunewise made: it has no {META}",
+            where=str(folder),
+            fix="name the run's folder, or its `model` folder",
+        )
+    verify(folder, editable=(CARD,))
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+        if type(meta["format"]) is int and meta["format"] > FORMAT:
+            raise StoreError(
+                f"the model was made by a newer tunewise (format {meta['format']}, this one reads {FORMAT})",
+                where=str(file),
+                fix="update tunewise",
+            )
+        return _checked(meta)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise CorruptError(
+            f"{META} does not describe a model: {type(problem).__name__}: {problem}",
+            where=str(file),
+            fix="train the model again, or restore the folder",
+        ) from None
+
+
+def schema_from(stored: dict[str, Any]) -> Schema:
+    """The schema that `asdict` gave."""
+    return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]))
+
+
+def plan_of(meta: dict[str, Any]) -> Plan:
+    """The stored plan; one that trains nothing where there is none."""
+    return Plan.from_dict(meta["plan"]) if meta["plan"] else Plan(rules=(), learning_rate=0.0)
+
+
+def _checked(meta: dict[str, Any]) -> dict[str, Any]:
+    meta = {key: meta[key] for key in _KEYS}
+    schema, base = meta["schema"], meta["base"]
+    _expect(meta["kind"] in get_args(Handover), "kind")
+    _expect(schema["task"] in get_args(Task) and isinstance(schema["label"], str), "schema")
+    _expect(_are_texts(schema["text"]) and _are_texts(schema["labels"]), "schema")
+    _expect(schema["task"] == "regression" or bool(schema["labels"]), "schema")
+    _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
+    _expect(_are_texts([base["name"], base["path"], base["fingerprint"], base.get("weights", "")]), "base")
+    _expect(meta["threshold"] is None or _is_number(meta["threshold"]), "threshold")
+    _expect(meta["positive"] is None or meta["positive"] in schema["labels"], "positive")
+    plan = plan_of(meta)
+    _expect(_is_number(plan.learning_rate) and type(plan.virtual_tokens) is int, "plan")
+    return meta
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and not math.isnan(value)
+
+
+def _expect(holds: bool, key: str) -> None:
+    if not holds:
+        raise ValueError(f"its '{key}' is not what tunewise writes")
