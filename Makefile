@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-all lint docs conformance bench clean
+.PHONY: quickstart test test-all soak lint docs conformance bench clean
 
 quickstart: $(VENV)/installed-quickstart
 	$(BIN)/tunewise compare recipes/quickstart.yaml --out runs/quickstart
@@ -13,7 +13,11 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
 
 test-all: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "not soak"
+
+# 300 kills at random moments, each followed by a resume, and runs compared; -s shows where they landed.
+soak: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m soak -s tests/reliability
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

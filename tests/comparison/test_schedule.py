@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tunewise.comparison.schedule import Pool
+from tunewise.comparison.worker import stop_with_parent
 from tunewise.engine.stop import Stop
-from tunewise.errors import TunewiseError
+from tunewise.errors import Interrupted, TunewiseError
 
 
 @dataclass
@@ -74,6 +78,51 @@ def test_asking_a_process() -> None:
     for task in ((Deadly(), b"x" * 20_000_000), 7):
         with pytest.raises(TunewiseError, match="the process that measures died"):
             pool.ask(count if isinstance(task, tuple) else fail, task)
+
+
+def start_a_process_of_its_own(task: tuple, pipe) -> None:
+    worker = Pool(()).start(0, follow_parent, task)
+    worker.process.join()
+
+
+def follow_parent(task: tuple, pipe) -> None:
+    """Writes its number, then what it was asked for; told to stop before, it goes on working."""
+    folder, told = task
+    with stop_with_parent() as stop:
+        stop.requested = told
+        (folder / "pid").write_text(str(os.getpid()))
+        while told or not stop.requested:
+            time.sleep(0.01)
+        (folder / "asked").touch()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("told", [False, True])
+def test_a_process_follows_its_parent(told: bool, tmp_path: Path) -> None:
+    """It is asked to stop; where it had been asked before, it ends."""
+    worker, deadline = Pool(()).start(0, start_a_process_of_its_own, (tmp_path, told)), time.monotonic() + 60
+    while not ((tmp_path / "pid").is_file() and (tmp_path / "pid").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    number = int((tmp_path / "pid").read_text())
+    assert psutil.pid_exists(number)
+    worker.process.kill()
+    worker.process.join()
+    while psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (tmp_path / "asked").exists() != told
+
+
+def slow(task: None, pipe) -> None:
+    time.sleep(600)
+
+
+def test_a_question_can_be_stopped() -> None:
+    stop = Stop()
+    stop.requested = True
+    with pytest.raises(Interrupted):
+        Pool(()).ask(slow, None, stop)
 
 
 def pid(task: None, pipe) -> None:

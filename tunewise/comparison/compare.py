@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tunewise.check import Checked, check
-from tunewise.commit import lock, write_file
+from tunewise.check import OR_AN_ADAPTER, Checked, check
+from tunewise.commit import lock, sealed, sealed_page, sweep, write_file
+from tunewise.commit.room import check_room, check_writable
 from tunewise.comparison.imports import all_packages, packages_of
+from tunewise.comparison.kept import verify_kept
 from tunewise.comparison.rates import Trial, list_trials, with_best_rates
 from tunewise.comparison.records import Records
 from tunewise.comparison.results import Entry, build_comparison
@@ -23,9 +24,10 @@ from tunewise.methods import find_method
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.html import render_html
 from tunewise.tracking.record import Problem, RunRecord, write_record
-from tunewise.tracking.run_folder import stored_tuning, write_settings
+from tunewise.tracking.run_folder import COMPARISON, REPORT, stored_tuning, write_settings
 
 MOST_AT_A_TIME = 4
+GO_ON = "run the same command again to go on"
 
 
 class Watcher(Protocol):
@@ -49,7 +51,7 @@ class Comparison:
 
     @property
     def report(self) -> Path:
-        return self.out / "report.html"
+        return self.out / REPORT
 
 
 def compare(
@@ -61,7 +63,8 @@ def compare(
     allow_code: bool = False,
     side_by_side: int | None = None,
 ) -> Comparison:
-    """Runs what is not finished yet, and writes comparison.json and report.html.
+    """Runs what is not finished yet, and writes comparison.json and report.html. What has finished is verified: a run
+    whose files are damaged is run again, with a warning.
 
     Args:
         out: the folder of the comparison; one that was begun with the same recipe goes on where it stopped.
@@ -72,10 +75,12 @@ def compare(
         TunewiseError: the recipe, the data or a model is wrong; nothing has run.
     """
     recipe = recipe.anchored(folder)
+    check_writable(out)
     checked = check(recipe, folder, recipe.all_methods, allow_code)
     entries = list_entries(recipe, checked, out)
-    with lock(out), Stop() as stop:
+    with lock(out), Stop(fix=GO_ON) as stop:
         _claim(recipe, out)
+        verify_kept(out / "runs", stop.check)
         work_on = _Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side)
         trials = list_trials(recipe, entries) if recipe.rate_grid else []
         work_on.announce([*trials, *(entry for entry in entries if not trials or entry.seed != recipe.all_seeds[0])])
@@ -85,13 +90,16 @@ def compare(
             entries, tried = with_best_rates(recipe, checked, entries, trials, work_on.records)
         work_on.carry_out(entries)
         content = build_comparison(recipe, checked, entries, work_on.records, tried)
-        write_file(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False))
-        write_file(out / "report.html", render_html(content))
+        write_results(out, content)
         if stop.requested and any(run["status"] != "finished" for run in content["runs"]):
-            raise Interrupted(
-                "stopped by the user; finished runs are kept", where=str(out), fix="run the same command again to go on"
-            )
+            raise Interrupted("stopped by the user; finished runs are kept", where=str(out), fix=GO_ON)
     return Comparison(out, content)
+
+
+def write_results(out: Path, content: dict[str, Any]) -> None:
+    """Writes comparison.json, then the report that is made of it."""
+    write_file(out / COMPARISON, sealed(content))
+    write_file(out / REPORT, sealed_page(render_html(content)))
 
 
 @dataclass
@@ -122,6 +130,7 @@ class _Work:
         waiting = [number for number, entry in enumerate(entries) if not self._is_finished(entry)]
         if not waiting or self.stop.requested:
             return
+        self._check_room([entries[number] for number in waiting])
         tuned = self._tuned()
 
         def on_end(number: int, exit_code: int | None, seconds: float) -> None:
@@ -137,11 +146,18 @@ class _Work:
             on_end=on_end,
         )
 
+    def _check_room(self, entries: list[Entry]) -> None:
+        """Every run keeps its model; whether its checkpoints fit, each looks itself once it knows what trains."""
+        trained = [entry for entry in entries if entry.choice]
+        needed = sum(self.checked.handed_over_bytes(entry.model, entry.choice) for entry in trained)
+        check_room(self.out, needed, f"the models of {len(trained)} runs", OR_AN_ADAPTER)
+
     def _tuned(self) -> dict[str, dict[str, Any]]:
         """What is fitted to the machine, by model: decided once for all runs, and kept where the comparison goes on."""
         stored = stored_tuning(self.out)
         if stored is None:
-            stored = {"models": {model: self.pool.ask(probe, self._question(model)) for model in self.checked.models}}
+            found = {model: self.pool.ask(probe, self._question(model), self.stop) for model in self.checked.models}
+            stored = {"models": found}
             write_settings(self.out, write_recipe(self.recipe), stored)
         # Comparisons of tunewise 0.1 had one for all models.
         return stored.get("models") or dict.fromkeys(self.checked.models, stored)
@@ -182,19 +198,19 @@ class _Work:
         return True
 
     def _ended(self, entry: Entry, exit_code: int | None) -> RunRecord:
-        """The record of a run whose process has ended; one that died without a word is marked as failed."""
-        record = self.records.read(entry.folder)
+        """The record of a run whose process has ended; one that died without a word is marked as failed, or as
+        interrupted where it was told to stop."""
+        record, status = self.records.read(entry.folder), "interrupted" if self.stop.requested else "failed"
         if record is None:
             how = "was killed" if exit_code is None else f"ended with exit code {exit_code}"
             problem = Problem(f"the process {how} before the run began", str(entry.folder))
             method = entry.choice.label if entry.choice else entry.name
-            record = RunRecord(status="failed", method=method, seed=entry.seed, recipe={}, error=problem)
-            entry.folder.mkdir(parents=True, exist_ok=True)
+            record = RunRecord(status=status, method=method, seed=entry.seed, recipe={}, error=problem)
             write_record(entry.folder, record)
         elif record.status == "running":
             cause = "it was killed, perhaps because memory ran out" if exit_code and exit_code < 0 else "it died"
             problem = Problem(f"{cause} (exit code {exit_code})", str(entry.folder), "run the same command again")
-            record = replace(record, status="failed", error=problem)
+            record = replace(record, status=status, error=problem)
             write_record(entry.folder, record)
         return record
 
@@ -231,10 +247,11 @@ def runs_at_a_time(recipe: Recipe, checked: Checked) -> int:
 
 
 def _claim(recipe: Recipe, out: Path) -> None:
-    """Stores the recipe in a new folder; refuses one that holds something else."""
+    """Clears what a killed job left, and stores the recipe in a new folder; refuses one that holds something else."""
+    sweep(out)
     stored = out / "recipe.yaml"
     text = write_recipe(recipe)
-    if stored.is_file() and stored.read_text(encoding="utf-8") != text:
+    if stored.is_file() and stored.read_bytes() != text.encode():
         raise StoreError(
             "the comparison in this folder was begun with another recipe",
             where=str(stored),

@@ -15,8 +15,9 @@ from typing import Any
 
 from tunewise.comparison import PRELOAD_VARIABLE
 from tunewise.engine.stop import Stop
-from tunewise.errors import TunewiseError
+from tunewise.errors import Interrupted, TunewiseError
 
+SECONDS_BETWEEN_LOOKS = 0.5
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
@@ -38,15 +39,16 @@ class Pool:
         if START_METHOD == "forkserver":
             self.context.set_forkserver_preload(["tunewise.comparison.preload"])
 
-    def ask(self, target: Callable[..., None], task: object) -> Any:
+    def ask(self, target: Callable[..., None], task: object, stop: Stop | None = None) -> Any:
         """Runs a function in a process and returns what it sends.
 
         Raises:
+            Interrupted: a stop was asked for; the process is ended.
             TunewiseError: what the process met, or that it died.
         """
-        worker = self._start(0, target, task)
+        worker = self.start(0, target, task)
         died = TunewiseError("the process that measures died")
-        answer = died if worker is None else _answer_of(worker, died)
+        answer = died if worker is None else _answer_of(worker, died, stop or Stop())
         if isinstance(answer, TunewiseError):
             raise answer
         return answer
@@ -69,7 +71,7 @@ class Pool:
         while waiting or working:
             while waiting and len(working) < side_by_side and not stop.requested:
                 number, task = waiting.pop(0)
-                worker = self._start(number, target, task)
+                worker = self.start(number, target, task)
                 on_start(number)
                 if worker is None:
                     on_end(number, None, 0.0)
@@ -85,7 +87,7 @@ class Pool:
                 worker.pipe.close()
                 on_end(worker.number, worker.process.exitcode, time.perf_counter() - worker.started)
 
-    def _start(self, number: int, target: Callable[..., None], task: object) -> Worker | None:
+    def start(self, number: int, target: Callable[..., None], task: object) -> Worker | None:
         """The process at work, or None where it died while it was still being sent its task."""
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=target, args=(task, sender), daemon=False)
@@ -101,8 +103,9 @@ class Pool:
 
     @staticmethod
     def _heard(workers: list[Worker], on_message: Callable[[int, Any], None]) -> list[Worker]:
-        """Passes on what workers say within half a second, and returns those that have ended."""
-        ready = wait([*(w.pipe for w in workers), *(w.process.sentinel for w in workers)], timeout=0.5)
+        """Passes on what workers say within a moment, and returns those that have ended."""
+        handles = [*(w.pipe for w in workers), *(w.process.sentinel for w in workers)]
+        ready = wait(handles, timeout=SECONDS_BETWEEN_LOOKS)
         ended = [worker for worker in workers if worker.process.sentinel in ready]
         for worker in workers:
             try:
@@ -115,12 +118,17 @@ class Pool:
         return ended
 
 
-def _answer_of(worker: Worker, otherwise: object) -> Any:
+def _answer_of(worker: Worker, otherwise: object, stop: Stop) -> Any:
     """What a process sends before it ends; `otherwise` where it ends without a word."""
     try:
+        while not worker.pipe.poll(SECONDS_BETWEEN_LOOKS):
+            stop.check()
         return worker.pipe.recv()
     except EOFError:
         return otherwise
+    except Interrupted:
+        worker.process.kill()
+        raise
     finally:
         worker.process.join()
         worker.pipe.close()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from tunewise.check import Found, check
+from tunewise.commit import owner
 from tunewise.engine.events import Evaluated, Observer, Started, Step
-from tunewise.errors import TunewiseError
+from tunewise.engine.stop import Stop
+from tunewise.errors import Interrupted, TunewiseError
 from tunewise.recipe import recipe_from
 
 SECONDS_BETWEEN_MESSAGES = 0.2
+SECONDS_FOR_ORPHANS = 30.0
 
 
 @dataclass(frozen=True)
@@ -54,21 +60,44 @@ class Reporter(Observer):
 
     def _send(self, step: int, loss: float | None) -> None:
         self.sent = time.monotonic()
-        try:
+        with suppress(OSError):  # the parent is gone, and `stop_with_parent` sees to it
             self.pipe.send((step, self.total, loss, self.scores))
-        except OSError:  # the parent is gone: save and stop
-            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stop_with_parent() -> Stop:
+    """Leaves Ctrl-C to the parent process, and follows it where it dies: the run is saved and stops, as at SIGTERM;
+    where it was told to stop before, the user wants it to end at once. Returns what a run here is to be stopped by."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop, parent = Stop(patient=True), multiprocessing.parent_process()
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        if stop.requested:
+            os._exit(Interrupted.exit_code)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if parent is not None:
+        threading.Thread(target=follow, daemon=True).start()
+    return stop
 
 
 def work(task: Task, pipe: Connection) -> None:
     """Carries out a task; what happened is in its record, and whether it finished in the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _guarded(lambda: _run_baseline(task) if task.baseline else _run(task, pipe))
+    stop = stop_with_parent()
+    await_owner(Path(task.out))
+    _guarded(lambda: _run_baseline(task) if task.baseline else _run(task, pipe, stop))
+
+
+def await_owner(folder: Path) -> None:
+    """Waits for a run of a comparison that was killed: its processes are about to save and stop."""
+    deadline = time.monotonic() + SECONDS_FOR_ORPHANS
+    while owner(folder) is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def probe(task: Task, pipe: Connection) -> None:
     """Sends what a measurement in a process of its own finds best for this machine, or the error it met."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop_with_parent()
     from tunewise.engine.device import tune
     from tunewise.models.attention import attention_of
 
@@ -88,7 +117,7 @@ def _guarded(carry_out: Callable[[], object]) -> None:
         raise SystemExit(problem.exit_code) from None
 
 
-def _run(task: Task, pipe: Connection) -> None:
+def _run(task: Task, pipe: Connection, stop: Stop) -> None:
     from tunewise.comparison import preload
     from tunewise.engine.device import Tuned
     from tunewise.run import run
@@ -106,6 +135,7 @@ def _run(task: Task, pipe: Connection) -> None:
         checked=check(recipe, Path(task.folder), recipe.all_methods, task.allow_code, task.found),
         tuned=Tuned.from_dict(task.tuned),
         shared_seconds=imports + task.found.seconds,
+        stop=stop,
     )
 
 
