@@ -67,7 +67,7 @@ def module_monkeypatch():
 def test_readme_commands(desk: Path) -> None:
     """In the order in which they stand; training is cut to one step, by options of the same commands."""
     names = [command[0] for command in commands()]
-    assert names == ["init", "estimate", "compare", "train", "predict", "predict", "evaluate", "runs", "methods"]
+    assert names == ["init", "estimate", "compare", "train", "predict", "predict", "evaluate", "runs", "methods", "verify"]
     for command in commands():
         if command[0] == "init":
             assert "model:" in run(*command, "--out", "first.yaml") or (desk / "first.yaml").is_file()
@@ -75,6 +75,8 @@ def test_readme_commands(desk: Path) -> None:
         elif command[0] in ("estimate", "compare", "train"):
             seeds = ["--set", "seeds=1"] if command[0] != "train" else []
             run(*[part for part in command if part not in ("--set", "train.epochs=5")], *QUICK, *seeds)
+        elif command[0] == "verify":
+            assert "equal" in run(*command, "--kills", "1", *QUICK, "--set", "train.max_steps=4")
         else:
             assert run(*command)
     assert (desk / "runs/first/report.html").is_file() and (desk / "predictions.csv").is_file()

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewise.check import check, only_choice
+from tunewise.commit import lock
+from tunewise.commit.lock import LOCK
+from tunewise.commit.room import check_writable
 from tunewise.errors import RecipeError
 from tunewise.methods import find_method
 from tunewise.recipe import MethodChoice, Recipe, load_recipe, recipe_from
+from tunewise.tracking.data_lines import data_lines
 from tunewise.tracking.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -135,7 +139,14 @@ def train_recipe(
     """Checks a recipe with one model and one method, then trains."""
     begun = time.perf_counter()
     single = only_choice(recipe).anchored(folder)
+    check_writable(out)
     checked = check(single, folder, single.all_methods, allow_code)
+    if not quiet:
+        for line in data_lines(checked.data.steps):
+            print(line, file=sys.stderr)
+    if (out / LOCK).is_file():
+        with lock(out):
+            pass  # a folder that another process owns is told of before torch is imported
     from tunewise.run import run  # imports torch: only once everything else is right
 
     observers = () if quiet else (ProgressBar(checked.metric),)

@@ -15,9 +15,12 @@ from tunewise.evaluate.metrics import default_metric
 from tunewise.methods import MethodConfig
 from tunewise.methods.support import support_matrix
 from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.size import weights_bytes
 from tunewise.objectives import Objective, make_objective
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.types import DataBundle
+
+OR_AN_ADAPTER = "take a method that hands over an adapter, such as lora"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ class Checked:
     def runs(self, method: str, model: str) -> bool:
         """Whether a method (by its label) runs with a model."""
         return not any((entry.method, entry.model) == (method, model) for entry in self.left_out)
+
+    def handed_over_bytes(self, model: str, choice: MethodChoice) -> int:
+        """What the model of a run will take where it is a whole one; 0 where only what trained is handed over."""
+        method = choice.build()
+        whole = method.handover == "transformers" or method.merged
+        return weights_bytes(self.models[model].path) if whole else 0
 
 
 def check(

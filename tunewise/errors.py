@@ -6,7 +6,8 @@ TunewiseError                 says what, where and what to do; the command line 
 ├── ModelError                the model folder or hub id
 ├── MethodError               a method that cannot work with this model, task or data
 ├── TrainingError             training cannot go on
-│   └── NonFiniteError        NaN or infinity in loss or gradients; raised before the update
+│   ├── NonFiniteError        NaN or infinity in loss, gradients or weights; raised before the update
+│   └── OutOfMemoryError      not even one row fits into memory, or what needs memory cannot be halved
 ├── StoreError                run folders, checkpoints, records
 │   ├── CorruptError          a file does not match its manifest
 │   └── LockedError           another process owns the folder
@@ -74,7 +75,11 @@ class TrainingError(TunewiseError):
 
 
 class NonFiniteError(TrainingError):
-    """NaN or infinity in the loss or the gradients; the weights were not updated."""
+    """NaN or infinity in the loss, the gradients or the weights; nothing was done with them."""
+
+
+class OutOfMemoryError(TrainingError):
+    """Memory ran out, and smaller batches do not help."""
 
 
 class StoreError(TunewiseError):

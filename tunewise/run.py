@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunewise.check import Checked, check
+from tunewise.check import OR_AN_ADAPTER, Checked, check
 from tunewise.commit import Series, lock
+from tunewise.commit.room import check_room, check_writable
+from tunewise.engine.determinism import kernels_told
 from tunewise.engine.device import Tuned, tune
 from tunewise.engine.evaluation import Results, evaluate
-from tunewise.engine.events import Finished, Observer, Observers, Warned
+from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
 from tunewise.engine.handover import handover_kind, save_model
+from tunewise.engine.loop import Training
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Job, Trained, train
-from tunewise.errors import Interrupted
+from tunewise.errors import Interrupted, StoreError
 from tunewise.methods import Method
 from tunewise.models.attention import attention_of
 from tunewise.models.load import Net, load_net
+from tunewise.models.memory import memory_told
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
 from tunewise.tracking.jsonl_log import JsonlLog
@@ -29,6 +34,7 @@ from tunewise.tracking.record import Problem, RunRecord, write_record
 from tunewise.tracking.run_folder import (
     CHECKPOINTS,
     MODEL,
+    complete,
     drop_checkpoints,
     earlier_record,
     stored_tuning,
@@ -53,6 +59,8 @@ def run(
     tuned: Tuned | None = None,
     seconds_before: float = 0.0,
     shared_seconds: float = 0.0,
+    stop: Stop | None = None,
+    loop: Callable[..., Training] = Training,
 ) -> RunRecord:
     """Trains one model with one method and leaves everything in `out`.
 
@@ -64,30 +72,40 @@ def run(
         tuned: what a comparison has fitted to the machine for all its runs.
         seconds_before: since the start of the process.
         shared_seconds: what a comparison has spent on imports and data for this run, which then is not spent here.
+        stop: asks the run to leave; where left out, Ctrl-C and SIGTERM do.
+        loop: see `Job`.
 
     Raises:
         TunewiseError: the record says `failed` or `interrupted`; other runs are not touched.
     """
     begun = time.perf_counter() - seconds_before
     recipe = recipe.anchored(folder)
-    checked = checked or check(recipe, folder, recipe.all_methods, allow_code)
-    with lock(out), Stop() as stop:
+    if checked is None:
+        check_writable(out)
+        checked = check(recipe, folder, recipe.all_methods, allow_code)
+    with lock(out), stop or Stop() as stop:
         earlier = earlier_record(out, recipe.fingerprint, resume)
         if earlier and earlier.status == "finished":
-            drop_checkpoints(out)  # where the run was killed just before it did so
+            complete(out)  # where the run was killed at its very end
             return earlier
+        needed = checked.handed_over_bytes(recipe.model, recipe.method)
+        check_room(out, needed, "the model handed over", OR_AN_ADAPTER)
         watchers = Observers([JsonlLog(out / "log.jsonl"), TensorBoard(out / "tensorboard"), *observers])
-        tuned = _tuned(recipe, out, checked, tuned)
+        with stop.at_once():  # measuring the machine takes a while, once
+            tuned = _tuned(recipe, out, checked, tuned)
+        tuned.apply()
         record = begin_record(recipe, checked.data, checked.models[recipe.model], tuned.as_dict(), earlier)
         write_record(out, record)
         try:
-            work = _Run(recipe, out, checked, tuned, watchers, stop, record, begun, shared_seconds)
-            record = work.carry_out()
+            work = _Run(recipe, out, checked, tuned, watchers, stop, loop, record, begun, shared_seconds)
+            with stop.at_once():
+                record = work.carry_out()
         except BaseException as problem:
             status = "interrupted" if isinstance(problem, (Interrupted, KeyboardInterrupt)) else "failed"
             failed = replace(record, status=status, error=Problem.of(problem), warnings=watchers.warnings)
-            write_record(out, failed)
-            watchers.emit(Finished(status))
+            with suppress(StoreError):  # the disk may be what failed; then the record says `running`, and nobody is
+                write_record(out, failed)
+                watchers.emit(Finished(status))
             raise
         watchers.emit(Finished("finished"))
     return record
@@ -130,6 +148,7 @@ def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, 
         checkpoints=Series(out / CHECKPOINTS),
         stop=stop,
         fingerprint=recipe.fingerprint,
+        handed_over=checked.handed_over_bytes(recipe.model, recipe.method),
     )
 
 
@@ -143,6 +162,7 @@ class _Run:
     tuned: Tuned
     watchers: Observers
     stop: Stop
+    loop: Callable[..., Training]
     record: RunRecord
     begun: float
     shared_seconds: float
@@ -151,15 +171,23 @@ class _Run:
         """Load, train, evaluate, hand over."""
         device = self.tuned.apply()
         recipe, checked = self.recipe, self.checked
+        self.watchers.emit(Phase("loading"))
         method = recipe.method.build(recipe.train.learning_rate)
-        net = load(recipe, checked, self.tuned)
-        trained = train(net, method, job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop))
+        with memory_told("loading the model"):
+            net = load(recipe, checked, self.tuned)
+        job = job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop)
+        with memory_told("training"), kernels_told(self._warn):
+            trained = train(net, method, replace(job, loop=self.loop))
+        self.watchers.emit(Phase("evaluating"))
         for message in trained.warnings:
             self._warn(message)
         self.tuned.turn_to_prediction(trained.net.model)
-        results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn)
+        with memory_told("evaluating"):
+            results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn)
+        self.watchers.emit(Phase("exporting"))
         write_predictions(self.out, results.predictions)
-        return self._hand_over(method, trained, results, device)
+        with memory_told("handing over the model"):
+            return self._hand_over(method, trained, results, device)
 
     def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
         """Writes the model folder, then the record: whoever finds `finished` finds the model too."""
@@ -190,8 +218,9 @@ class _Run:
             card=lambda size: model_card(record(size).as_dict()),
         )
         finished = record(saved_bytes)
-        write_record(self.out, finished)
-        drop_checkpoints(self.out)
+        with self.stop.deferred():
+            write_record(self.out, finished)
+            drop_checkpoints(self.out)
         return finished
 
     def _warn(self, message: str) -> None:

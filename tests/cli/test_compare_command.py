@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from tunewise.cli.main import app
 from tunewise.cli.watching import Silent
 from tunewise.commit import sealed
 from tunewise.comparison.compare import compare
@@ -45,6 +47,10 @@ def test_everything_is_there(compared) -> None:
     page = (out / "report.html").read_text()
     assert "<html" in page and "Methods left out" not in page and "http://" not in page.split("</style>")[0]
     assert "Take " in result.stdout and str(out / "report.html") in result.stdout
+    verified = CliRunner().invoke(app, ["runs", "verify", str(out)])
+    assert verified.exit_code == 0 and "8 runs, 1 comparison: all as they were written" in verified.stdout, (
+        verified.output
+    )
 
 
 def test_rates_are_tried_with_the_first_seed_and_the_best_is_taken(recipe, tunewise, tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_runs_lists_what_was_run(trained: Path, tunewise) -> None:
     rows = json.loads(tunewise("runs", "--out", trained.parent, "--json").stdout)
     assert [(row["method"], row["status"], row["metric"]) for row in rows] == [("lora(rank=2)", "finished", "f1_macro")]
     assert "lora(rank=2)" in tunewise("runs", "--out", trained.parent).stdout
+    verified = tunewise("runs", "verify", trained)
+    assert verified.exit_code == 0 and "all as they were written" in verified.stdout, verified.output
 
 
 def test_methods_as_json(tunewise) -> None:

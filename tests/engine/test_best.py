@@ -59,6 +59,8 @@ def same(setup: Setup, weights: dict[str, torch.Tensor]) -> bool:
         ([0.1, 0.2, 0.3], 2),
         ([float("nan"), 0.2, 0.1], 1),
         ([0.2, float("nan"), 0.1], 0),
+        ([float("nan"), float("nan"), float("nan")], 2),
+        ([float("inf"), 0.2, 0.1], 1),
     ],
 )
 def test_the_first_of_the_best_is_kept(
@@ -69,6 +71,24 @@ def test_the_first_of_the_best_is_kept(
     trained = setup.train()
     assert [entry["step"] for entry in trained.curve] == [6, 12, 18]
     assert same(setup, weights[best])
+
+
+def test_a_validation_that_is_no_number_is_told_and_counts_as_no_gain(
+    training: Callable[..., Setup], validated: Callable[..., Any]
+) -> None:
+    """The best before it stays, also where only the loss is no number."""
+    nan = float("nan")
+    weights = validated([0.2, 0.9, nan, 0.1], [1.0, nan, 1.0, 1.0])
+    setup = training("full", epochs=4, early_stopping=2)
+    trained = setup.train()
+    assert same(setup, weights[0])
+    assert [entry["step"] for entry in trained.curve] == [6, 12, 18]  # stopped after two without gain
+    np.testing.assert_equal([entry["validation_loss"] for entry in trained.curve], [1.0, nan, 1.0])
+    np.testing.assert_equal([entry["metric"] for entry in trained.curve], [0.2, 0.9, nan])
+    assert setup.job.observers.warnings == [
+        "validation at step 12 has loss nan and metric 0.9: it is not the best",
+        "validation at step 18 has loss 1 and metric nan: it is not the best",
+    ]
 
 
 def test_smaller_is_better_for_a_loss(training: Callable[..., Setup], validated: Callable[..., Any]) -> None:

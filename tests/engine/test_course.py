@@ -147,6 +147,30 @@ def test_batches_of_any_rows(settings: dict[str, int]) -> None:
         assert all(len(part) * LENGTHS[part].max() <= 200 for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [({"batch_size": 8}, [4, 2, 1]), ({"batch_size": 7}, [4, 2, 1]), ({"batch_tokens": 4 * 59}, [2, 1])],
+)
+def test_halved_batches_have_the_rows_of_their_step(settings: dict[str, int], parts: list[int]) -> None:
+    made, whole = (Course(LENGTHS, TrainConfig(accumulate=2, **settings), 0) for _ in range(2))
+    for most in parts:
+        longest = max(made.micro_batches(0), key=lambda rows: (len(rows), LENGTHS[rows].max()))
+        assert made.halve(longest) <= most
+        for step in range(whole.total_steps):
+            assert np.concatenate(made.micro_batches(step)).tolist() == whole.rows(step).tolist()
+            assert made.rows(step).tolist() == whole.rows(step).tolist()
+        if "batch_size" in settings:
+            assert max(map(len, made.micro_batches(0))) == most
+    assert whole.total_steps == made.total_steps and whole.halvings == 0
+
+
+def test_few_rows_are_cut_up_however_large_batches_may_be() -> None:
+    """Three rows in batches of at most 64: five halvings before they are in two."""
+    made = Course(LENGTHS[:3], TrainConfig(batch_size=64), 0)
+    assert made.halve(np.arange(3)) == 2 and made.halvings == 5
+    assert made.halve(np.arange(2)) == 1 and made.halvings == 6
+
+
 def test_an_epoch_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from tunewise.engine import course as room
 

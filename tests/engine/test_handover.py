@@ -17,13 +17,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tunewise.commit import commit_folder, verify
 from tunewise.engine.evaluation import evaluate
-from tunewise.engine.handover import CARD, META, TENSORS, handover_kind, save_model
+from tunewise.engine.handover import TENSORS, handover_kind, save_model
+from tunewise.engine.model_meta import META
 from tunewise.engine.text_model import TextModel, load
 from tunewise.engine.train import Trained
 from tunewise.errors import CorruptError, MethodError, ModelError, StoreError
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods import METHODS
-from tunewise.types import DataBundle, Plan
+from tunewise.types import CARD, DataBundle, Plan
 
 TEXT_METHODS = [
     name for name, method in METHODS.items() if "text" in method.modalities and all(map(find_spec, method.packages))

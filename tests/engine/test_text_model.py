@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from training_bench import Setup
 
 from tunewise.engine.handover import save_model
 from tunewise.engine.text_model import TextModel, load
-from tunewise.errors import DataError, StoreError
+from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.types import DataBundle
 
 
@@ -75,3 +76,14 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(StoreError, match="there is no trained model in"):
             load(folder)
+
+
+def test_texts_that_are_cut_are_told_with_counts(saved: Callable[..., TextModel]) -> None:
+    model = saved()
+    long = " ".join(["late"] * 100)
+    with pytest.warns(TunewiseWarning, match=r"^2 texts are longer than 64 tokens and were cut; 76 tokens are lost$"):
+        scores = model.scores(["great", long, long])
+    assert scores.shape == (3, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.scores(["great"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewise.cli.printing import print_conformance
-from tunewise.commit import write_file
+from tunewise.commit import export_file
 from tunewise.conformance.models import FAMILIES
 from tunewise.errors import RecipeError
 from tunewise.methods import METHODS, find_method
@@ -47,7 +47,7 @@ def run_conformance(
 
     failed = any(outcome.status == "failed" for outcome in outcomes)
     if out and not failed:
-        write_file(out, json.dumps(support_matrix(outcomes), indent=1) + "\n")
+        export_file(out, json.dumps(support_matrix(outcomes), indent=1) + "\n")
     if as_json:
         print(json.dumps(_as_json(outcomes, left_out), indent=1))
     else:

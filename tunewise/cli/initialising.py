@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tunewise.commit import write_file
+from tunewise.commit import export_file
 from tunewise.data.draft import draft_recipe
 from tunewise.errors import RecipeError
 from tunewise.recipe import Recipe
@@ -17,5 +17,5 @@ def write_first_recipe(data: Path, out: Path, model: str) -> None:
         raise RecipeError(f"{out} is there already", where=str(out.resolve()), fix="give another name by --out")
     folder = out.resolve().parent
     source = str(data) if ":" in str(data) else os.path.relpath(data.resolve(), folder)
-    write_file(out, draft_recipe(source, model, Recipe, folder))
+    export_file(out, draft_recipe(source, model, Recipe, folder))
     print(f"wrote {out}; look it through, then:\n  tunewise compare {out} --out runs/first")

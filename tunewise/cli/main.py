@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,11 +27,24 @@ app = typer.Typer(
 )
 
 
+class RunsAction(StrEnum):
+    """What `tunewise runs` can do."""
+
+    LIST = "list"
+    VERIFY = "verify"
+
+
 class CacheAction(StrEnum):
     """What `tunewise cache` can do."""
 
     SHOW = "show"
     CLEAR = "clear"
+
+
+class Proof(StrEnum):
+    """What `tunewise verify` can prove."""
+
+    RESUME = "resume"
 
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
@@ -42,6 +57,9 @@ Batch = Annotated[int, typer.Option(min=1, help="Rows per batch.")]
 
 @app.callback(invoke_without_command=True)
 def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal whose encoding lacks a character shows "?" for it
+            stream.reconfigure(errors="replace")
     if version:
         print(f"tunewise {__version__}")
         raise typer.Exit
@@ -142,7 +160,10 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="CSV file for the predictions of --data.")] = None,
     batch_size: Batch = 64,
 ) -> None:
-    """Predict with a trained model: for a text, or for every row of a file."""
+    """Predict with a trained model: for a text, or for every row of a file.
+
+    In the CSV file, text that a spreadsheet would take for a formula (=, +, -, @ at its start) gets a ' before it.
+    """
     with _errors():
         from tunewise.cli.predicting import predict_file, predict_text
 
@@ -168,15 +189,27 @@ def evaluate(
 
 @app.command()
 def runs(
+    action: Annotated[
+        RunsAction, typer.Argument(help="List runs, or compare their files with what was written.")
+    ] = RunsAction.LIST,
+    places: Annotated[
+        list[Path], typer.Argument(help="Runs, or folders to look in; where left out, --out.", metavar="[FOLDER]...")
+    ] = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder to look in.")] = Path("runs"),
     metric: Annotated[str | None, typer.Option(help="The metric to show.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List what was run, with scores and costs side by side."""
+    """List what was run, with scores and costs side by side; or verify that every file is as it was written."""
     with _errors():
+        if action is RunsAction.VERIFY:
+            from tunewise.cli.verifying_runs import verify_runs
+
+            if not verify_runs(places or [out], as_json):
+                raise typer.Exit(1)
+            return
         from tunewise.cli.listing import list_runs
 
-        list_runs(out, metric, as_json)
+        list_runs(places or [out], metric, as_json)
 
 
 @app.command()
@@ -210,6 +243,41 @@ def conformance(
 
 
 @app.command()
+def verify(
+    what: Annotated[Proof, typer.Argument(help="What to prove: that resuming is exact.")],
+    recipe: RecipePath,
+    method: Annotated[str | None, typer.Option(help="One method; where left out, every one of the recipe.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    kills: Annotated[int, typer.Option(min=1, help="How often to kill each run.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the moments at which to kill.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Empty folder for the runs, removed at the end; beside the recipe if left out.")
+    ] = None,
+    allow_code: AllowCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prove on your recipe that a run which is killed and resumed is, bit by bit, the run that never was.
+
+    Trains with each method once uninterrupted, and once killed at random moments, most of them while it writes.
+    """
+    with _errors():
+        from tunewise.api import choose, load_recipe
+        from tunewise.cli.verifying import verify_resume_of
+
+        equal = verify_resume_of(
+            choose(load_recipe(recipe, overrides), method),
+            folder=recipe.resolve().parent,
+            out=out,
+            kills=kills,
+            seed=seed,
+            allow_code=allow_code,
+            as_json=as_json,
+        )
+        if not equal:
+            raise typer.Exit(1)
+
+
+@app.command()
 def cache(
     action: Annotated[CacheAction, typer.Argument(help="Show what is kept, or remove all of it.")] = CacheAction.SHOW,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -239,9 +307,10 @@ def init(
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """An error of ours is printed without a traceback, and is the exit code; a warning of ours takes one line."""
+    """An error of ours is printed without a traceback, and is the exit code; a warning of ours takes one line. Before a
+    run can save anything, SIGTERM ends a command as Ctrl-C does."""
     try:
-        with warnings.catch_warnings():
+        with _terminated_as_interrupted(), warnings.catch_warnings():
             warnings.showwarning = _warn_by(warnings.showwarning)
             yield
     except TunewiseError as problem:
@@ -256,6 +325,18 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _warn_by(show: Callable[..., None]) -> Callable[..., None]:

@@ -197,6 +197,31 @@ def print_errors(estimate: Mapping[str, Any]) -> None:
     _show(table)
 
 
+def print_proofs(proofs: Mapping[str, Any]) -> None:
+    """A row for each kill; below, what differs, and where it can be looked at."""
+    table = _table("method", "killed while", "after step", "resumed at", "steps redone", "equal")
+    for run in proofs["runs"]:
+        equal = "yes" if run["equal"] else "NO"
+        for number, kill in enumerate(run["kills"]):
+            numbers = (kill["step"], kill["resumed_at"], kill["redone"])
+            name = "" if number else run["name"]
+            table.add_row(*_texts(name, kill["landed"], *(None if n is None else str(n) for n in numbers), equal))
+        if not run["kills"]:
+            table.add_row(*_texts(run["name"], "was not killed", None, None, None, equal))
+    _show(table)
+    for run in proofs["runs"]:
+        if not run["equal"]:
+            print(plain_text(f"{run['name']} differs: {', '.join(run['differs'])}"))
+            if run["repeatable"] is False:
+                print("    so does a second run that is not interrupted: this machine does not compute the same twice")
+    print(
+        f"{proofs['kills']} kills, {proofs['in_danger']} of them while saving, validating, evaluating or exporting: "
+        + ("every resumed run is the uninterrupted one, bit by bit" if proofs["equal"] else "NOT equal")
+    )
+    if proofs["folder"]:
+        print(f"the runs are kept in {plain_text(proofs['folder'])}")
+
+
 def print_cache(root: str, limit: int, used: int, entries: Sequence[Mapping[str, Any]]) -> None:
     """Where the cache is, how full, and a row for each entry."""
     state = f"{size(used)} of {size(limit)} used" if limit else "switched off by TUNEWISE_CACHE_LIMIT"

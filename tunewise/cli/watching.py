@@ -8,6 +8,7 @@ from typing import TextIO
 
 from tunewise.check import Checked
 from tunewise.comparison.results import Entry
+from tunewise.tracking.data_lines import data_lines
 from tunewise.tracking.progress import plain_text
 from tunewise.tracking.record import RunRecord
 
@@ -37,9 +38,8 @@ class Lines(Silent):
         self.metric, self.total, self.done, self.begun = checked.metric, len(entries), done, time.monotonic()
         rows = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.splits.items())
         self._line(f"data: {checked.data.schema.task}, {rows} rows")
-        for step in checked.data.steps:
-            if step.rows_in != step.rows_out or step.name in ("overlap", "label conflict"):
-                self._line(f"data: {plain_text(step.name)}: {plain_text(step.reason)}")
+        for line in data_lines(checked.data.steps):
+            self._line(line)
         for located in checked.models.values():
             if located.note:
                 self._line(f"model: {plain_text(located.note)}")

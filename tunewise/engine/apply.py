@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunewise.engine.checkpoint import random_state, set_random_state
+from tunewise.engine.peft_options import refused_option
 from tunewise.engine.vocabulary import used_rows
 from tunewise.errors import MethodError
 from tunewise.methods import METHODS
@@ -198,6 +199,12 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
     if not (isinstance(kind, type) and issubclass(kind, peft.PeftConfig)):
         raise MethodError(
             f"'{addition.config}' is not a configuration of peft", where="the plan's inserts", fix="update peft"
+        )
+    if refused := refused_option(kind, addition.options):
+        raise MethodError(
+            f"the option {refused} of peft's {addition.config} is not among those that a plan may set",
+            where="the plan's inserts",
+            fix="do not use this model, or take the option out of the method",
         )
     task = next((task for ending, task in PEFT_TASKS.items() if type(net.model).__name__.endswith(ending)), None)
     try:

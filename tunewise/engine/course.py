@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Course:
     Attributes:
         steps_per_epoch: of the first epoch; where batches go by tokens, others may have a few more or less.
         total_steps: of the whole training, unless it stops early.
+        halvings: how often batches were cut in half because memory ran out. Steps keep their rows.
     """
 
     lengths: np.ndarray
@@ -30,6 +31,7 @@ class Course:
     seed: int
     steps_per_epoch: int = field(init=False)
     total_steps: int = field(init=False)
+    halvings: int = field(default=0, init=False)
     _starts: list[int] = field(default_factory=lambda: [0], init=False, repr=False)  # first step of each epoch
     _size: BatchSize = field(init=False, repr=False)
     _epoch: tuple[int, list[np.ndarray]] | None = field(default=None, init=False, repr=False)
@@ -53,12 +55,21 @@ class Course:
         return self._steps(epoch)[place]
 
     def micro_batches(self, step: int) -> list[np.ndarray]:
-        """The rows of each of its batches: at most `accumulate`."""
-        return self._size.batches(self.rows(step), self.lengths)
+        """The rows of each of its batches: at most `accumulate`, and twice as many for each halving."""
+        return self._fitting.batches(self.rows(step), self.lengths)
 
     def batches_of(self, rows: np.ndarray) -> list[np.ndarray]:
         """Any rows, in batches of similar length such as the training has."""
-        return self._size.batches(self._size.by_length(rows, self.lengths), self.lengths)
+        return self._fitting.batches(self._size.by_length(rows, self.lengths), self.lengths)
+
+    def halve(self, rows: np.ndarray) -> int:
+        """From here on batches are half as large, and a batch of these rows (two at least) is cut up; returns how many
+        of them are in the first part."""
+        most = len(rows)
+        while most == len(rows):
+            self.halvings += 1
+            most = len(self._fitting.batches(self._size.by_length(rows, self.lengths), self.lengths)[0])
+        return most
 
     def epoch_of(self, step: int) -> float:
         """Epochs done after `step` steps."""
@@ -78,6 +89,16 @@ class Course:
             return step % self.config.save_steps == 0
         whole = self._ends_epoch(step) or step == self.total_steps
         return whole and seconds_unsaved >= SECONDS_BETWEEN_SAVES
+
+    @property
+    def _fitting(self) -> BatchSize:
+        """The size of batches that fit into memory."""
+        parts, tokens = 2**self.halvings, self._size.tokens
+        return replace(
+            self._size,
+            rows=math.ceil(self._size.rows / parts),
+            tokens=None if tokens is None else max(1, tokens // parts),
+        )
 
     def _steps_of(self, epochs: float) -> int:
         whole = int(epochs)

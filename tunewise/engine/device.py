@@ -14,6 +14,7 @@ from torch import nn
 
 from tunewise.engine.candidates import attention_question, precision_question, threads_question
 from tunewise.engine.cores import physical_cores
+from tunewise.engine.determinism import compute_deterministically
 from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
@@ -48,13 +49,14 @@ class Tuned:
         return asdict(self)
 
     def apply(self) -> torch.device:
-        """Sets the threads of this process and returns the device.
+        """Sets the threads and the kernels of this process and returns the device.
 
         Raises:
             RecipeError: the run was begun on a device that is not here.
         """
         _check_device(self.device, "the run was begun on it: resume it where there is one, or begin another with cpu")
         keep_few_kernels()
+        compute_deterministically(self.device)
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal
 
 from tunewise.types import Status
 
@@ -89,7 +90,18 @@ class Finished:
     step: int | None = None
 
 
-Event = Started | Planned | Step | Evaluated | Saved | Warned | Finished
+PhaseName = Literal["loading", "training", "validating", "saving", "evaluating", "exporting"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the run does from here on. Saving is that of a checkpoint, exporting that of the model handed over."""
+
+    name: PhaseName
+    step: int | None = None
+
+
+Event = Started | Planned | Step | Evaluated | Saved | Warned | Phase | Finished
 
 
 class Observer:
@@ -106,6 +118,8 @@ class Observer:
     def on_saved(self, event: Saved) -> None: ...
 
     def on_warned(self, event: Warned) -> None: ...
+
+    def on_phase(self, event: Phase) -> None: ...
 
     def on_finished(self, event: Finished) -> None: ...
 
@@ -136,7 +150,7 @@ class Observers(Observer):
         for problem in filter(None, problems):
             self.emit(Warned(problem))
 
-    on_started = on_planned = on_step = on_evaluated = on_saved = on_warned = on_finished = emit
+    on_started = on_planned = on_step = on_evaluated = on_saved = on_warned = on_phase = on_finished = emit
 
     def _tell(self, observer: Observer, event: Event) -> str | None:
         """Why the observer was dropped, or None."""

@@ -26,8 +26,9 @@ from tunewise.engine.feature_head import FeatureHead, fit_head
 from tunewise.engine.kept import Context, Spent, kept_array
 from tunewise.engine.prefix_key import digest_of, key_of
 from tunewise.errors import MethodError
-from tunewise.models.cost import watch_flops
+from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
+from tunewise.models.memory import PassSize
 from tunewise.models.words import CERTAIN
 from tunewise.objectives.base import Objective
 from tunewise.types import CUT, DataBundle, Split
@@ -47,6 +48,7 @@ class Embedder:
 
     Attributes:
         context: where vectors are kept between runs, None where they are not.
+        size: of batches that are known to fit into memory.
         flops: of all forward passes so far.
         spent: on reading vectors that were kept, and on keeping them.
         cut, lost: how many texts were longer than the model reads, and the tokens they lost.
@@ -65,6 +67,8 @@ class Embedder:
     cut: int = 0
     lost: int = 0
     cut_words: int = 0
+    size: PassSize = field(default_factory=PassSize)
+    _counted: StepFlops | None = field(default=None, init=False)
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
         """Features (N, F), float32: the embedding, or for pairs (u, v, |u - v|, u * v). Where the model answers for
@@ -122,28 +126,33 @@ class Embedder:
         return encoder.get_encoder() if self.net.model.config.is_encoder_decoder else encoder
 
     def _vectors(self, tokens: Tokens) -> np.ndarray:
-        encoder = self._encoder
-        device = next(encoder.parameters()).device
-        encoder.eval()
-        rows, parts, counted = [], [], None
-        with torch.inference_mode():
-            for batch_rows in sorted_batches(tokens.lengths, self.batch_size):
-                self.stop()
-                batch = {key: value.to(device) for key, value in tokens.batch(batch_rows).items()}
-                batch.pop("word_places", None)
-                watch = nullcontext(counted) if counted else watch_flops(self.net.model, self.net.map)
-                with watch as counted, self.autocast():
-                    hidden_BTD = encoder(**batch).last_hidden_state
-                self.flops += counted.forward(*batch["input_ids"].shape)
-                rows.append(batch_rows)
-                if tokens.words is None:
-                    parts.append(self._pool(hidden_BTD.float(), batch["attention_mask"]).cpu().numpy())
-                else:
-                    parts += self._of_words(hidden_BTD.float().cpu(), [tokens.words[row] for row in batch_rows])
+        self._encoder.eval()
+        self._counted = None
+        rows, parts = [], []
+        batches = sorted_batches(tokens.lengths, self.batch_size)
+        for batch_rows, found in self.size.run(batches, tokens.lengths, lambda batch: self._of_batch(tokens, batch)):
+            rows.append(batch_rows)
+            parts += found
         order = np.argsort(np.concatenate(rows))
         if tokens.words is not None:
             return np.concatenate([parts[place] for place in order])
         return np.concatenate(parts)[order]
+
+    def _of_batch(self, tokens: Tokens, rows: np.ndarray) -> list[np.ndarray]:
+        """The vectors of these rows in one array, or an array for the words of each."""
+        self.stop()
+        encoder = self._encoder
+        device = next(encoder.parameters()).device
+        batch = {key: value.to(device) for key, value in tokens.batch(rows).items()}
+        batch.pop("word_places", None)
+        watch = nullcontext(self._counted) if self._counted else watch_flops(self.net.model, self.net.map)
+        with torch.inference_mode(), watch as counted, self.autocast():
+            hidden_BTD = encoder(**batch).last_hidden_state
+        self._counted = counted
+        self.flops += counted.forward(*batch["input_ids"].shape)
+        if tokens.words is None:
+            return [self._pool(hidden_BTD.float(), batch["attention_mask"]).cpu().numpy()]
+        return self._of_words(hidden_BTD.float().cpu(), [tokens.words[row] for row in rows])
 
     def _of_words(self, hidden_BTD: torch.Tensor, places_BW: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The vectors of the words of each row."""

@@ -1,14 +1,12 @@
-"""The training loop: plan, step, validate, save.
-
-Gradient descent for any plan; methods have no branch here. Shape legend: B rows of a batch, C outputs.
-"""
+"""The training loop: plan, step, validate, save. Gradient descent for any plan; methods have no branch here."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,21 +20,24 @@ from tunewise.engine.apply import TrainedTensor, choose_trained, count_trained, 
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
+from tunewise.engine.disk import check_disk
 from tunewise.engine.dropout import Masks
-from tunewise.engine.events import Evaluated, Observers, Planned, Saved, Started, Step, Warned
+from tunewise.engine.events import Evaluated, Observers, Phase, Planned, Saved, Started, Step, Warned
 from tunewise.engine.feed import Feed
+from tunewise.engine.finite import Culprits, check_weights
+from tunewise.engine.gradients import Gradients
 from tunewise.engine.measure import Measuring
 from tunewise.engine.optim import Optimizer
 from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.engine.vocabulary import only_used_rows
-from tunewise.errors import NonFiniteError
+from tunewise.errors import Interrupted
 from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
-from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
-from tunewise.objectives.base import Loss, Objective
+from tunewise.models.memory import PassSize, memory_told
+from tunewise.objectives.base import Objective
 from tunewise.types import Need, Plan, Signals, Split
 
 
@@ -46,6 +47,8 @@ class Training:
 
     Args:
         validate: gives (loss, value of the metric to choose by, all scores) of the model as it is now, on validation.
+        pass_size: of the batches of a validation.
+        handed_over: bytes of the model handed over, where it holds more than what trains.
         greater_is_better: of that metric.
         feed: what the model reads of the rows of `train` and `validation`.
         targets: of the rows of `train`, in their order.
@@ -67,6 +70,8 @@ class Training:
     checkpoints: Series
     stop: Stop
     fingerprint: str
+    pass_size: PassSize = field(default_factory=PassSize)
+    handed_over: int = 0
 
     def __post_init__(self) -> None:
         self.inputs: Inputs = self.feed.inputs["train"]
@@ -76,9 +81,19 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.tuned.device, enabled=self.tuned.precision == "fp16")
         self.device = torch.device(self.tuned.device)
         self.targets = self.targets.to(self.device)
-        self.flops: StepFlops | None = None
         self.optimizer: Optimizer | None = None
         self.masks = Masks(self.seed)
+        self.gradients = Gradients(
+            self.net,
+            self.objective,
+            self.feed,
+            self.targets,
+            self.course,
+            self.masks,
+            self.tuned,
+            self.scaler,
+            self.observers,
+        )
         self.begun = self.saved_at = time.perf_counter()
         self.earlier_seconds = 0.0
 
@@ -87,7 +102,9 @@ class Training:
 
         Raises:
             Interrupted: the user stopped it; a checkpoint was saved.
-            NonFiniteError: the loss or a gradient is not finite; the weights are those before that step.
+            NonFiniteError: the loss or a gradient is not finite, and the weights are those before that step; or weights
+                are not, and nothing was done with them.
+            OutOfMemoryError: a single row does not fit into memory.
         """
         folder = self.checkpoints.latest()
         state, tensors = load_checkpoint(folder) if folder else (None, {})
@@ -109,16 +126,33 @@ class Training:
         return self.progress
 
     def _go_on(self) -> None:
+        """Steps to the end. Whoever asks for a stop gets a checkpoint after the step at work."""
         course, progress = self.course, self.progress
-        while progress.step < course.total_steps and not progress.stopped_early:
-            if self.plan.until == progress.step:
-                self._replan()
-            self._step()
-            if course.validates(progress.step):
+        with self.stop.deferred():
+            if progress.unvalidated:
+                self._after_step()
+            while progress.step < course.total_steps and not progress.stopped_early:
+                if self.plan.until == progress.step:
+                    with self.stop.at_once():
+                        self._replan()
+                self._step()
+                progress.unvalidated = course.validates(progress.step)
+                self._after_step()
+
+    def _after_step(self) -> None:
+        progress = self.progress
+        try:
+            if progress.unvalidated:
                 self._validate()
-            if course.saves(progress.step, time.perf_counter() - self.saved_at) or self.stop.requested:
-                self._save()
-                self.stop.check()
+                progress.unvalidated = False
+        except Interrupted:  # it can take minutes: what resumes from here begins with it
+            self._save()
+            raise
+        due = self.course.saves(progress.step, time.perf_counter() - self.saved_at)
+        # Whoever resumes must cut batches from the same step on.
+        if due or self.stop.requested or progress.halvings < self.course.halvings:
+            self._save()
+            self.stop.check()
 
     # ---- plan
 
@@ -132,15 +166,16 @@ class Training:
         start, progress = time.perf_counter(), self.progress
         self.masks.begin(progress.step, 1)  # the step itself draws others
         exact = self.tuned.precision == "fp16"  # whose gradients would need a scale of their own
+        autocast = nullcontext if exact else self.tuned.autocast
         measuring = Measuring(
             net=self.net,
-            loss=lambda rows: self._loss(self.inputs.batch(rows), rows, nullcontext if exact else self.tuned.autocast),
+            loss=lambda rows: self.gradients.loss(self.inputs.batch(rows), rows, autocast),
             course=self.course,
             lengths=self.inputs.lengths,
             learning_rate=self.method.learning_rate(self.net.map),
             optimizer=self.optimizer,
         )
-        signals = measuring.fill(signals, needs)
+        signals = self.gradients.fitting(progress.step, lambda: measuring.fill(signals, needs))
         progress.forward_flops += measuring.forward_flops
         progress.backward_flops += measuring.backward_flops
         progress.measuring_flops += measuring.forward_flops + measuring.backward_flops
@@ -152,6 +187,7 @@ class Training:
         if state:
             self.progress = Progress(**state["progress"])
             self.earlier_seconds = self.progress.elapsed
+            self.course.halvings, self.pass_size.most = self.progress.halvings, self.progress.pass_tokens
             self.observers.recall(state["warnings"])
         self.observers.emit(Started(self.course.total_steps, self.label, self.progress.step))
         for message in self.checkpoints.warnings:
@@ -183,7 +219,7 @@ class Training:
         count = count_trained(tensors, self.plan, self.net.map)
         progress.plans = [entry for entry in progress.plans if entry["step"] < step]
         progress.plans.append({"step": step, "trainable_parameters": count, **self.plan.as_dict()})
-        self.flops = None
+        self.gradients.flops = None
         phase, measuring = len(progress.plans) - 1, progress.measuring_flops
         self.observers.emit(Planned(step=step, trainable_parameters=count, phase=phase, measuring_flops=measuring))
         self._begin_phase(tensors)
@@ -193,6 +229,7 @@ class Training:
         """Has the frozen part of the model read from the cache where that is worth it; a resumed run decides as it did
         at the beginning of the phase."""
         progress, course = self.progress, self.course
+        self._check_disk()
         begin, end = progress.planned_at, min(self.plan.until or course.total_steps, course.total_steps)
         reads = {
             "train": course.epoch_of(end) - course.epoch_of(begin),
@@ -201,92 +238,71 @@ class Training:
         spent = self.feed.begin_phase([tensor.name for tensor in trained], self.plan, reads)
         progress.begin_phase(spent, resumed)
 
+    def _check_disk(self) -> None:
+        check_disk(self.checkpoints, self._trained(), self.config.keep_best, self.handed_over)
+
     # ---- one optimiser step
 
     def _step(self) -> None:
         start, progress = time.perf_counter(), self.progress
-        flops = progress.forward_flops, progress.backward_flops
         rate = self.optimizer.set_rates(progress.step)
-        self.masks.begin(progress.step)
         rows = self.course.rows(progress.step)
-        n_items = self.objective.n_items(self.targets[rows])
-        total = 0.0
-        for batch_rows in self.course.micro_batches(progress.step):
-            total += self._backward(batch_rows, n_items)
-        self.scaler.unscale_(self.optimizer.adamw)
-        norm = self.optimizer.clip()
-        self._check_finite(total, norm, rows)
-        self.optimizer.step(self.scaler)
+        sums = self.gradients.of_step(progress.step)
+        loss = sums.loss / self.gradients.n_items(progress.step)
+        with memory_told(f"updating the weights at step {progress.step + 1}"):
+            self.scaler.unscale_(self.optimizer.adamw)
+            norm = self.optimizer.clip()
+            if self._is_finite(loss, norm):
+                self.optimizer.step(self.scaler)
+                progress.loss_sum += loss
+                progress.loss_steps += 1
+            else:
+                self._skip(loss, norm)
         self.scaler.update()
         self.optimizer.adamw.zero_grad(set_to_none=True)
         progress.step += 1
         progress.seconds += time.perf_counter() - start
+        progress.count(sums.forward_flops, sums.backward_flops, sums.spared_flops)
         tokens = int(self.inputs.lengths[rows].sum())
         progress.tokens += tokens
-        progress.loss_sum += total / n_items
-        progress.loss_steps += 1
         self.observers.emit(
             Step(
                 step=progress.step,
                 epoch=self.course.epoch_of(progress.step),
-                loss=total / n_items,
+                loss=loss,
                 learning_rate=rate,
                 grad_norm=norm,
                 tokens=tokens,
                 seconds=time.perf_counter() - start,
-                forward_flops=progress.forward_flops - flops[0],
-                backward_flops=progress.backward_flops - flops[1],
+                forward_flops=sums.forward_flops,
+                backward_flops=sums.backward_flops,
             )
         )
 
-    def _backward(self, batch_rows: np.ndarray, n_items: float) -> float:
-        """Adds the gradients of a batch's share of the mean over the step's rows; returns its sum of losses."""
-        batch = self.feed["train"].batch(batch_rows)
-        loss = self._counted_loss(batch, batch_rows)
-        self.scaler.scale(loss.total / n_items).backward()
-        feed, rows, width = self.feed, len(batch_rows), int(self.feed["train"].lengths[batch_rows].max())
-        forward = self.flops.forward(rows, width) + feed.missing_flops("train", batch_rows)
-        self.progress.count(forward, self.flops.backward(rows, width), feed.whole_flops("train", batch_rows))
-        return float(loss.total.detach())
-
-    def _counted_loss(self, batch: Mapping[str, torch.Tensor], batch_rows: np.ndarray) -> Loss:
-        """The loss; the first after a plan shows what a batch costs."""
-        if self.flops is not None:
-            return self._loss(batch, batch_rows, self.tuned.autocast)
-        with watch_flops(self.net.model, self.net.map) as self.flops:
-            return self._loss(batch, batch_rows, self.tuned.autocast)
-
-    def _loss(
-        self,
-        batch: Mapping[str, torch.Tensor],
-        batch_rows: np.ndarray,
-        autocast: Callable[[], AbstractContextManager[Any]],
-    ) -> Loss:
-        batch = {key: value.to(self.device) for key, value in batch.items()}
-        with autocast(), self.masks.drawing():
-            logits_BC = self.net.model(**batch).logits
-        return self.objective.loss(logits_BC, self.targets[batch_rows])
-
-    def _check_finite(self, total: float, norm: float, rows: np.ndarray) -> None:
-        """Raises before the update. In fp16 an infinite gradient is first the scaler's business: it skips the step and
-        halves its scale of 65536; where that has come down to 1, the gradient itself is infinite."""
+    def _is_finite(self, loss: float, norm: float) -> bool:
+        """Whether a step may be taken. In fp16 an infinite gradient is first the scaler's business: it skips the step
+        and halves its scale of 65536; where that has come down to 1, the gradient itself is infinite."""
         skips = self.scaler.is_enabled() and self.scaler.get_scale() > 1
-        if np.isfinite(total) and (np.isfinite(norm) or skips):
-            return
-        what, value = ("loss", total) if not np.isfinite(total) else ("gradient's norm", norm)
-        numbers = ", ".join(str(row) for row in self.train.rows[rows][:20])
-        raise NonFiniteError(
-            f"the {what} of step {self.progress.step + 1} is {value}; the weights were not updated",
-            where=f"rows {numbers} of {self.train.source}",
-            fix="lower the learning rate, or set train.precision to fp32; look at these rows for extreme targets",
-        )
+        return bool(np.isfinite(loss) and (np.isfinite(norm) or skips))
+
+    def _skip(self, loss: float, norm: float) -> None:
+        """Leaves out a step that is not finite, where the recipe allows it."""
+        check_weights(self._trained(), self.progress.step)
+        told = Culprits(self.gradients, self.train).told(self.progress, self.config.skip_non_finite, loss, norm)
+        self.progress.skipped += 1
+        self._warn(told, self.progress.step + 1)
+
+    def _warn(self, message: str, step: int | None = None) -> None:
+        self.observers.emit(Warned(message, self.progress.step if step is None else step))
 
     # ---- validation
 
     def _validate(self) -> None:
         progress = self.progress
+        self.observers.emit(Phase("validating", progress.step))
+        check_weights(self._trained(), progress.step)
         loss, value, scores = self.validate()
-        train_loss = progress.loss_sum / max(1, progress.loss_steps)
+        train_loss = progress.loss_sum / progress.loss_steps if progress.loss_steps else math.nan  # all were skipped
         progress.loss_sum, progress.loss_steps = 0.0, 0
         epoch = self.course.epoch_of(progress.step)
         progress.curve.append(
@@ -295,7 +311,10 @@ class Training:
         self.observers.emit(
             Evaluated(step=progress.step, epoch=epoch, split="validation", loss=loss, scores=dict(scores))
         )
-        if self._is_best(value):
+        if not (np.isfinite(loss) and np.isfinite(value)):
+            self._warn(f"validation at step {progress.step} has loss {loss:g} and metric {value:g}: it is not the best")
+            progress.without_gain += 1
+        elif self._is_best(value):
             progress.best_step, progress.best_value, progress.without_gain = progress.step, value, 0
             if self.config.keep_best:
                 self.best = _copies(self._trained())
@@ -307,9 +326,7 @@ class Training:
 
     def _is_best(self, value: float) -> bool:
         best = self.progress.best_value
-        if best is None or np.isnan(best):
-            return True
-        return value > best if self.greater_is_better else value < best
+        return best is None or (value > best if self.greater_is_better else value < best)
 
     def _warn_of_overfitting(self) -> None:
         """Two validations in a row at which the training loss fell and the validation loss rose."""
@@ -320,12 +337,7 @@ class Training:
         )
         if parts:
             advice = "the best weights are kept" if self.config.keep_best else "set keep_best, or fewer epochs"
-            self.observers.emit(
-                Warned(
-                    f"training and validation part at step {self.progress.step}: over-fitting ({advice})",
-                    self.progress.step,
-                )
-            )
+            self._warn(f"training and validation part at step {self.progress.step}: over-fitting ({advice})")
 
     def _take_best(self) -> None:
         if self.config.keep_best and self.best is not None and self.progress.best_step != self.progress.step:
@@ -344,22 +356,28 @@ class Training:
                 tensors[name].copy_(value)
 
     def _save(self) -> None:
-        self.progress.elapsed = self.earlier_seconds + time.perf_counter() - self.begun
+        self.observers.emit(Phase("saving", self.progress.step))
+        progress = self.progress
+        progress.elapsed = self.earlier_seconds + time.perf_counter() - self.begun
+        progress.halvings, progress.pass_tokens = self.course.halvings, self.pass_size.most
+        weights, moments = self._trained(), self.optimizer.state(named_tensors(self.net.model))
+        check_weights(weights, progress.step)
+        check_weights(moments, progress.step, "optimiser's moments")
         path = save_checkpoint(
             self.checkpoints,
-            self.progress.step,
-            weights=self._trained(),
+            progress.step,
+            weights=weights,
             best=self.best,
-            optimizer=self.optimizer.state(named_tensors(self.net.model)),
+            optimizer=moments,
             state={
-                "progress": asdict(self.progress),
+                "progress": asdict(progress),
                 "scaler": self.scaler.state_dict(),
                 "warnings": self.observers.warnings,
             },
             fingerprint=self.fingerprint,
         )
         self.saved_at = time.perf_counter()
-        self.observers.emit(Saved(step=self.progress.step, path=str(path)))
+        self.observers.emit(Saved(step=progress.step, path=str(path)))
 
     def _restore(self, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         self._set_weights(tensors["weights"])

@@ -32,6 +32,7 @@ from tunewise.engine.stored_states import (
 from tunewise.errors import StoreError
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
+from tunewise.models.memory import PassSize
 from tunewise.models.prefix import STATES, Batch, Prefix, narrowed, same_outputs
 
 # Over one position the last matrices have other shapes, and so other rounding: the proof is in fp32, where it is small.
@@ -81,7 +82,8 @@ class FrozenPrefix:
         if self.kind is None:
             return inputs, Spent()
         begun, context = time.perf_counter(), self.context
-        run = Pass(self._prefix, self.net.map, self.kind, context.autocast, context.device, context.stop)
+        size = PassSize(tell=context.warn)
+        run = Pass(self._prefix, self.net.map, self.kind, context.autocast, context.device, context.stop, size)
         batches = batches_within(inputs, run, self._bytes, context.store.room())
         kept = sum(len(rows) for rows in batches)
         if not kept:

@@ -13,7 +13,9 @@ class Progress:
     """How far a training is; JSON in a checkpoint. `seconds` is the time in steps and measurements, `elapsed` that of
     everything since the training began, `measuring_flops` the part of the others that measurements took; `curve` has
     one entry per validation. Of the frozen-prefix cache: `elsewhere_*` is what other runs have spent on entries that
-    this one read, `spared_flops` what the forward passes would have taken besides without it."""
+    this one read, `spared_flops` what the forward passes would have taken besides without it. `unvalidated`: the
+    validation after this step is still to come. `halvings` and `pass_tokens`: how small batches had to become to fit
+    into memory (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite."""
 
     step: int = 0
     seconds: float = 0.0
@@ -26,6 +28,7 @@ class Progress:
     elsewhere_flops: float = 0.0
     spared_flops: float = 0.0
     planned_at: int = 0
+    unvalidated: bool = False
     trained: list[str] = field(default_factory=list)
     plans: list[dict[str, Any]] = field(default_factory=list)
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -35,17 +38,20 @@ class Progress:
     best_value: float | None = None
     without_gain: int = 0
     stopped_early: bool = False
+    halvings: int = 0
+    pass_tokens: int | None = None
+    skipped: int = 0
 
     @property
     def uncached_flops(self) -> float:
         """What all would have taken if nothing were kept: what a method may spend must not hang on the cache."""
         return self.forward_flops + self.backward_flops + self.spared_flops
 
-    def count(self, forward: float, backward: float, whole: float | None) -> None:
-        """Adds FLOPs of a batch; `whole` are those of its forward pass without stored states, where there are some."""
+    def count(self, forward: float, backward: float, spared: float = 0.0) -> None:
+        """Adds FLOPs, and those that stored states have spared."""
         self.forward_flops += forward
         self.backward_flops += backward
-        self.spared_flops += 0.0 if whole is None else whole - forward
+        self.spared_flops += spared
 
     def begin_phase(self, spent: Spent, resumed: bool) -> None:
         """Adds what reading through the cache takes at the start of a phase. A run that goes on in the middle of one

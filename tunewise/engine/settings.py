@@ -44,6 +44,10 @@ class TrainConfig(Config):
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are scaled down to this global norm; 0 leaves them as they are."""
 
+    skip_non_finite: int = Field(default=0, ge=0)
+    """How many optimiser steps, in all, may be skipped because the loss or the gradient is NaN or infinite; one more
+    stops the training. Each is told with its rows; the training loss of a validation is the mean over the others."""
+
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout probability everywhere in the model. Where left out: what the model's configuration says."""
 

@@ -32,6 +32,7 @@ from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
+from tunewise.models.memory import PassSize
 from tunewise.objectives.base import Objective
 from tunewise.types import DataBundle, Plan, Predictions, Signals, Split
 
@@ -40,7 +41,7 @@ from tunewise.types import DataBundle, Plan, Predictions, Signals, Split
 class Trained:
     """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
     is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
-    left it in the cache. `reader` gives rows to the model."""
+    left it in the cache. `reader` gives rows to the model, in batches of `pass_size`."""
 
     net: Net
     plan: Plan
@@ -51,6 +52,7 @@ class Trained:
     trainable_parameters: int
     total_parameters: int
     reader: Reader
+    pass_size: PassSize = field(default_factory=PassSize)
     curve: list[dict[str, Any]] = field(default_factory=list)
     head: FeatureHead | None = None
     earlier_seconds: float = 0.0
@@ -76,13 +78,14 @@ class Trained:
         cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
     ) -> np.ndarray:
         """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
-        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader)
+        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
 
 
 @dataclass
 class Job:
     """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
-    fields of `Training` (an estimate puts another in its place)."""
+    fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
+    than what trains."""
 
     objective: Objective
     data: DataBundle
@@ -97,6 +100,12 @@ class Job:
     stop: Stop
     fingerprint: str
     loop: Callable[..., Training] = Training
+    handed_over: int = 0
+
+    @cached_property
+    def pass_size(self) -> PassSize:
+        """Of the batches of all passes without gradients: what did not fit once is not tried again."""
+        return PassSize(tell=lambda message: self.observers.emit(Warned(message)))
 
     @cached_property
     def context(self) -> Context | None:
@@ -128,6 +137,7 @@ def outputs(
     stop: Callable[[], None] = lambda: None,
     cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
     reader: Reader | None = None,
+    size: PassSize | None = None,
 ) -> np.ndarray:
     """Outputs (n, C) for texts, in their order; (n, W, C) where the model answers for words.
 
@@ -135,18 +145,20 @@ def outputs(
         stop: is called before each batch, and may raise.
         cut: is told how many texts were too long for the model, the tokens they lost, and the words without a token.
         reader: knows what the cache holds for the net; without it, everything is computed.
+        size: of batches that are known to fit into memory.
     """
-    reader = reader or Reader(net, plan, (), None)
+    reader, size = reader or Reader(net, plan, (), None), size or PassSize()
     if head is not None:
         options = plan.solver.options
-        embed = Embedder(net, options["pooling"], options["normalize"], batch_size, stop=stop, context=reader.context)
+        pooling, normalize, context = options["pooling"], options["normalize"], reader.context
+        embed = Embedder(net, pooling, normalize, batch_size, stop=stop, context=context, size=size)
         logits_NC, read = head_outputs(head, embed, texts), embed
         reader.spent += embed.spent
     else:
         read = with_prompt(encode(texts, net, reader.context), net.prompt)
         reader.spent += Spent(elsewhere_seconds=read.elsewhere_seconds)
         with reader.reading(read) as fed:
-            logits_NC = predict_logits(net.model, fed, batch_size, stop=stop)
+            logits_NC = predict_logits(net.model, fed, batch_size, stop=stop, size=size)
     if read.cut or read.cut_words:
         cut(read.cut, read.lost, read.cut_words)
     return logits_NC
@@ -156,7 +168,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     """Trains, and folds what the objective changed about the targets back into the model.
 
     Raises:
-        Interrupted, NonFiniteError, MethodError
+        Interrupted, NonFiniteError, OutOfMemoryError, MethodError
     """
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
@@ -188,6 +200,7 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         autocast=job.tuned.autocast,
         stop=job.stop.check,
         context=context,
+        size=job.pass_size,
     )
     fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
     job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
@@ -217,6 +230,7 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         trainable_parameters=fit.head.size,
         total_parameters=total,
         reader=Reader(net, plan, (), context),
+        pass_size=job.pass_size,
         head=fit.head,
         elsewhere_seconds=embed.spent.elsewhere_seconds,
         elsewhere_flops=embed.spent.elsewhere_flops,
@@ -227,7 +241,7 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
     """Trains by gradient descent on the encoded rows of `train` and `validation`.
 
     Raises:
-        Interrupted, NonFiniteError, MethodError
+        Interrupted, NonFiniteError, OutOfMemoryError, MethodError
     """
     splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
     validation = splits["validation"]
@@ -235,12 +249,13 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
     if _standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
-    context = job.context
+    context, size = job.context, job.pass_size
     feed = Feed(net, context, dict(inputs))
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
-        logits_NC = predict_logits(net.model, feed["validation"], batch_size, autocast=job.tuned.autocast)
+        rows, autocast = feed["validation"], job.tuned.autocast
+        logits_NC = predict_logits(net.model, rows, batch_size, autocast=autocast, stop=job.stop.check, size=size)
         loss = float(objective.loss(torch.from_numpy(logits_NC), targets["validation"]).mean)
         predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
@@ -263,6 +278,8 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
         checkpoints=job.checkpoints,
         stop=job.stop,
         fingerprint=job.fingerprint,
+        pass_size=size,
+        handed_over=job.handed_over,
     )
     progress = training.run()
     _fold(net, objective)
@@ -277,6 +294,7 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
         trainable_parameters=max(entry["trainable_parameters"] for entry in progress.plans),
         total_parameters=sum(sizes.get(name, tensor.numel()) for name, tensor in named_tensors(net.model).items()),
         reader=Reader(net, training.plan, progress.trained, context),
+        pass_size=size,
         curve=progress.curve,
         earlier_seconds=training.earlier_seconds,
         elsewhere_seconds=progress.elsewhere_seconds,

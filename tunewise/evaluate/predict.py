@@ -12,6 +12,7 @@ from torch import nn
 
 from tunewise.data.batches import sorted_batches
 from tunewise.data.inputs import Inputs
+from tunewise.models.memory import PassSize
 
 
 def predict_logits(
@@ -21,11 +22,19 @@ def predict_logits(
     *,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     stop: Callable[[], None] = lambda: None,
+    size: PassSize | None = None,
 ) -> np.ndarray:
     """Outputs (n, C) in the order of the rows, fp32, in eval mode without gradients; (n, W, C) where the model answers
     for words, NaN where a row has no such word.
 
-    Rows go in batches of similar length; `stop` is called before each batch and may raise.
+    Rows go in batches of similar length, which are halved where memory runs out.
+
+    Args:
+        stop: is called before each batch and may raise.
+        size: of batches that are known to fit; it is told where they do not.
+
+    Raises:
+        OutOfMemoryError: a single row does not fit.
     """
     if not len(inputs):
         return np.empty((0, model.config.num_labels), dtype=np.float32)
@@ -33,15 +42,19 @@ def predict_logits(
     modes = {module: module.training for module in model.modules()}
     model.eval()
     rows, outputs = [], []
+
+    def logits_of(batch_rows: np.ndarray) -> np.ndarray:
+        stop()
+        batch = {key: value.to(device) for key, value in inputs.batch(batch_rows).items()}
+        # Not inference mode: what a model caches in a forward pass must serve training too.
+        with torch.no_grad(), autocast():
+            return model(**batch).logits.float().cpu().numpy()
+
+    batches = sorted_batches(inputs.lengths, batch_size)
     try:
-        with torch.no_grad():  # not inference mode: what a model caches in a forward pass must serve training too
-            for batch_rows in sorted_batches(inputs.lengths, batch_size):
-                stop()
-                batch = {key: value.to(device) for key, value in inputs.batch(batch_rows).items()}
-                with autocast():
-                    logits_BC = model(**batch).logits
-                rows.append(batch_rows)
-                outputs.append(logits_BC.float().cpu().numpy())
+        for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
+            rows.append(batch_rows)
+            outputs.append(logits_BC)
     finally:
         for module, training in modes.items():
             module.training = training

@@ -1,0 +1,158 @@
+"""The gradients of an optimiser step: batch by batch, in smaller batches where these do not fit into memory.
+
+Shape legend: B rows of a batch, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from tunewise.engine.checkpoint import random_state, set_random_state
+from tunewise.engine.course import Course
+from tunewise.engine.device import Tuned
+from tunewise.engine.dropout import Masks
+from tunewise.engine.events import Observers, Warned
+from tunewise.engine.feed import Feed
+from tunewise.errors import OutOfMemoryError
+from tunewise.models.cost import StepFlops, watch_flops
+from tunewise.models.load import Net
+from tunewise.models.memory import WHAT_WOULD_FIT, attempt, free_memory
+from tunewise.objectives.base import Loss, Objective
+
+T = TypeVar("T")
+
+
+@dataclass
+class Sums:
+    """Of the batches of a step: `loss` over all rows, FLOPs, and those that the stored states spared."""
+
+    loss: float = 0.0
+    forward_flops: float = 0.0
+    backward_flops: float = 0.0
+    spared_flops: float = 0.0
+
+
+@dataclass
+class Gradients:
+    """Adds up the gradients of the mean loss over the rows of a step.
+
+    Args:
+        targets: of the rows of `train`, in their order, on the device.
+        observers: are told of each halving of the batches.
+
+    Attributes:
+        flops: what a batch costs; known after the first since it was set to None.
+    """
+
+    net: Net
+    objective: Objective
+    feed: Feed
+    targets: torch.Tensor
+    course: Course
+    masks: Masks
+    tuned: Tuned
+    scaler: torch.amp.GradScaler
+    observers: Observers
+    flops: StepFlops | None = field(default=None, init=False)
+    _tried: np.ndarray | None = field(default=None, init=False)  # the rows of the last batch
+
+    def of_step(self, step: int) -> Sums:
+        """Leaves the gradients of optimiser step `step` in the parameters.
+
+        Where memory runs out, everything is as before the step, and it is done again with batches half as large: the
+        same rows and the same mean.
+
+        Raises:
+            OutOfMemoryError: a single row does not fit.
+        """
+        return self.fitting(step, lambda: self._add_up(step))
+
+    def fitting(self, step: int, work: Callable[[], T]) -> T:
+        """Does a work on batches of the course, again with smaller ones as long as memory runs out."""
+        while True:
+            self._tried, flops, random = None, self.flops, random_state()
+            result, problem = attempt(work)
+            if problem is None:
+                return result
+            self.flops = flops
+            self.clear()
+            free_memory()
+            set_random_state(random)
+            self._halve(step, problem)
+
+    def clear(self) -> None:
+        """The parameters have no gradients any more."""
+        for parameter in self.net.model.parameters():
+            parameter.grad = None
+
+    def loss(
+        self,
+        batch: Mapping[str, torch.Tensor],
+        rows: np.ndarray,
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> Loss:
+        """Of a batch, which holds these rows."""
+        self._tried = rows
+        batch = {key: value.to(self.targets.device) for key, value in batch.items()}
+        with autocast(), self.masks.drawing():
+            logits_BC = self.net.model(**batch).logits
+        return self.objective.loss(logits_BC, self.targets[rows])
+
+    def _add_up(self, step: int) -> Sums:
+        sums, n_items = Sums(), self.n_items(step)
+        self.masks.begin(step)
+        for rows in self.course.micro_batches(step):
+            self._add(rows, n_items, sums)
+        return sums
+
+    def n_items(self, step: int) -> float:
+        """What the sum of losses over the rows of a step is divided by."""
+        return self.objective.n_items(self.targets[self.course.rows(step)])
+
+    def _add(self, rows: np.ndarray, n_items: float, sums: Sums) -> None:
+        """A batch's share of the mean over the step's rows."""
+        inputs = self.feed["train"]
+        self._tried = rows
+        loss = self._counted_loss(inputs.batch(rows), rows)
+        self.scaler.scale(loss.total / n_items).backward()
+        width = int(inputs.lengths[rows].max())
+        forward = self.flops.forward(len(rows), width) + self.feed.missing_flops("train", rows)
+        whole = self.feed.whole_flops("train", rows)
+        sums.forward_flops += forward
+        sums.backward_flops += self.flops.backward(len(rows), width)
+        sums.spared_flops += 0.0 if whole is None else whole - forward
+        sums.loss += float(loss.total.detach())
+
+    def _counted_loss(self, batch: Mapping[str, torch.Tensor], rows: np.ndarray) -> Loss:
+        """The loss; the first after a plan shows what a batch costs."""
+        if self.flops is not None:
+            return self.loss(batch, rows, self.tuned.autocast)
+        with watch_flops(self.net.model, self.net.map) as flops:
+            loss = self.loss(batch, rows, self.tuned.autocast)
+        self.flops = flops
+        return loss
+
+    def _halve(self, step: int, problem: str) -> None:
+        rows = self._tried
+        if rows is None:
+            what = f"memory ran out at step {step + 1}, before its first batch"
+            raise OutOfMemoryError(what, where=problem, fix=WHAT_WOULD_FIT)
+        width = int(self.feed.inputs["train"].lengths[rows].max())
+        if len(rows) == 1:
+            raise OutOfMemoryError(
+                f"memory ran out at step {step + 1} with a single row of {width:,} tokens in a batch",
+                where=problem,
+                fix=f"set train.max_length below {width}, or {WHAT_WOULD_FIT}",
+            )
+        fewer = self.course.halve(rows)
+        told = (
+            f"memory ran out at step {step + 1} with {len(rows)} rows of up to {width} tokens in a batch: the step is "
+            f"done again, and training goes on, with {fewer} in a batch; a step has the same rows as before"
+        )
+        self.observers.emit(Warned(told, step + 1))
