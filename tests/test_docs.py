@@ -67,7 +67,18 @@ def module_monkeypatch():
 def test_readme_commands(desk: Path) -> None:
     """In the order in which they stand; training is cut to one step, by options of the same commands."""
     names = [command[0] for command in commands()]
-    assert names == ["init", "estimate", "compare", "train", "predict", "predict", "evaluate", "runs", "methods", "verify"]
+    assert names == [
+        "init",
+        "estimate",
+        "compare",
+        "train",
+        "predict",
+        "predict",
+        "evaluate",
+        "runs",
+        "methods",
+        "verify",
+    ]
     for command in commands():
         if command[0] == "init":
             assert "model:" in run(*command, "--out", "first.yaml") or (desk / "first.yaml").is_file()
