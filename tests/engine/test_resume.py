@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tunewise.engine.loop import Training
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained
 from tunewise.errors import CorruptError, Interrupted
+from tunewise.methods import METHODS
 
 # 48 rows in batches of 8: 6 steps per epoch. Dropout is on everywhere, so that the state of the random numbers counts.
 COMMON: dict[str, Any] = {"epochs": 3, "dropout": 0.2}
@@ -97,6 +99,23 @@ def test_resumed_is_uninterrupted(case: str, training: Callable[..., Setup], toy
     if case == "early_stopping":
         assert trained.curve[-1]["step"] < 18
     assert again.earlier_seconds > 0
+
+
+DESCENDING = [
+    name
+    for name, method in METHODS.items()
+    if method.descends and "text" in method.modalities and all(map(find_spec, method.packages))
+]
+
+
+@pytest.mark.parametrize("method", DESCENDING)
+def test_every_method_goes_on_exactly(method: str, training: Callable[..., Setup]) -> None:
+    settings = {"method": method, "save_steps": 2, "max_steps": 6, "dropout": 0.2}
+    whole = training(at="a", **settings)
+    trained = whole.train()
+    resumed, again = interrupted(lambda **more: training(**{**settings, **more}), [3])
+    assert told(again) == told(trained)
+    assert (resumed.digest, resumed.log(), resumed.checkpoint()) == (whole.digest, whole.log(), whole.checkpoint())
 
 
 def test_killed_between_saves(training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch) -> None:

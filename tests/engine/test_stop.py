@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tunewise.engine.stop import SAME_REQUEST_SECONDS, Stop
+from tunewise.engine.stop import SAME_REQUEST_SECONDS, WATCHER, Stop
 from tunewise.errors import Interrupted
 
 CHILD = """
@@ -77,19 +77,28 @@ def test_what_is_deferred_comes_to_its_end() -> None:
     assert done == [True, "left"]
 
 
+def watchers() -> int:
+    return sum(thread.name == WATCHER for thread in threading.enumerate())
+
+
+def watchers_left() -> int:
+    """How many do not end within some seconds."""
+    deadline = time.monotonic() + 5
+    while watchers() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return watchers()
+
+
 def test_handlers_and_wakeups_are_put_back() -> None:
     before = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(before)
-    threads = threading.active_count()
+    assert watchers_left() == 0
     with Stop():
-        assert threading.active_count() == threads + 1
+        assert watchers() == 1
     assert signal.set_wakeup_fd(before) == before
-    deadline = time.monotonic() + 5
-    while threading.active_count() > threads and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == threads
+    assert watchers_left() == 0
     with Stop(patient=True):
-        assert threading.active_count() == threads
+        assert watchers() == 0
 
 
 def test_ignored_signals_stay_ignored() -> None:

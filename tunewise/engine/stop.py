@@ -16,6 +16,8 @@ EXIT_CODE = Interrupted.exit_code
 SAME_REQUEST_SECONDS = 0.5
 """Signals so close to the first are one request: `timeout` sends two, a batch system sends them to every process."""
 
+WATCHER = "tunewise waits for a second signal"
+
 
 class Stop:
     """A context in which SIGINT and SIGTERM ask for a stop.
@@ -102,7 +104,7 @@ class Stop:
         self._wakeup_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self._closing = [writer]
         watched = frozenset(self._before)
-        threading.Thread(target=_end_at_the_second, args=(reader, watched), daemon=True).start()
+        threading.Thread(target=_end_at_the_second, args=(reader, watched), name=WATCHER, daemon=True).start()
 
 
 def _end_at_the_second(reader: int, watched: frozenset[int]) -> None:
