@@ -20,6 +20,7 @@ from tunewise.engine.vocabulary import used_rows
 from tunewise.errors import MethodError
 from tunewise.methods import METHODS
 from tunewise.models.blocks import named_tensors
+from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.load import Net, fresh_model
 from tunewise.models.masks import count_of, elements_of
 from tunewise.types import Chain, Mask, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
@@ -193,6 +194,7 @@ def _reset(patterns: tuple[str, ...], net: Net, seed: int) -> None:
 
 def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
     """Wraps the model by peft. The modules of the head are saved with the adapter, since they train with it."""
+    import_bitsandbytes()
     import peft
 
     kind = getattr(peft, addition.config, None)

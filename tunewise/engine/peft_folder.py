@@ -16,6 +16,7 @@ from tunewise.engine.apply import insert
 from tunewise.engine.peft_options import refused_option
 from tunewise.errors import ModelError
 from tunewise.models.folder_files import read_json
+from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.load import Net
 from tunewise.models.weights_files import read_header
 from tunewise.types import ModuleInsert, Plan
@@ -104,6 +105,7 @@ def load_adapter(net: Net, plan: Plan | None, folder: Path) -> torch.nn.Module:
     Raises:
         ModelError: it does not fit the model: other layers, another rank, no output layers.
     """
+    import_bitsandbytes()
     from peft import PeftModel
 
     if plan is not None:

@@ -47,6 +47,10 @@ class Qlora(Lora):
 def in_four_bits(module: nn.Module, double_quant: bool) -> nn.Module:
     """The linear layer with its weight in NF4, under the same names."""
     import torch
+
+    from tunewise.models.hub_kernels import import_bitsandbytes
+
+    import_bitsandbytes()
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     weight = module.weight.detach()
