@@ -38,6 +38,20 @@ def test_nothing_is_fetched_and_the_package_is_there_afterwards(tmp_path: Path) 
 
 
 @needs_bitsandbytes
+def test_nor_by_the_fork_server_of_a_comparison(tmp_path: Path) -> None:
+    code = (
+        "import os\n"
+        "from tunewise.comparison import PRELOAD_VARIABLE\n"
+        "os.environ[PRELOAD_VARIABLE] = 'torch,transformers,peft'\n"
+        "import tunewise.comparison.preload\n"
+        "print('there:', 'peft' in sys.modules, 'bitsandbytes' in sys.modules)"
+    )
+    said = said_by(tmp_path, code)
+    assert "FETCHED" not in said and "Failed to load" not in said
+    assert "there: True True" in said
+
+
+@needs_bitsandbytes
 def test_whoever_imports_it_plainly_is_asked_for_code_on_such_cpus(tmp_path: Path) -> None:
     import bitsandbytes.functional
 

@@ -43,6 +43,7 @@ def check_adapter(folder: Path, base: str) -> None:
     Raises:
         ModelError: it has no weights, was made for another model, or would have peft read files or run code.
     """
+    import_bitsandbytes()
     import peft
 
     # Without this file peft would look for a pickle.
