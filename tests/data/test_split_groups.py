@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -131,6 +134,25 @@ def test_other_seed_other_groups_same_seed_same_groups_and_the_order_of_the_file
     mixed = split([texts[i] for i in order], [groups[i] for i in order], [values[i] for i in order])
     for name, rows in first.items():
         assert {texts[place] for place in rows} == {texts[order[place]] for place in mixed[name]}
+
+
+def test_the_same_rows_in_another_process_with_another_hash_seed():
+    code = (
+        "from tunewise.data.split_groups import assign_groups, find_units\n"
+        "texts = [(f'text {n}',) for n in range(90)]; groups = [f'g{n // 3}' for n in range(90)]\n"
+        "values = ['ab'[n % 2] for n in range(90)]\n"
+        "units = find_units(texts, groups, values, 'classification', 0)\n"
+        "print(assign_groups(units, values, 'classification', {'test': 0.2})['test'].tolist())"
+    )
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    groups, values = [f"g{number // 3}" for number in range(90)], ["ab"[number % 2] for number in range(90)]
+    here = split(texts_of(90), groups, values, shares={"test": 0.2})["test"].tolist()
+    assert answers == {f"{here}\n".encode()}
 
 
 def test_large_groups_are_tested_as_often_as_others():

@@ -135,6 +135,15 @@ def test_groups_larger_than_a_split(tmp_path):
     assert sizes(data) == {"train": 65, "validation": 15, "test": 20} and "big" in held(data, "customer")["train"]
 
 
+def test_a_class_of_one_customer_stays_in_train_and_it_is_told(tmp_path):
+    rows = [(row[0], "rare" if row[2] == "c7" else row[1], *row[2:]) for row in rows_of(100)]
+    data = bundle(tmp_path, rows, group="customer")
+    assert told(data, "rare classes") == [
+        "classes of one group alone stay in train, and cannot be validated or tested: 'rare'"
+    ]
+    assert "c7" in held(data, "customer")["train"]
+
+
 def test_too_few_groups(tmp_path):
     with pytest.raises(DataError) as caught:
         bundle(tmp_path, [(*row[:2], "c", row[3]) for row in rows_of(40)], group="customer")
@@ -372,6 +381,8 @@ def test_sentences_of_conll_have_no_such_column(tmp_path, key):
 def test_regression_and_sets_of_labels_by_group(tmp_path):
     lines = [{"text": f"t {n}", "y": n / 7, "tags": ["x", "y", "z"][: n % 4], "g": n // 5} for n in range(100)]
     (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    data = prepare(DataConfig(train="d.jsonl", text="text", label="y", time="g"), tmp_path)
+    assert held(data, "g")["test"] == {"16", "17", "18", "19"} and data.schema.task == "regression"
     for label in ("y", "tags"):
         data = prepare(DataConfig(train="d.jsonl", text="text", label=label, group="g"), tmp_path)
         assert sizes(data) == {"train": 65, "validation": 15, "test": 20}

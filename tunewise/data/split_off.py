@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tunewise.data.clean import Rows
 from tunewise.data.labels import count_names, sort_names
 from tunewise.data.settings import DataConfig
-from tunewise.data.split import assign
+from tunewise.data.split import assign, combinations_of
 from tunewise.data.split_groups import Units, assign_groups, find_units
 from tunewise.data.split_times import asked_rows, cut_by_time, latest_of_groups
 from tunewise.data.table import count_rows, listed
@@ -135,7 +136,23 @@ def _by_group(
         "near as these allow; equal texts together"
     )
     steps = [_split_step(train, places, reason)]
-    return places, steps + [DataStep("groups", len(train), len(train), line) for line in (*joined, *large)]
+    steps += [DataStep("groups", len(train), len(train), line) for line in (*joined, *large)]
+    return places, steps + ([] if task == "regression" else _lone_steps(train, units))
+
+
+def _lone_steps(train: Rows, units: Units) -> list[DataStep]:
+    """A note where a class of several rows is in one group alone, and so in train alone."""
+    units_of: dict[str, set[int]] = defaultdict(set)
+    rows_of: Counter[str] = Counter()
+    for unit, names in zip(units.of_row.tolist(), combinations_of(train.values), strict=True):
+        rows_of.update(names)
+        for name in names:
+            units_of[name].add(unit)
+    lone = sort_names(name for name, found in units_of.items() if len(found) == 1 and rows_of[name] > 1)
+    if not lone:
+        return []
+    reason = f"classes of one group alone stay in train, and cannot be validated or tested: {listed(lone)}"
+    return [DataStep("rare classes", len(train), len(train), reason)]
 
 
 def _joined(train: Rows, units: Units, column: str) -> list[str]:
