@@ -149,8 +149,19 @@ def test_too_few_groups(tmp_path):
         bundle(tmp_path, [(*row[:2], "c", row[3]) for row in rows_of(40)], group="customer")
     assert caught.value.what == (
         "40 rows are too few to split off a test set: rows of one 'customer' stay together, and each class (or range "
-        "of the number) keeps at least one row for train; 1 groups, the largest of 40 rows"
+        "of the number) keeps at least one row for train; groups: 1, the largest of 40 rows"
     )
+
+
+def test_a_text_that_everybody_wrote_joins_all_groups(tmp_path):
+    rows = [("thanks" if n % 5 == 0 else row[0], *row[1:]) for n, row in enumerate(rows_of(40))]
+    with pytest.raises(DataError) as caught:
+        bundle(tmp_path, rows, group="customer")
+    assert caught.value.what.endswith(
+        "groups: 1, the largest of 40 rows; 8 of 8 'customer' share texts with another and go together, in 1 larger "
+        "group; the largest holds 8 of them, 40 rows"
+    )
+    assert caught.value.fix == "take out rows whose text many groups have, or name a test file under data"
 
 
 def test_groups_that_given_files_share_are_told_left_out_or_refused(tmp_path):

@@ -74,13 +74,13 @@ def _shares(config: DataConfig, parts: Mapping[str, Rows]) -> dict[str, float]:
     return shares
 
 
-def _check_filled(train: Rows, places: Places, why: str) -> None:
+def _check_filled(train: Rows, places: Places, why: str, fix: str = "add rows") -> None:
     for name, rows in places.items():
         if not len(rows):
             raise DataError(
                 f"{len(train)} rows are too few to split off a {name} set: {why}",
                 where=train.table.source,
-                fix=f"add rows, or name a {name} file under data",
+                fix=f"{fix}, or name a {name} file under data",
             )
 
 
@@ -126,8 +126,9 @@ def _by_group(
         train,
         places,
         f"rows of one '{column}' stay together, and each class (or range of the number) keeps at least one row for "
-        f"train; {len(units.sizes):,} groups, the largest of {count_rows(max(units.sizes))}"
+        f"train; groups: {len(units.sizes):,}, the largest of {count_rows(max(units.sizes))}"
         + "".join(f"; {line}" for line in joined),
+        "take out rows whose text many groups have" if joined else "add rows of other groups",
     )
     named = [{train.groups[place] for place in rows} - {None} for rows in places.values()]
     counts = ", ".join(f"{len(groups):,} in {name}" for name, groups in zip(places, named, strict=True))
