@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,18 @@ from tunewise.types import DataStep, Schema, Split
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table that are used: `indices` are their places in the table, from 0."""
+    """Rows of a table that are used: `indices` are their places in the table, from 0.
+
+    `groups` are what rows go together by (None: by itself), `times` what can be compared (`data.times`); both are empty
+    where the recipe names no such column.
+    """
 
     table: Table
     indices: tuple[int, ...]
     texts: tuple[tuple[str, ...], ...]
     values: tuple[Label, ...]
+    groups: tuple[str | None, ...] = ()
+    times: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -38,6 +45,8 @@ class Rows:
             tuple(self.indices[place] for place in places),
             tuple(self.texts[place] for place in places),
             tuple(self.values[place] for place in places),
+            tuple(self.groups[place] for place in places if self.groups),
+            tuple(self.times[place] for place in places if self.times),
         )
 
     def split(self, name: str, schema: Schema, label: Sequence[str], known: bool = True) -> Split:

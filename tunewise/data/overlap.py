@@ -1,9 +1,10 @@
-"""Rows of one split whose text is in a later split too: told, left out or refused, as `data.overlap` says."""
+"""Rows of one split whose text or group is in a later split too: told, left out or refused, as `data.overlap` says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tunewise.data.clean import Rows
 from tunewise.data.labels import count_names, sort_names
@@ -14,11 +15,17 @@ from tunewise.types import DataStep
 CHOSEN_ON = ("train", "validation")
 """Splits that a model is made with: what they share with a later one makes that look better than it is."""
 
+Kind = Literal["text", "group"]
+_KINDS: tuple[Kind, ...] = ("text", "group")
+_HAVE = {"text": "have a text", "group": "are of a group"}
+
 
 @dataclass(frozen=True)
 class Overlap:
-    """`places` are those rows of the split `later` (places in its Rows) whose text is in the split `earlier` too."""
+    """`places` are those rows of the split `later` (places in its Rows) whose text or group is in the split `earlier`
+    too."""
 
+    kind: Kind
     earlier: str
     later: str
     rows: Rows
@@ -28,38 +35,45 @@ class Overlap:
         """Both splits, with counts and rows."""
         indices = [self.rows.indices[place] for place in self.places]
         return (
-            f"{len(indices):,} of {len(self.rows):,} rows of {self.later} ({len(indices) / len(self.rows):.1%}) have a "
-            f"text that is also in {self.earlier}: {self.rows.table.source}, {row_list(indices)}"
+            f"{len(indices):,} of {len(self.rows):,} rows of {self.later} ({len(indices) / len(self.rows):.1%}) "
+            f"{_HAVE[self.kind]} that is also in {self.earlier}: {self.rows.table.source}, {row_list(indices)}"
         )
 
 
+def _of(rows: Rows, kind: Kind) -> Sequence[Hashable]:
+    """Texts or groups of rows; None where a row has no group, nothing where the recipe names no groups."""
+    return rows.texts if kind == "text" else rows.groups
+
+
 def find_overlaps(parts: Mapping[str, Rows]) -> Iterator[Overlap]:
-    """Every pair of splits that share texts, in the order of the splits."""
+    """Every pair of splits that share texts or groups: texts first, each in the order of the splits."""
     names = list(parts)
-    texts = {name: set(parts[name].texts) for name in CHOSEN_ON if name in parts}
-    for place, later in enumerate(names):
-        for earlier in (name for name in names[:place] if name in texts):
-            rows = parts[later]
-            shared = tuple(place for place, text in enumerate(rows.texts) if text in texts[earlier])
-            if shared:
-                yield Overlap(earlier, later, rows, shared)
+    for kind in _KINDS:
+        held = {name: set(_of(parts[name], kind)) - {None} for name in CHOSEN_ON if name in parts}
+        for place, later in enumerate(names):
+            for earlier in (name for name in names[:place] if name in held):
+                rows = parts[later]
+                shared = tuple(place for place, item in enumerate(_of(rows, kind)) if item in held[earlier])
+                if shared:
+                    yield Overlap(kind, earlier, later, rows, shared)
 
 
 def overlap_steps(parts: Mapping[str, Rows]) -> list[DataStep]:
-    """A step for each pair of splits that share texts."""
+    """A step for each pair of splits that share texts or groups."""
     return [
         DataStep(
             "overlap",
             len(found.rows),
             len(found.rows),
-            f"{found.told()}. Scores on {found.later} are better than they will be on new texts. Kept as they are",
+            f"{found.told()}. Scores on {found.later} are better than they will be on new {found.kind}s. Kept as they "
+            "are",
         )
         for found in find_overlaps(parts)
     ]
 
 
 def refuse_overlap(parts: Mapping[str, Rows]) -> None:
-    """Raises where two splits share texts.
+    """Raises where two splits share texts or groups.
 
     Raises:
         DataError: names every such pair, with counts and rows.
@@ -83,31 +97,31 @@ def without_overlap(parts: Mapping[str, Rows]) -> tuple[dict[str, Rows], list[Da
     """
     kept, steps, names = dict(parts), [], list(parts)
     for place, name in enumerate(names):
-        if name not in CHOSEN_ON:
-            continue
-        rows, later = parts[name], names[place + 1 :]
-        texts = {text for other in later for text in parts[other].texts}
-        shared = [place for place, text in enumerate(rows.texts) if text in texts]
-        if not shared:
-            continue
-        left = [place for place, text in enumerate(rows.texts) if text not in texts]
-        kept[name] = rows.take(left)
-        _check_left(rows, kept[name], name, later)
-        reason = (
-            f"{rows.table.source}: {len(shared):,} of {len(rows):,} rows of {name} have a text that is also in "
-            f"{' or '.join(later)}: {row_list([rows.indices[place] for place in shared])}; left out of {name}"
-        )
-        steps.append(DataStep("overlap", len(rows), len(left), reason))
+        for kind in _KINDS if name in CHOSEN_ON else ():
+            rows, later = kept[name], names[place + 1 :]
+            others = {item for other in later for item in _of(parts[other], kind)} - {None}
+            shared = [place for place, item in enumerate(_of(rows, kind)) if item in others]
+            if not shared:
+                continue
+            out = set(shared)
+            kept[name] = rows.take([place for place in range(len(rows)) if place not in out])
+            _check_left(rows, kept[name], name, later, kind)
+            reason = (
+                f"{rows.table.source}: {len(shared):,} of {len(rows):,} rows of {name} {_HAVE[kind]} that is also in "
+                f"{' or '.join(later)}: {row_list([rows.indices[place] for place in shared])}; left out of {name}"
+            )
+            steps.append(DataStep("overlap", len(rows), len(kept[name]), reason))
     return kept, steps
 
 
-def _check_left(rows: Rows, left: Rows, name: str, later: list[str]) -> None:
+def _check_left(rows: Rows, left: Rows, name: str, later: list[str], kind: Kind) -> None:
     lost = sort_names(set(count_names(rows.values)) - set(count_names(left.values))) if name == "train" else ()
     if len(left) and not lost:
         return
     what = f"no row of class {listed(lost)} is left in {name}" if len(left) else f"no row of {name} is left"
+    have = "has a text" if kind == "text" else "is of a group"
     raise DataError(
-        f"{what}: each has a text that is also in {' or '.join(later)}",
+        f"{what}: each {have} that is also in {' or '.join(later)}",
         where=f"{rows.table.source}, data.overlap",
         fix="give other rows, or set `overlap: warn` to keep and count them",
     )

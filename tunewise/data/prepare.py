@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tunewise.data.clean import Rows, repeat_steps, usable_rows
 from tunewise.data.doubtful import Classes
+from tunewise.data.groups import read_groups
+from tunewise.data.keys import check_keys, key_columns
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
 from tunewise.data.load import load_table
 from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
@@ -16,8 +19,10 @@ from tunewise.data.plausible import plausible_steps
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
 from tunewise.data.sentences import read_tags, read_words
 from tunewise.data.settings import DataConfig
-from tunewise.data.split import assign, draw, draw_per_class
+from tunewise.data.split import draw, draw_per_class
+from tunewise.data.split_off import split_off
 from tunewise.data.table import Table, listed, row_list
+from tunewise.data.times import check_same_form, read_times, time_order_steps
 from tunewise.errors import DataError
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
 
@@ -26,7 +31,7 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     """Reads, checks and splits the data of a recipe.
 
     Validation and test rows come from their own sources where the recipe names them; what it does not name is split
-    off from train (see `split.py`). Every row that is left out, and everything a reader of the results should know,
+    off from train (see `split_off.py`). Every row that is left out, and everything a reader of the results should know,
     is a DataStep.
 
     Args:
@@ -39,6 +44,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     table = load_table(config, config.train, folder, "train")
     label = label_columns(config, table)
     text = text_columns(config, table, label)
+    keys = key_columns(config, table)
+    check_keys(keys, text, label)
     task, why = find_task(config, table, label, text)
     train, steps = _read(config, table, text, label, task)
     classes = Classes(train.values, train.numbers, table.source, label)
@@ -52,18 +59,20 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
         purpose = "validation" if name == "validation" else "test"
         rows, more = _read(config, load_table(config, source, folder, purpose), text, label, task)
         check_known(rows.values, rows.numbers, known, rows.table.source, config.train)
+        if "time" in keys:
+            check_same_form(train, rows, keys["time"])
         parts[name] = rows
         steps += [*more, *repeat_steps(rows)]
-    if config.overlap == "error":
-        refuse_overlap(parts)
-    if config.overlap == "drop":
-        parts, more = without_overlap(parts)
-        steps += more
+    parts, more = _apart(config, parts)
+    steps += more
     for name, rows in parts.items():
         parts[name], more = _limit(config, name, rows, task)
         steps += more
-    parts, more = _split_off(config, parts, task)
+    parts, more = split_off(config, parts, task, keys)
     steps += more
+    if "time" in keys:
+        parts, more = _apart(config, parts)
+        steps += [*more, *time_order_steps(parts, keys["time"])]
     parts["train"], more = _few(config, parts["train"], task)
     steps += more
     steps += overlap_steps(parts)
@@ -151,8 +160,21 @@ def _read(
     note = f" ({table.note})" if table.note else ""
     reason = f"{table.source}: {len(table):,} rows, columns {listed(list(table.columns))}{note}"
     rows, steps = usable_rows(table, texts, values, text, label)
+    keys = key_columns(config, table)
+    if "group" in keys:
+        groups, doubts = read_groups(rows, keys["group"])
+        rows, steps = replace(rows, groups=groups), [*steps, *doubts]
+    if "time" in keys:
+        rows = replace(rows, times=read_times(rows, keys["time"]))
     repairs = [DataStep("repaired", len(table), len(table), f"{table.source}: {what}") for what in table.repairs]
     return rows, [DataStep("read", len(table), len(table), reason), *repairs, *more, *steps]
+
+
+def _apart(config: DataConfig, parts: dict[str, Rows]) -> tuple[dict[str, Rows], list[DataStep]]:
+    """Splits without what they share, or an error where they share something, as `data.overlap` says."""
+    if config.overlap == "error":
+        refuse_overlap(parts)
+    return without_overlap(parts) if config.overlap == "drop" else (parts, [])
 
 
 def _limit(config: DataConfig, name: str, rows: Rows, task: Task) -> tuple[Rows, list[DataStep]]:
@@ -181,54 +203,3 @@ def _few(config: DataConfig, train: Rows, task: Task) -> tuple[Rows, list[DataSt
     kept = train.take(draw_per_class(train.values, train.texts, config.per_class, config.split_seed))
     reason = f"at most {config.per_class} training rows of each class, drawn by data.per_class"
     return kept, [DataStep("per class", len(train), len(kept), reason)]
-
-
-def _split_off(config: DataConfig, parts: dict[str, Rows], task: Task) -> tuple[dict[str, Rows], list[DataStep]]:
-    """Train, validation, tests in this order; what is missing is cut from train."""
-    shares = {}
-    if not set(parts) - {"train", "validation"}:
-        shares["test"] = config.test_share
-    if "validation" not in parts:
-        shares["validation"] = config.validation_share
-    if not shares:
-        return parts, []
-    if sum(shares.values()) >= 1:
-        raise DataError(
-            f"the shares leave no rows for train: {' + '.join(f'{share:g}' for share in shares.values())} is not "
-            "below 1",
-            where="data.test_share, data.validation_share",
-            fix="make them smaller; the defaults are 0.2 and 0.15",
-        )
-    train = parts["train"]
-    places = assign(train.texts, train.values, task, shares, config.split_seed)
-    for name in shares:
-        if not len(places[name]):
-            raise DataError(
-                f"{len(train)} rows are too few to split off a {name} set: each class (or range of the number) keeps "
-                "at least one row for train, and equal texts stay together",
-                where=train.table.source,
-                fix=f"add rows, or name a {name} file under data",
-            )
-    found = {name: train.take(rows) for name, rows in places.items()}
-    order = ["train", "validation", *(name for name in {**parts, **found} if name not in ("train", "validation"))]
-    return {name: found.get(name) or parts[name] for name in order}, _split_steps(train, places, task, shares)
-
-
-def _split_steps(
-    train: Rows, places: Mapping[str, Sequence[int]], task: Task, shares: Mapping[str, float]
-) -> list[DataStep]:
-    count = len(train)
-    cut = ", ".join(f"{len(places[name]):,} to {name}" for name in shares)
-    by = {
-        "classification": "class",
-        "multilabel": "combination of labels",
-        "regression": "quantile of the number",
-        "token_classification": "combination of types of entity",
-    }
-    reason = f"{cut}; the same share of each {by[task]}; equal texts together"
-    steps = [DataStep("split", count, len(places["train"]), reason)]
-    single = [name for name, rows in count_names(train.values).items() if rows < 2]
-    if single:
-        reason = f"classes with one row stay in train, and cannot be validated or tested: {listed(sort_names(single))}"
-        steps.append(DataStep("rare classes", count, count, reason))
-    return steps

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunewise.data.doubtful import Classes, check_classes, doubt_steps
+from tunewise.data.keys import key_columns
 from tunewise.data.labels import Label, is_missing, sort_names
 from tunewise.data.sentences import sentence_columns, words_column
 from tunewise.data.settings import DataConfig
@@ -51,7 +52,8 @@ def label_columns(config: DataConfig, table: Table) -> tuple[str, ...]:
 def text_columns(config: DataConfig, table: Table, label: Sequence[str]) -> tuple[str, ...]:
     """The column with the text, or the two of a sentence pair.
 
-    Where the recipe names none, it is the only column of words: strings, not numbers, in the label's table. Where
+    Where the recipe names none, it is the only column of words: strings, not numbers, in the label's table, and neither
+    label nor group nor time. Where
     several columns hold words, it is the only one that reads as text: at least half of its cells hold several words
     (or a script without spaces), and at least 30% of them differ. Beside a column of tags, it is the one of words.
 
@@ -60,7 +62,8 @@ def text_columns(config: DataConfig, table: Table, label: Sequence[str]) -> tupl
     """
     if config.text is None:
         tagged = len(label) == 1 and config.task in (None, "token_classification")
-        return ((words_column(table, label[0]) if tagged else None) or _only_text(table, label),)
+        others = (*label, *key_columns(config, table).values())
+        return ((words_column(table, label[0]) if tagged else None) or _only_text(table, others),)
     wanted = config.text if isinstance(config.text, list) else [config.text]
     if not 1 <= len(wanted) <= 2:
         raise DataError(
@@ -82,8 +85,8 @@ def _distinct(names: list[str], key: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _only_text(table: Table, label: Sequence[str]) -> str:
-    words = [name for name, cells in table.columns.items() if name not in label and holds_words(cells)]
+def _only_text(table: Table, others: Sequence[str]) -> str:
+    words = [name for name, cells in table.columns.items() if name not in others and holds_words(cells)]
     reading = [name for name in words if reads_as_text(table.columns[name])]
     for found in (words, reading):
         if len(found) == 1:

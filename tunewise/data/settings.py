@@ -63,10 +63,22 @@ class DataConfig(Config):
     """Keep at most so many training rows of each class, drawn by `split_seed` after the splits are made: few-shot
     learning. Validation and test stay as they are."""
 
+    group: str | int | None = None
+    """Column whose rows of one value (a customer, a document) stay in one split: splits that are cut off keep the share
+    of each class as far as whole groups allow. Rows that share a text join their groups; a row without a value is a
+    group of its own. Groups that given sources share are told, and treated as `overlap` says."""
+
+    time: str | int | None = None
+    """Column with the time of each row, by which splits are cut off: the latest rows become test, those before them
+    validation. ISO dates, dates and times (with or without a time zone), or numbers, all of one form; every row needs
+    one. Rows of equal time stay on one side; classes do not keep their share. With `group`, a group goes where its
+    latest row goes. `limit` draws before that, of all times; `per_class` after it."""
+
     overlap: Literal["warn", "drop", "error"] = "warn"
-    """What to do where sources share texts, train with validation or test, or validation with test: keep the rows and
-    count them (warn), leave them out of the earlier of the two, so that the rows that results are reported on stay
-    whole (drop), or stop (error). Rows that are split off share no text with those that stay."""
+    """What to do where sources share texts (or groups, where `group` is given), train with validation or test, or
+    validation with test: keep the rows and count them (warn), leave them out of the earlier of the two, so that the
+    rows that results are reported on stay whole (drop), or stop (error). Rows that are split off share no text with
+    those that stay, unless they are split off by `time`: then this holds for them too."""
 
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the training rows that becomes the validation split when none is given."""

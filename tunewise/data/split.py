@@ -46,7 +46,7 @@ def find_strata(values: Sequence[Label], task: Task) -> np.ndarray:
     or its quantile."""
     if task == "regression":
         return _quantiles(np.array(values, dtype=np.float64))
-    names = _combinations(values)
+    names = combinations_of(values)
     if task in ("multilabel", "token_classification"):
         names = _pool(names)
     number = {name: index for index, name in enumerate(sorted(set(names)))}
@@ -59,7 +59,8 @@ def _quantiles(targets: np.ndarray) -> np.ndarray:
     return np.unique(np.searchsorted(edges, targets, side="right"), return_inverse=True)[1].astype(np.int64)
 
 
-def _combinations(values: Sequence[Label]) -> list[Text]:
+def combinations_of(values: Sequence[Label]) -> list[Text]:
+    """The labels or types of entity of each row, sorted."""
     plain = is_plain(tag for value in values if isinstance(value, Tags) for tag in value)
     found = {value: _combination(value, plain) for value in set(values)}
     return [found[value] for value in values]
@@ -100,7 +101,7 @@ def assign(
         quota = _allocate(sizes, share, room)
         room = room - quota + _take(units, taken, number, quota.tolist())
     if task != "regression":
-        _return_lost_labels(units, taken, _combinations(values))
+        return_lost_labels(units.of_row, taken, combinations_of(values))
     split_of_row = np.array(taken)[units.of_row]
     return {name: np.flatnonzero(split_of_row == number) for number, name in enumerate(names)}
 
@@ -141,7 +142,7 @@ def _drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: i
     seen: Counter[Text] = Counter()
     keys = []
     for text in texts:
-        keys.append(_key(seed, (*text, str(seen[text]))))
+        keys.append(text_key(seed, (*text, str(seen[text]))))
         seen[text] += 1
     chosen = []
     for place in sorted(range(len(keys)), key=keys.__getitem__):
@@ -154,7 +155,7 @@ def _drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: i
 def _units(texts: Sequence[Text], strata: np.ndarray, seed: int) -> _Units:
     number: dict[Text, int] = {}
     found = np.array([number.setdefault(text, len(number)) for text in texts])
-    keys = np.fromiter((_key(seed, text) for text in number), dtype="S32", count=len(number))
+    keys = np.fromiter((text_key(seed, text) for text in number), dtype="S32", count=len(number))
     rank = np.empty(len(keys), dtype=np.int64)
     rank[np.argsort(keys, kind="stable")] = np.arange(len(keys))
     of_row = rank[found]
@@ -163,7 +164,8 @@ def _units(texts: Sequence[Text], strata: np.ndarray, seed: int) -> _Units:
     return _Units(of_row, np.bincount(of_row).tolist(), lowest.tolist())
 
 
-def _key(seed: int, text: Text) -> bytes:
+def text_key(seed: int, text: Text) -> bytes:
+    """What a text is ordered by: 32 bytes of sha256 over seed and text."""
     parts = [str(seed).encode()]
     for part in text:
         encoded = part.encode()
@@ -184,15 +186,21 @@ def _allocate(sizes: np.ndarray, share: float, room: np.ndarray) -> np.ndarray:
     return quota
 
 
-def _return_lost_labels(units: _Units, taken: list[int], labels: Sequence[Text]) -> None:
-    """Gives a unit back to train for each label that train would not have: only where texts repeat or labels mix."""
-    stays = np.array(taken)[units.of_row] == 0
+def return_lost_labels(of_row: np.ndarray, taken: list[int], labels: Sequence[Text]) -> None:
+    """Gives a unit back to train for each label that train would not have: only where rows go together or labels mix.
+
+    Args:
+        of_row: the unit of each row, int64 (n,).
+        taken: the number of each unit's split, 0 for train; it is changed.
+        labels: those of each row.
+    """
+    stays = np.array(taken)[of_row] == 0
     kept = {label for names in set(compress(labels, stays.tolist())) for label in names}
     lost = {names for names in set(labels) if not kept.issuperset(names)}
     held: dict[int, set[str]] = defaultdict(set)  # by the units with labels that train does not have
     for row, names in enumerate(labels) if lost else ():
         if names in lost:
-            held[int(units.of_row[row])].update(names)
+            held[int(of_row[row])].update(names)
     for unit in sorted(held):
         if held[unit] - kept:
             taken[unit] = 0
