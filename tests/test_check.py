@@ -72,6 +72,17 @@ def test_only_the_model_of_a_run(recipe: Callable[..., Recipe], tmp_path: Path, 
     assert only.seconds < found.seconds
 
 
+@pytest.mark.parametrize("cut", ["tail", "both"])
+def test_entities_are_read_from_the_beginning(cut: str, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text("".join(f"a{row} B-x\nb O\n\n" for row in range(40)))
+    data = {"train": "train.conll"}
+    with pytest.raises(RecipeError, match="entities are found from the beginning of a text") as told:
+        checked(recipe(data=data, train={"cut": cut}), tmp_path)
+    assert (told.value.where, told.value.fix) == ("train.cut", "leave it out")
+    assert checked(recipe(data=data, train={"cut": "head"}), tmp_path).data.schema.task == "token_classification"
+    assert checked(recipe(train={"cut": cut}), tmp_path).metric == "f1_macro"
+
+
 @pytest.mark.parametrize(
     ("table", "changes", "kind", "told"),
     [

@@ -194,3 +194,15 @@ def test_every_dependency_is_explained() -> None:
     assert [name for name in names if name not in text] == []
     pinned = project["optional-dependencies"]["quickstart"]
     assert all(entry in (ROOT / "Makefile").read_text(encoding="utf-8") for entry in pinned)
+
+
+def test_the_recipe_of_long_texts_is_one_and_its_line_is_what_is_told() -> None:
+    import yaml
+
+    from tunewise.recipe import recipe_from
+
+    page = (ROOT / "docs/long-texts.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, flags=re.DOTALL).group(1))
+    recipe = recipe_from({"model": "m", "data": {"train": "a.csv", "label": "label"}, **shown})
+    assert (recipe.train.cut, recipe.train.max_length) == ("both", 256)
+    assert re.findall(r"^\| `(\w+)`", page, flags=re.MULTILINE) == ["cut", "head", "tail", "both"]

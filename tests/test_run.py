@@ -155,6 +155,20 @@ def test_what_a_finished_run_leaves(method: str, task: str, recipe: Callable[...
     np.testing.assert_allclose(again, said.scores, rtol=1e-5, atol=1e-6)
 
 
+def test_what_is_cut_is_in_the_record_and_in_the_card(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    chosen = recipe("full", cut="both", max_length=8, epochs=1)
+    chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"test_share": 0.6})})
+    record = run(chosen, tmp_path / "run", folder=tmp_path)
+    first = record.warnings[0]
+    assert " of train are longer than 8 tokens and were cut; " in first and first.endswith(" in their middles are lost")
+    (effect,) = (line for line in record.warnings if line.startswith("test: f1_macro is "))
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert effect.replace("_", "\\_") in card and "`tunewise.load` below cuts as in training" in card
+    assert load(tmp_path / "run")._net.kept == "both"
+    again = load_recipe(tmp_path / "run" / "recipe.yaml")
+    assert again.train.cut == "both" and again.fingerprint == record.tuned["recipe"]
+
+
 def test_stopped_and_resumed_is_uninterrupted(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     chosen = recipe("full", dropout=0.2, save_steps=4, epochs=3)
     whole = run(chosen, tmp_path / "whole", folder=tmp_path)

@@ -118,6 +118,12 @@ def check(
         raise RecipeError(
             "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
         )
+    if recipe.train.cut != "head" and data.schema.task == "token_classification":
+        raise RecipeError(
+            f"entities are found from the beginning of a text on; train.cut is '{recipe.train.cut}'",
+            where="train.cut",
+            fix="leave it out",
+        )
     return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
 
 

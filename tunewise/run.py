@@ -130,6 +130,7 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         dropout=recipe.train.dropout,
         max_length=recipe.train.max_length,
         attention=tuned.attention,
+        kept=recipe.train.cut,
     )
 
 
@@ -183,7 +184,7 @@ class _Run:
             self._warn(message)
         self.tuned.turn_to_prediction(trained.net.model)
         with memory_told("evaluating"):
-            results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn)
+            results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn, checked.metric)
         self.watchers.emit(Phase("exporting"))
         write_predictions(self.out, results.predictions)
         with memory_told("handing over the model"):

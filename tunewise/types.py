@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Task = Literal["classification", "multilabel", "regression", "token_classification"]
 Handover = Literal["transformers", "peft", "tunewise"]
+Kept = Literal["head", "tail", "both"]
+"""Which end of a text that is too long is kept: its beginning, its end, or some of both."""
 CARD = "README.md"
 """The file of a model folder that people may edit."""
 

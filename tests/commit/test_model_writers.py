@@ -160,6 +160,7 @@ def hand_over(kind: str, word: str) -> Callable[[Path], object]:
         model=Model(word, kind),
         tokenizer=TOKENIZER,
         max_length=8,
+        kept="head",
         located=SimpleNamespace(name="m", path=Path("m"), fingerprint="f"),
         adapter_start=None,
         map=SimpleNamespace(tensors=()),

@@ -33,6 +33,7 @@ def context(root: Path, limit: int = 10**9) -> Context:
 def same(one: Tokens, other: Tokens) -> bool:
     pairs = [(getattr(one, name), getattr(other, name)) for name in ("ids", "kinds", "words")]
     numbers = [(tokens.pad, tokens.cut, tokens.lost, tokens.opens) for tokens in (one, other)]
+    assert np.array_equal(one.cut_rows, other.cut_rows)
     return numbers[0] == numbers[1] and all(
         mine is theirs or (mine.flat.dtype == theirs.flat.dtype and [*map(list, mine)] == [*map(list, theirs)])
         for mine, theirs in pairs
@@ -114,11 +115,13 @@ def test_the_key_is_of_all_that_decides(net: Net, training: Callable[..., Setup]
         tokens_key(TEXTS[:-1], net.tokenizer, 64, False),
         tokens_key(TEXTS, net.tokenizer, 63, False),
         tokens_key(TEXTS, net.tokenizer, 64, True),
+        tokens_key(TEXTS, net.tokenizer, 64, False, "tail"),
+        tokens_key(TEXTS, net.tokenizer, 64, False, "both"),
         tokens_key([(*row, "") for row in TEXTS], net.tokenizer, 64, False),
         tokens_key(TEXTS, training(family="roberta").net.tokenizer, 64, False),
     }
     net.tokenizer.add_tokens(["parcel"])
-    assert len({key, *others, tokens_key(TEXTS, net.tokenizer, 64, False)}) == 7
+    assert len({key, *others, tokens_key(TEXTS, net.tokenizer, 64, False)}) == 9
 
 
 def test_slow_tokenisers_have_keys_too() -> None:

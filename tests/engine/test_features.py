@@ -91,7 +91,7 @@ def test_cut_texts_are_counted(training: Callable[..., Setup]) -> None:
     cut, lost = sum(length > 6 for length in lengths), sum(max(0, length - 6) for length in lengths)
     setup.train()
     assert setup.job.observers.warnings == [
-        f"{cut} texts are longer than 6 tokens and were cut; {lost} tokens are lost"
+        f"{cut} texts are longer than 6 tokens and were cut; {lost} tokens at their ends are lost"
     ]
 
 

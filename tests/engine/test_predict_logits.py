@@ -102,7 +102,7 @@ def test_what_is_cut_in_a_test_set_is_told(method: str, training: Callable[..., 
     evaluate(setup.train(), setup.job.data, setup.job.evaluator, lambda: None, told.append)
     cut, lost = sum(length > 7 for length in lengths), sum(max(0, length - 7) for length in lengths)
     what = "of 18 rows" if method == "head" else "texts"
-    assert told == [f"{cut} {what} of test are longer than 7 tokens and were cut; {lost} tokens are lost"]
+    assert told == [f"{cut} {what} of test are longer than 7 tokens and were cut; {lost} tokens at their ends are lost"]
 
 
 def test_confusion_has_true_classes_in_rows(training: Callable[..., Setup]) -> None:

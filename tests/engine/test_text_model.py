@@ -81,7 +81,9 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 def test_texts_that_are_cut_are_told_with_counts(saved: Callable[..., TextModel]) -> None:
     model = saved()
     long = " ".join(["late"] * 100)
-    with pytest.warns(TunewiseWarning, match=r"^2 texts are longer than 64 tokens and were cut; 76 tokens are lost$"):
+    with pytest.warns(
+        TunewiseWarning, match=r"^2 texts are longer than 64 tokens and were cut; 76 tokens at their ends are lost$"
+    ):
         scores = model.scores(["great", long, long])
     assert scores.shape == (3, 3)
     with warnings.catch_warnings():

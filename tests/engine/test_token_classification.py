@@ -16,11 +16,11 @@ from test_handover import handed_over
 from training_bench import At, Recorder, Setup
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
+from tunewise.data.cuts import Losses
 from tunewise.data.sentences import words_of
 from tunewise.engine.events import Step, Warned
 from tunewise.engine.stop import Stop
 from tunewise.engine.text_model import load
-from tunewise.engine.train import told_cut
 from tunewise.errors import DataError, Interrupted, MethodError, ModelError
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods import METHODS
@@ -176,13 +176,18 @@ def test_words_that_are_cut_off_are_told_not_learned_and_taken_for_outside(
     trained = setup.train()
     assert [message.message for message in recorder.of(Warned)][:2] == [
         f"{(counts[name] > 4).sum()} of {len(counts[name])} rows of {name} are longer than 6 tokens and were cut; "
-        f"{lost[name]} tokens are lost; {lost[name]} words have no token, and are taken for O"
+        f"{lost[name]} tokens at their ends are lost; {lost[name]} words have no token, and are taken for O"
         for name in ("train", "validation")
     ]
-    assert told_cut(0, "of 9 rows of test", 6, 0, 4) == "4 words have no token, and are taken for O (9 rows of test)"
-    told = []
-    logits_NWC = trained.outputs(data.splits["test"].texts, 16, lambda: None, lambda *counts: told.append(counts))
-    assert told == [(int((counts["test"] > 4).sum()), lost["test"], lost["test"])]
+    assert (
+        Losses(0, 0, 4).told("of 9 rows of test", 6, "head")
+        == "4 words have no token, and are taken for O (9 rows of test)"
+    )
+    found: list[Losses] = []
+    logits_NWC = trained.outputs(data.splits["test"].texts, 16, lambda: None, found.append)
+    (told,) = found
+    assert (told.texts, told.tokens, told.words) == (int((counts["test"] > 4).sum()), lost["test"], lost["test"])
+    assert told.rows.tolist() == np.flatnonzero(counts["test"] > 4).tolist()
     for row, count in enumerate(counts["test"]):
         assert (logits_NWC[row, 4:count].argmax(axis=-1) == 0).all()
         assert (to_scores("token_classification", logits_NWC[row : row + 1])[0, 4:count, 0] > 0.9999).all()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer, ByT5Tokenizer
 
 from tunewise.data.tokenise import tokenise
 from tunewise.errors import ModelError
@@ -139,6 +139,38 @@ def test_a_tokeniser_without_a_limit_leaves_the_models_or_a_finite_one(tiny_mode
         folder = Path(shutil.copytree(tiny_model(family), tmp_path / family))
         change(folder, "tokenizer_config.json", model_max_length=int(1e30))
         assert load(folder).max_length == limit
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "kept", "side", "noted"),
+    [
+        ("right", None, "head", "right", False),
+        ("left", None, "tail", "left", False),
+        ("left", "head", "head", "right", True),
+        ("left", "both", "both", "right", True),
+        ("left", "tail", "tail", "left", False),
+        ("right", "tail", "tail", "left", False),
+        ("right", "both", "both", "right", False),
+    ],
+)
+def test_which_end_of_long_texts_is_kept(own, wanted, kept, side, noted, model, tmp_path):
+    change(model, "tokenizer_config.json", truncation_side=own)
+    net = load(model, kept=wanted)
+    told = f"the tokeniser keeps the end of long texts; train.cut is {wanted}, and goes before it"
+    assert (net.kept, net.notes) == (kept, (told,) if noted else ())
+    net.tokenizer.save_pretrained(tmp_path / "saved")
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved").truncation_side == side
+
+
+def test_both_ends_of_pairs_need_a_tokeniser_that_tells_them_apart(model, monkeypatch):
+    monkeypatch.setattr("tunewise.models.load.load_tokenizer", lambda located: ByT5Tokenizer(model_max_length=64))
+    monkeypatch.setattr("tunewise.models.load._check_vocabulary", lambda *whatever: None)
+    pairs = Schema("classification", ("first", "second"), "label", ("a", "b"))
+    with pytest.raises(ModelError, match="does not tell which of two texts a token is of") as caught:
+        load(model, schema=pairs, kept="both")
+    assert "train.cut" in caught.value.fix and caught.value.where == str(model)
+    assert load(model, schema=pairs, kept="tail").kept == "tail"
+    assert load(model, kept="both").kept == "both"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

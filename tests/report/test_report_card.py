@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tunewise.report.card import model_card, text
+from tunewise.report.card_code import loading_code
 
 
 def record(kind: str, task: str = "classification", **changes: Any) -> dict[str, Any]:
@@ -151,3 +152,36 @@ def test_an_adapter_beside_changed_layers_is_loaded_by_tunewise() -> None:
     made["plans"][0]["inserts"].insert(0, {"build": "tunewise.methods.qlora:in_four_bits", "where": []})
     card = model_card(made)
     assert "PeftModel" not in card and "from tunewise import load" in card and "4 bits" in card
+
+
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [
+        (None, None),
+        ("tail", "trained on the end; the tokeniser keeps that by itself."),
+        ("both", "the code above keeps the beginning, `tunewise.load` below cuts as in training."),
+    ],
+)
+@pytest.mark.parametrize("kind", ["transformers", "peft"])
+def test_what_is_kept_of_long_texts_is_told(kind: str, cut: str | None, told: str | None) -> None:
+    made = record(kind)
+    made["recipe"]["train"] = {"cut": cut} if cut else {}
+    code = loading_code(made)
+    assert ("Of a text that is too long" in code) == bool(told) and (told or "") in code
+    assert code.index("tunewise import load") > code.find("tunewise.load` below")
+
+
+def test_the_code_reads_no_more_of_a_text_than_the_training_did(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    base = tiny_model("bert")
+    AutoModelForSequenceClassification.from_pretrained(base, num_labels=2).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(base, truncation_side="left").save_pretrained(tmp_path)
+    made = record("transformers", model={"name": str(base)})
+    for limit, tokens in ((5, 5), (500, 9), (None, 9)):  # the text has seven words
+        made["recipe"]["train"] = {"cut": "tail", "max_length": limit} if limit else {"cut": "tail"}
+        names = run_code(model_card(made), tmp_path)
+        whole = names["tokenizer"]("a text like those in the data").input_ids
+        assert names["batch"]["input_ids"].tolist() == [[whole[0], *whole[len(whole) - tokens + 1 :]]]

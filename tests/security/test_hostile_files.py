@@ -152,6 +152,7 @@ META = {
     "kind": "peft",
     "schema": {"task": "classification", "text": ["t"], "label": "l", "labels": ["a", "b"]},
     "max_length": 64,
+    "kept": "both",
     "base": {"name": "m", "path": "m", "fingerprint": "f"},
     "plan": {
         "rules": [],

@@ -50,6 +50,8 @@ OTHER_NAMES = {
     "target_column": "label",
     "target_modules": "targets",
     "text_column": "text",
+    "truncation": "cut",
+    "truncation_side": "cut",
     "val": "validation",
     "warmup_ratio": "warmup",
     "warmup_steps": "warmup",

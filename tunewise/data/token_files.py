@@ -16,16 +16,19 @@ from tunewise.commit.arrays import write_array
 from tunewise.commit.files import explained
 from tunewise.data.ragged import Ragged
 from tunewise.data.tokenise import Tokens
+from tunewise.types import Kept
 
-_NUMBERS = "tokens.json"
+_NUMBERS, _CUT_ROWS = "tokens.json", "cut_rows.npy"
 _TEXTS_AT_ONCE = 10_000
 
 
-def tokens_key(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool) -> str:
+def tokens_key(
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool, kept: Kept = "head"
+) -> str:
     """sha256 of everything that decides what `tokenise` gives."""
     digest = hashlib.sha256()
     versions = [importlib.metadata.version(package) for package in ("transformers", "tokenizers")]
-    digest.update(json.dumps(["tokens", max_length, by_word, type(tokenizer).__qualname__, *versions]).encode())
+    digest.update(json.dumps(["tokens", max_length, by_word, kept, type(tokenizer).__qualname__, *versions]).encode())
     for name, content in _files(tokenizer).items():
         digest.update(json.dumps([name, len(content)]).encode() + content)
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
@@ -45,6 +48,7 @@ def write_tokens(folder: Path, tokens: Tokens) -> None:
     """The files of `tokens`, into a folder that is there."""
     numbers = {"pad": tokens.pad, "cut": tokens.cut, "lost": tokens.lost, "opens": tokens.opens}
     (folder / _NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
+    write_array(folder / _CUT_ROWS, tokens.cut_rows)
     for name in ("ids", "kinds", "words"):
         rows = getattr(tokens, name)
         if rows is not None:
@@ -59,7 +63,8 @@ def read_tokens(folder: Path) -> Tokens:
         OSError: the files are not there any more.
     """
     numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
-    return Tokens(ids=_rows(folder, "ids"), kinds=_rows(folder, "kinds"), words=_rows(folder, "words"), **numbers)
+    parts = {name: _rows(folder, name) for name in ("ids", "kinds", "words")}
+    return Tokens(**parts, **numbers, cut_rows=np.load(folder / _CUT_ROWS, allow_pickle=False))
 
 
 def _rows(folder: Path, name: str) -> Ragged | None:
@@ -72,4 +77,4 @@ def _rows(folder: Path, name: str) -> Ragged | None:
 def bytes_on_disk(tokens: Tokens) -> int:
     """What the files of `tokens` take, about."""
     parts = (rows for rows in (tokens.ids, tokens.kinds, tokens.words) if rows is not None)
-    return 1000 + sum(rows.flat.nbytes + rows.offsets.nbytes for rows in parts)
+    return 1000 + tokens.cut_rows.nbytes + sum(rows.flat.nbytes + rows.offsets.nbytes for rows in parts)

@@ -1,4 +1,4 @@
-"""Texts -> token ids, with the number of rows that were cut.
+"""Texts -> token ids, with the rows that were cut.
 
 Shape legend: N rows, B rows of a batch, T tokens of the longest row in it, W most words in a row of it.
 """
@@ -6,14 +6,15 @@ Shape legend: N rows, B rows of a batch, T tokens of the longest row in it, W mo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunewise.data.cuts import Losses, call, encode_cut
 from tunewise.data.ragged import Ragged
 from tunewise.data.sentences import words_of
-from tunewise.types import CUT, NO_WORD
+from tunewise.types import CUT, NO_WORD, Kept
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +28,10 @@ LETTERS_AT_ONCE = 1_000_000
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """Token ids per row, unpadded, int32. `kinds` (token type ids), int8, where the tokeniser makes them. `cut` counts
-    the rows that were longer than the limit, `lost` the tokens they lost. `opens`: how many tokens (1 or 0) the
-    tokeniser puts before every text. `words`, where the model answers for each word: the place of each word's first
-    token in its row, int32, CUT where it has none. `elsewhere_seconds` is what they would have taken longer here, had
-    not another run kept them."""
+    the rows that were longer than the limit, `lost` the tokens they lost, and `cut_rows` are their numbers, int64.
+    `opens`: how many tokens (1 or 0) the tokeniser puts before every text. `words`, where the model answers for each
+    word: the place of each word's first token in its row, int32, CUT where it has none. `elsewhere_seconds` is what
+    they would have taken longer here, had not another run kept them."""
 
     ids: Ragged
     kinds: Ragged | None
@@ -40,6 +41,7 @@ class Tokens:
     opens: int = 0
     words: Ragged | None = None
     elsewhere_seconds: float = 0.0
+    cut_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,6 +70,11 @@ class Tokens:
         """How many words have no token: they were cut off, or the tokeniser drops them."""
         return 0 if self.words is None else int((self.words.flat == CUT).sum())
 
+    @property
+    def losses(self) -> Losses:
+        """What was cut, all in one."""
+        return Losses(self.cut, self.lost, self.cut_words, self.cut_rows)
+
     def seen(self, targets: np.ndarray) -> np.ndarray:
         """Tags (N, W) with -1 for words without a token, of which a model cannot learn anything."""
         targets = targets.copy()
@@ -78,20 +85,22 @@ class Tokens:
         return targets
 
 
-def tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, *, by_word: bool = False) -> Tokens:
-    """Encodes rows of one text or two. Rows longer than `max_length` tokens are cut at the end (of pairs: the longer
-    text first) and counted.
+def tokenise(
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, *, by_word: bool = False, kept: Kept = "head"
+) -> Tokens:
+    """Encodes rows of one text or two. Rows longer than `max_length` tokens are cut (see `data.cuts`) and counted.
 
     Args:
+        kept: which end of a text that is cut stays; the beginning, where the rows are words.
         by_word: the rows are words with a space between each; finds the first token of each word, which stands for it.
             They are encoded as the text they make, so that a word is cut into the tokens it has in any text.
     """
     pad = tokenizer.pad_token_id
-    parts = [_tokenise(part, tokenizer, max_length, by_word) for part in _parts(texts)]
+    parts = [_tokenise(part, tokenizer, max_length, by_word, kept) for part in _parts(texts)]
     if not parts:
         none = Ragged.of([], np.int32)
         return Tokens(none, None, pad, 0, 0, words=none if by_word else None)
-    first = parts[0]
+    first, starts = parts[0], np.cumsum([0, *map(len, parts)])
     return Tokens(
         ids=Ragged.joined([part.ids for part in parts]),
         kinds=None if first.kinds is None else Ragged.joined([part.kinds for part in parts]),
@@ -100,6 +109,7 @@ def tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, 
         lost=sum(part.lost for part in parts),
         opens=_opens(tokenizer),
         words=None if first.words is None else Ragged.joined([part.words for part in parts]),
+        cut_rows=np.concatenate([start + part.cut_rows for start, part in zip(starts, parts, strict=False)]),
     )
 
 
@@ -115,14 +125,13 @@ def _parts(texts: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...
         yield texts[start:]
 
 
-def _tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool) -> Tokens:
+def _tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool, kept: Kept) -> Tokens:
     spans = {"return_offsets_mapping": True} if by_word else {}
-    found = _encode(texts, tokenizer, **spans)
+    found = call(tokenizer, texts, **spans)
     before = np.array([len(row) for row in found["input_ids"]], dtype=np.int64)
     too_long = np.flatnonzero(before > max_length)
     if len(too_long):
-        cut = {"truncation": "longest_first", "max_length": max_length}
-        short = _encode([texts[row] for row in too_long], tokenizer, **cut, **spans)
+        short = encode_cut([texts[row] for row in too_long], tokenizer, max_length, kept, **spans)
         for name in short.keys() & found.keys():
             for place, row in enumerate(too_long):
                 found[name][row] = short[name][place]
@@ -140,6 +149,7 @@ def _tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int,
         cut=len(too_long),
         lost=int(sum(before[row] - len(found["input_ids"][row]) for row in too_long)),
         words=words,
+        cut_rows=too_long,
     )
 
 
@@ -160,7 +170,7 @@ def _first_places(text: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
 
 def _opens(tokenizer: Any) -> int:
     """Whether the tokeniser opens every text with a token of its own."""
-    empty, word = _encode([("",), ("a",)], tokenizer)["input_ids"]
+    empty, word = call(tokenizer, [("",), ("a",)])["input_ids"]
     return int(empty[:1] == word[:1] != [])
 
 
@@ -174,8 +184,3 @@ def with_prompt(tokens: Tokens, prompt: Sequence[int]) -> Tokens:
         words = Ragged(np.where(words.flat >= at, words.flat + len(prompt), words.flat), words.offsets)
     kinds = None if tokens.kinds is None else tokens.kinds.with_items(at, [0] * len(prompt))
     return replace(tokens, ids=tokens.ids.with_items(at, prompt), kinds=kinds, words=words)
-
-
-def _encode(texts: Sequence[tuple[str, ...]], tokenizer: Any, **options: Any) -> Any:
-    columns = [list(column) for column in zip(*texts, strict=True)]
-    return tokenizer(*columns, return_attention_mask=False, verbose=False, **options)

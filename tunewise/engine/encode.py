@@ -25,7 +25,8 @@ _THREADS = "RAYON_NUM_THREADS"
 
 
 def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None = None) -> Tokens:
-    """The tokens of texts, at most `net.max_length` each; with the places of words where the net answers for words.
+    """The tokens of texts, at most `net.max_length` each, cut as `net.kept` says; with the places of words where the
+    net answers for words.
 
     Args:
         context: how to read what another run has kept, and to keep what is made; None where nothing is kept. Texts of
@@ -40,7 +41,7 @@ def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None =
         made.append(_tokenise(texts, net))
         about = {
             "kind": "tokens",
-            "what": f"at most {net.max_length} a row",
+            "what": f"at most {net.max_length} a row" + ("" if net.kept == "head" else f", {net.kept}"),
             "model": net.located.name,
             "data": context.data,
             "rows": len(texts),
@@ -49,7 +50,7 @@ def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None =
         (tokens,) = made
         return context.store.put(key, lambda folder: write_tokens(folder, tokens), about, size=bytes_on_disk(tokens))
 
-    key = tokens_key(texts, net.tokenizer, net.max_length, net.by_word)
+    key = tokens_key(texts, net.tokenizer, net.max_length, net.by_word, net.kept)
     folder, _ = context.find_or_make(key, keep)
     if folder is None:
         return made[0]
@@ -63,7 +64,7 @@ def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None =
 
 def _tokenise(texts: Sequence[tuple[str, ...]], net: Net) -> Tokens:
     with _as_many_threads_as_torch():
-        return tokenise(texts, net.tokenizer, net.max_length, by_word=net.by_word)
+        return tokenise(texts, net.tokenizer, net.max_length, by_word=net.by_word, kept=net.kept)
 
 
 @contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from tunewise.engine.train import Trained, to_predictions, told_cut
+from tunewise.data.cuts import Losses
+from tunewise.engine.train import Trained, to_predictions
+from tunewise.evaluate.cut_rows import told_effect
 from tunewise.evaluate.decide import choose_threshold
 from tunewise.evaluate.evaluator import Evaluator
+from tunewise.evaluate.metrics import default_metric
 from tunewise.evaluate.sample import confusion_by_split
 from tunewise.types import DataBundle, Predictions, Score, Split
 
@@ -32,8 +34,13 @@ def evaluate(
     evaluator: Evaluator,
     stop: Callable[[], None],
     warn: Callable[[str], None] = lambda message: None,
+    metric: str | None = None,
 ) -> Results:
-    """Predicts with the weights to hand over, in fp32; the threshold is chosen on validation, never on test."""
+    """Predicts with the weights to hand over, in fp32; the threshold is chosen on validation, never on test.
+
+    Args:
+        warn: is told what was cut of each test set, and how that goes with `metric` (None for the task's default).
+    """
     batch_size = evaluator.config.batch_size
     validation, threshold = data.splits["validation"], None
     logits_NC = trained.outputs(validation.texts, batch_size, stop)
@@ -42,13 +49,19 @@ def evaluate(
         threshold = choose_threshold(evaluator.config.threshold, predictions["validation"], evaluator)
         predictions["validation"] = to_predictions(logits_NC, validation, evaluator, threshold)
     seconds = 0.0
+    metric = metric or default_metric(data.schema.task)
     for name, split in data.tests.items():
+        found: list[Losses] = []
         start, before = time.perf_counter(), trained.reader.spent
-        logits_NC = trained.outputs(split.texts, batch_size, stop, partial(_warn, warn, split, trained))
+        logits_NC = trained.outputs(split.texts, batch_size, stop, found.append)
         # As if nothing had been kept: forward passes that were read count, what keeping them took does not.
         kept = trained.reader.spent - before
         seconds += time.perf_counter() - start - kept.seconds + kept.forward_seconds
         predictions[name] = to_predictions(logits_NC, split, evaluator, threshold)
+        for losses in found:
+            warn(_told(losses, split, trained))
+            if told := told_effect(name, predictions[name], losses.rows, metric, evaluator):
+                warn(told)
     scores = {name: evaluator.score_with_intervals(said) for name, said in predictions.items()}
     return Results(
         predictions=predictions,
@@ -60,6 +73,6 @@ def evaluate(
     )
 
 
-def _warn(warn: Callable[[str], None], split: Split, trained: Trained, count: int, lost: int, words: int) -> None:
+def _told(losses: Losses, split: Split, trained: Trained) -> str:
     of_what = f"of {len(split)} rows of {split.name}" if trained.head is None else f"texts of {split.name}"
-    warn(told_cut(count, of_what, trained.net.max_length, lost, words))
+    return losses.told(of_what, trained.net.max_length, trained.net.kept)

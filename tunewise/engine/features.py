@@ -19,6 +19,7 @@ from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from tunewise.data.batches import sorted_batches
+from tunewise.data.cuts import Losses
 from tunewise.data.sentences import words_of
 from tunewise.data.tokenise import Tokens
 from tunewise.engine.encode import encode
@@ -53,6 +54,7 @@ class Embedder:
         spent: on reading vectors that were kept, and on keeping them.
         cut, lost: how many texts were longer than the model reads, and the tokens they lost.
         cut_words: how many words have no token, where the model answers for words.
+        cut_rows: the numbers of the rows of the last call of which a text was cut, in order.
     """
 
     net: Net
@@ -67,23 +69,31 @@ class Embedder:
     cut: int = 0
     lost: int = 0
     cut_words: int = 0
+    cut_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     size: PassSize = field(default_factory=PassSize)
     _counted: StepFlops | None = field(default=None, init=False)
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
         """Features (N, F), float32: the embedding, or for pairs (u, v, |u - v|, u * v). Where the model answers for
         words (K, F): that of each word's first token, row by row; NaN for words without one."""
+        self.cut_rows = self.cut_rows[:0]
         parts = [self._embed([(text,) for text in column]) for column in zip(*texts, strict=True)]
         if len(parts) == 1:
             return parts[0]
         first, second = parts
         return np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
 
+    @property
+    def losses(self) -> Losses:
+        """What was cut so far; the rows of the last call."""
+        return Losses(self.cut, self.lost, self.cut_words, self.cut_rows)
+
     def _embed(self, texts: Sequence[tuple[str]]) -> np.ndarray:
         tokens = encode(texts, self.net, self.context)
         self.spent += Spent(elsewhere_seconds=tokens.elsewhere_seconds)
         self.cut, self.lost = self.cut + tokens.cut, self.lost + tokens.lost
         self.cut_words += tokens.cut_words
+        self.cut_rows = np.union1d(self.cut_rows, tokens.cut_rows)
         if self.context is None or not len(tokens):
             return self._vectors(tokens)
         before = self.flops

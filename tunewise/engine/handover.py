@@ -50,10 +50,11 @@ def save_model(
     """
     net = trained.net
     meta = {
-        "format": FORMAT,
+        "format": FORMAT if net.kept != "head" else 1,
         "kind": kind,
         "schema": asdict(schema),
         "max_length": net.max_length,
+        "kept": net.kept,
         "base": _described(net.located, needed=kind != "transformers"),
         "plan": None if kind == "transformers" else trained.plan.as_dict(),
         **decision,
@@ -89,16 +90,17 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
     """
     meta = read_meta(folder)
     schema, plan, head = schema_from(meta["schema"]), Plan(rules=(), learning_rate=0.0), None
+    read = {"max_length": meta["max_length"], "kept": meta["kept"]}
     if meta["kind"] == "transformers":
         located = check_folder(str(folder), folder, reads_text=bool(schema.text))
-        net = load_net(located, schema, max_length=meta["max_length"])
+        net = load_net(located, schema, **read)
     elif meta["kind"] == "peft":
         check_adapter(folder, meta["base"]["name"])
-        net = load_net(_base(meta), schema, max_length=meta["max_length"])
+        net = load_net(_base(meta), schema, **read)
         net.model = load_adapter(net, plan_of(meta), folder)
     else:
         plan, stored = plan_of(meta), _own_stored(folder)
-        net = load_net(_base(meta), schema, max_length=meta["max_length"])
+        net = load_net(_base(meta), schema, **read)
         head = _load_own(net, plan, stored, folder)
     net.to(device).model.eval()
     return net, plan, head, meta

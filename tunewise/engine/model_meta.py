@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 from tunewise.commit import verify
 from tunewise.errors import CorruptError, StoreError
-from tunewise.types import CARD, Handover, Plan, Schema, Task
+from tunewise.types import CARD, Handover, Kept, Plan, Schema, Task
 
-FORMAT = 1
+FORMAT = 2
+"""2 for models that do not read the beginning of long texts, which programs of format 1 would read; else 1."""
 META = "tunewise.json"
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
@@ -60,13 +61,14 @@ def plan_of(meta: dict[str, Any]) -> Plan:
 
 
 def _checked(meta: dict[str, Any]) -> dict[str, Any]:
-    meta = {key: meta[key] for key in _KEYS}
+    meta = {**{key: meta[key] for key in _KEYS}, "kept": meta.get("kept")}  # models made before do not say it
     schema, base = meta["schema"], meta["base"]
     _expect(meta["kind"] in get_args(Handover), "kind")
     _expect(schema["task"] in get_args(Task) and isinstance(schema["label"], str), "schema")
     _expect(_are_texts(schema["text"]) and _are_texts(schema["labels"]), "schema")
     _expect(schema["task"] == "regression" or bool(schema["labels"]), "schema")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
+    _expect(meta["kept"] is None or meta["kept"] in get_args(Kept), "kept")
     _expect(_are_texts([base["name"], base["path"], base["fingerprint"], base.get("weights", "")]), "base")
     _expect(meta["threshold"] is None or _is_number(meta["threshold"]), "threshold")
     _expect(meta["positive"] is None or meta["positive"] in schema["labels"], "positive")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
-from tunewise.types import Schedule
+from tunewise.types import Kept, Schedule
 
 
 class TrainConfig(Config):
@@ -53,6 +53,10 @@ class TrainConfig(Config):
 
     max_length: int | None = Field(default=None, ge=4)
     """Tokens per row; longer rows are cut, counted and told. Where left out: the model's limit."""
+
+    cut: Kept = "head"
+    """What is kept of a text that is too long: its beginning (head), its end (tail), or a quarter of its tokens from
+    the beginning and the rest from the end (both). Of pairs, the longer text is cut first. Entities take head."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the forward and backward pass; weights stay fp32. auto: bf16 on a CPU that computes at least

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunewise.data.cuts import Losses
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import load_model
 from tunewise.engine.model_meta import META, schema_from
-from tunewise.engine.train import outputs, told_cut
+from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
@@ -59,10 +60,10 @@ class TextModel:
         net, plan, head = self._net, self._plan, self._head
         return to_scores(self.task, outputs(net, plan, head, rows, batch_size, cut=self._tell_cut, size=self._size))
 
-    def _tell_cut(self, count: int, lost: int, words: int) -> None:
-        """Warns where texts were longer than the model reads: their ends have no say in the scores."""
-        if count or words:
-            warnings.warn(TunewiseWarning(told_cut(count, "texts", self._net.max_length, lost, words)), stacklevel=2)
+    def _tell_cut(self, losses: Losses) -> None:
+        """Warns where texts were longer than the model reads: what they lost has no say in the scores."""
+        told = losses.told("texts", self._net.max_length, self._net.kept)
+        warnings.warn(TunewiseWarning(told), stacklevel=2)
 
     def decisions(self, scores: np.ndarray) -> np.ndarray:
         """Class indices (n,), 0/1 per label (n, C), or the values, by the threshold that was chosen on validation; or a

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tunewise.commit import Series, default_cache
+from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.device import Tuned
@@ -75,7 +76,7 @@ class Trained:
         texts: Sequence[tuple[str, ...]],
         batch_size: int,
         stop: Callable[[], None],
-        cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
+        cut: Callable[[Losses], None] = lambda losses: None,
     ) -> np.ndarray:
         """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
         return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
@@ -135,7 +136,7 @@ def outputs(
     texts: Sequence[tuple[str, ...]],
     batch_size: int,
     stop: Callable[[], None] = lambda: None,
-    cut: Callable[[int, int, int], None] = lambda count, lost, words: None,
+    cut: Callable[[Losses], None] = lambda losses: None,
     reader: Reader | None = None,
     size: PassSize | None = None,
 ) -> np.ndarray:
@@ -143,7 +144,7 @@ def outputs(
 
     Args:
         stop: is called before each batch, and may raise.
-        cut: is told how many texts were too long for the model, the tokens they lost, and the words without a token.
+        cut: is told what was cut, where texts were too long for the model or words have no token.
         reader: knows what the cache holds for the net; without it, everything is computed.
         size: of batches that are known to fit into memory.
     """
@@ -160,7 +161,7 @@ def outputs(
         with reader.reading(read) as fed:
             logits_NC = predict_logits(net.model, fed, batch_size, stop=stop, size=size)
     if read.cut or read.cut_words:
-        cut(read.cut, read.lost, read.cut_words)
+        cut(read.losses)
     return logits_NC
 
 
@@ -205,8 +206,7 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
     job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
     if embed.cut or embed.cut_words:
-        told = told_cut(embed.cut, "texts", net.max_length, embed.lost, embed.cut_words)
-        job.observers.emit(Warned(told))
+        job.observers.emit(Warned(embed.losses.told("texts", net.max_length, net.kept)))
     edges = [strength for strength in (min(fit.tried), max(fit.tried)) if len(fit.tried) > 1]
     solved = {
         "step": 0,
@@ -315,22 +315,13 @@ def _tokens(split: Split, net: Net, job: Job) -> Tokens:
     tokens = encode(split.texts, net, job.context)
     if tokens.cut or tokens.cut_words:
         of_what = f"of {len(tokens)} rows of {split.name}"
-        job.observers.emit(Warned(told_cut(tokens.cut, of_what, net.max_length, tokens.lost, tokens.cut_words)))
+        job.observers.emit(Warned(tokens.losses.told(of_what, net.max_length, net.kept)))
     return tokens
 
 
 def _targets(split: Split, inputs: Inputs) -> np.ndarray:
     by_word = isinstance(inputs, Tokens) and inputs.words is not None
     return inputs.seen(split.targets) if by_word else split.targets
-
-
-def told_cut(count: int, of_what: str, max_length: int, lost: int, words: int = 0) -> str:
-    """The warning that texts were too long, and that words have no token: nothing is cut in silence."""
-    longer = f"{count} {of_what} are longer than {max_length} tokens and were cut; {lost} tokens are lost"
-    without = f"{words} words have no token, and are taken for O"
-    if count:
-        return f"{longer}; {without}" if words else longer
-    return f"{without} ({of_what.removeprefix('of ')})"
 
 
 def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:

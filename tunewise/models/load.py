@@ -26,7 +26,7 @@ from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.locate import LocatedModel
 from tunewise.models.weights_files import check_weights
 from tunewise.models.words import WordOutputs
-from tunewise.types import ModelMap, Schema
+from tunewise.types import Kept, ModelMap, Schema
 
 PROBLEM_TYPES = {
     "classification": "single_label_classification",
@@ -43,7 +43,8 @@ class Net:
     """A model ready to train. `map` describes it as it was before anything was inserted; `notes` are lines for the
     log; `prompt` are the virtual token ids that an insert has given vectors, part of every input; `positions` is how
     many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
-    out of the weights; `by_word` is whether it answers for each word of a text. A model for images has no tokeniser."""
+    out of the weights; `by_word` is whether it answers for each word of a text; `kept` is which end of a text that is
+    too long it reads. A model for images has no tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -55,6 +56,7 @@ class Net:
     adapter_start: dict[str, torch.Tensor] = field(default_factory=dict)
     positions: int = UNLIMITED
     by_word: bool = False
+    kept: Kept = "head"
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -83,10 +85,12 @@ def load_net(
     dropout: float | None = None,
     max_length: int | None = None,
     attention: str | None = None,
+    kept: Kept | None = None,
 ) -> Net:
     """Loads model and tokeniser in fp32, with an output layer for the schema; `seed` decides its first values. A schema
     without text columns takes a model for images, which has no tokeniser. `attention` is an implementation of
-    transformers; None, or one that the family does not have, leaves the choice to it.
+    transformers; None, or one that the family does not have, leaves the choice to it. `kept`: which end of long texts
+    to read; None for what the tokeniser's own files say.
 
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
@@ -101,6 +105,8 @@ def load_net(
         if note := _settle_padding(tokenizer, located, finds_end=config.is_encoder_decoder):
             notes.append(note)
         tokenizer.padding_side = "right"
+        kept, note = _settle_cut(tokenizer, schema, located, kept)
+        notes += note
         config.pad_token_id = tokenizer.pad_token_id
     # Whatever config.json says: a name there can be a repository, from which transformers would fetch code to run.
     # Asked for by name, sdpa is an error where the family does not have it; left open, it is taken where it is there.
@@ -139,7 +145,9 @@ def load_net(
     by_word = schema.task == "token_classification"
     if by_word:
         _answer_by_word(model, tokenizer, located)
-    return Net(model, tokenizer, model_map, located, length, tuple(notes), positions=positions, by_word=by_word)
+    return Net(
+        model, tokenizer, model_map, located, length, tuple(notes), positions=positions, by_word=by_word, kept=kept
+    )
 
 
 def _answer_by_word(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
@@ -232,6 +240,25 @@ def _settle_padding(tokenizer: Any, located: LocatedModel, finds_end: bool) -> s
         )
     why = "has no padding token" if not taken else "pads with the end of text, which this model looks for"
     return f"the tokeniser {why}; '{tokenizer.pad_token}' pads, with the attention mask set"
+
+
+def _settle_cut(tokenizer: Any, schema: Schema, located: LocatedModel, kept: Kept | None) -> tuple[Kept, list[str]]:
+    """Which end of long texts is read, and a line for the log where the tokeniser said otherwise. It keeps in its own
+    files the side at which it cuts, so that other programs cut there too; of both ends it knows nothing."""
+    own: Kept = "tail" if tokenizer.truncation_side == "left" else "head"
+    kept = kept or own
+    if kept == "both" and len(schema.text) > 1 and not tokenizer.is_fast:
+        raise ModelError(
+            "the tokeniser does not tell which of two texts a token is of, so that both ends of each cannot be kept",
+            where=str(located.path),
+            fix="set train.cut to head or tail, or take a model with a tokenizer.json",
+        )
+    side = "left" if kept == "tail" else "right"
+    if tokenizer.truncation_side != side:  # saved is what it was made with
+        tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = side
+    if own == "tail" and kept != own:
+        return kept, [f"the tokeniser keeps the end of long texts; train.cut is {kept}, and goes before it"]
+    return kept, []
 
 
 def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:

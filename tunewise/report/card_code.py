@@ -22,7 +22,7 @@ folder = {folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForSequenceClassification.from_pretrained(folder)
 model.eval()
-batch = tokenizer({example}, truncation=True, return_tensors="pt")
+batch = tokenizer({example}, truncation=True{limit}, return_tensors="pt")
 with torch.no_grad():
     logits = model(**batch).logits[0]
 {result}
@@ -45,7 +45,7 @@ base = AutoModelForSequenceClassification.from_pretrained(
 )
 model = PeftModel.from_pretrained(base, folder)
 model.eval()
-batch = tokenizer({example}, truncation=True, return_tensors="pt")
+batch = tokenizer({example}, truncation=True{limit}, return_tensors="pt")
 with torch.no_grad():
     logits = model(**batch).logits[0]
 {result}
@@ -80,6 +80,13 @@ model = PeftModel.from_pretrained(base, folder)
 tagger = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first")
 print(tagger({example}))
 ```"""
+
+_LONG_TEXTS = {
+    "head": "",
+    "tail": "Of a text that is too long, the model was trained on the end; the tokeniser keeps that by itself.",
+    "both": "Of a text that is too long, the model was trained on a quarter from the beginning and the rest from the "
+    "end. A tokeniser cannot cut so: the code above keeps the beginning, `tunewise.load` below cuts as in training.",
+}
 
 _RESULTS = {
     "classification": "print(labels[logits.argmax()], logits.softmax(-1))",
@@ -116,10 +123,22 @@ def loading_code(record: Mapping[str, Any]) -> str:
         base=_python(record["model"]["name"]),
         outputs=len(labels) or 1,
         example=texts,
+        limit=_limit(record),
         result=(f"labels = [{', '.join(_python(label) for label in labels)}]\n" if labels else "")
         + _RESULTS[schema["task"]],
     )
-    return f"{code}\n\nOr with tunewise, in batches, with the decision threshold that was chosen:\n\n{own}"
+    own = f"Or with tunewise, in batches, with the decision threshold that was chosen:\n\n{own}"
+    return "\n\n".join(part for part in (code, _LONG_TEXTS[_train(record).get("cut", "head")], own) if part)
+
+
+def _train(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    return record["recipe"].get("train") or {}
+
+
+def _limit(record: Mapping[str, Any]) -> str:
+    """How long texts may be, where the recipe says less than the tokeniser does."""
+    wanted = _train(record).get("max_length")
+    return f", max_length=min({int(wanted)}, tokenizer.model_max_length)" if wanted else ""
 
 
 def _python(value: str) -> str:
