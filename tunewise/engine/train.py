@@ -191,6 +191,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     job.observers.emit(Started(1, job.label))
     if job.objective.config.label_smoothing:
         job.observers.emit(Warned("label smoothing does not apply to a closed solver"))
+    if job.objective.config.focal_gamma:
+        job.observers.emit(Warned("focal loss does not apply to a closed solver"))
     options = plan.solver.options
     context = job.context
     embed = Embedder(
