@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tunewise.data.balance import balance
 from tunewise.data.clean import Rows, repeat_steps, usable_rows
 from tunewise.data.doubtful import Classes
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
@@ -65,6 +66,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     parts, more = _split_off(config, parts, task)
     steps += more
     parts["train"], more = _few(config, parts["train"], task)
+    steps += more
+    parts["train"], more = balance(config, parts["train"], task)
     steps += more
     steps += overlap_steps(parts)
     splits = {name: rows.split(name, schema, label) for name, rows in parts.items()}
