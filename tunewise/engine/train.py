@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tunewise.commit import Series, default_cache
+from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.device import Tuned
@@ -174,6 +175,8 @@ def train(net: Net, method: Method, job: Job) -> Trained:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
     inputs = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
+    if job.config.balanced_batches:
+        job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs)
     trained.reader.spent += Spent(elsewhere_seconds=sum(tokens.elsewhere_seconds for tokens in inputs.values()))
     return trained
@@ -193,6 +196,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         job.observers.emit(Warned("label smoothing does not apply to a closed solver"))
     if job.objective.config.focal_gamma:
         job.observers.emit(Warned("focal loss does not apply to a closed solver"))
+    if job.config.balanced_batches:
+        job.observers.emit(Warned("balanced batches do not apply to a closed solver"))
     options = plan.solver.options
     context = job.context
     embed = Embedder(
@@ -333,6 +338,15 @@ def told_cut(count: int, of_what: str, max_length: int, lost: int, words: int = 
     if count:
         return f"{longer}; {without}" if words else longer
     return f"{without} ({of_what.removeprefix('of ')})"
+
+
+def told_balanced(classes: np.ndarray) -> str:
+    """The warning that an epoch has other rows than the data."""
+    rows, count = balanced_rows(classes), len(np.unique(classes))
+    return (
+        f"balanced batches: an epoch reads {rows:,} rows, {rows // count:,} of each class; "
+        f"{rows - len(classes):,} of them are rows of smaller classes that are read again"
+    )
 
 
 def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:
