@@ -22,6 +22,8 @@ from tunewise.recipe import Recipe, recipe_from
 
 CLASSES = "message,label\n" + "".join(f"text {row} {'ab'[row % 2]},{'ab'[row % 2]}\n" for row in range(40))
 NUMBERS = "message,label\n" + "".join(f"text {row},{row / 7}\n" for row in range(40))
+ROWS = {table: {"train": f"{table}.csv", "label": "label"} for table in ("classes", "numbers")}
+BALANCED = {"train": {"balanced_batches": True}}
 
 
 @pytest.fixture
@@ -88,6 +90,27 @@ def test_entities_are_read_from_the_beginning(cut: str, recipe: Callable[..., Re
     [
         ("numbers", {"objective": {"label_smoothing": 0.1}}, RecipeError, "label smoothing is for classification"),
         ("numbers", {"objective": {"class_weights": "balanced"}}, RecipeError, "class weights are for classes"),
+        ("numbers", {"objective": {"focal_gamma": 2.0}}, RecipeError, "focal loss is for classes"),
+        ("numbers", {"data": {**ROWS["numbers"], "balance": "over"}}, DataError, "balance is for classification"),
+        (
+            "classes",
+            {"data": {**ROWS["classes"], "balance": "under"}, "objective": {"class_weights": "effective"}},
+            RecipeError,
+            "with data.balance every class has as many training rows, and effective class weights are all 1",
+        ),
+        ("numbers", BALANCED, RecipeError, "balanced batches are for classification; the task is regression"),
+        (
+            "classes",
+            {"data": {**ROWS["classes"], "balance": "over"}, **BALANCED},
+            RecipeError,
+            "with data.balance every class has as many training rows already",
+        ),
+        (
+            "classes",
+            {"objective": {"class_weights": "balanced"}, **BALANCED},
+            RecipeError,
+            "balanced batches with balanced class weights correct twice",
+        ),
         ("classes", {"objective": {"class_weights": {"aa": 2.0}}}, RecipeError, "there is no class 'aa'"),
         ("classes", {"metric": "f1_marco"}, RecipeError, "did you mean 'f1_macro'"),
         ("classes", {"metric": "r2"}, RecipeError, "the metric 'r2' is for regression"),
@@ -101,6 +124,15 @@ def test_what_is_wrong(
 ) -> None:
     with pytest.raises(kind, match=told):
         checked(recipe(table, **changes), tmp_path)
+
+
+def test_what_can_be_combined(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Weights given as numbers go with balanced rows or batches, and focal loss with all."""
+    given: dict[str, Any] = {"objective": {"class_weights": {"a": 2.0}, "focal_gamma": 2.0}}
+    for changes in (BALANCED, {"data": {**ROWS["classes"], "balance": "over"}}):
+        assert checked(recipe(**given, **changes), tmp_path).objective.weights.tolist() == [2.0, 1.0]
+    both = {"class_weights": "effective", "effective_beta": 0.9, "focal_gamma": 2.0}
+    assert checked(recipe(objective=both), tmp_path).objective.weights.tolist() == [1.0, 1.0]
 
 
 def test_methods_that_cannot_be(recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

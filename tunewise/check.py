@@ -124,6 +124,7 @@ def check(
             where="train.cut",
             fix="leave it out",
         )
+    _check_balancing(recipe, data.schema.task)
     return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
 
 
@@ -169,6 +170,39 @@ def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel)
             f"the method '{method.name}' does not work with a '{located.family}' model: {known.reason}",
             where=located.name,
             instead=known.instead,
+        )
+
+
+def _check_balancing(recipe: Recipe, task: str) -> None:
+    """One remedy for classes of unequal size at a time, where a second would do nothing or correct twice.
+
+    Raises:
+        RecipeError: names what to leave out.
+    """
+    weights = recipe.objective.class_weights
+    if recipe.train.balanced_batches and task != "classification":
+        raise RecipeError(
+            f"balanced batches are for classification; the task is {task}",
+            where="train.balanced_batches",
+            fix="leave it out",
+        )
+    if recipe.train.balanced_batches and recipe.data.balance:
+        raise RecipeError(
+            "with data.balance every class has as many training rows already",
+            where="train.balanced_batches",
+            fix="leave out one of the two",
+        )
+    if recipe.train.balanced_batches and isinstance(weights, str):
+        raise RecipeError(
+            f"balanced batches with {weights} class weights correct twice: small classes would count most",
+            where="objective.class_weights",
+            fix="leave out one of the two, or give a number per class",
+        )
+    if recipe.data.balance and isinstance(weights, str):
+        raise RecipeError(
+            f"with data.balance every class has as many training rows, and {weights} class weights are all 1",
+            where="objective.class_weights",
+            fix="leave out one of the two, or give a number per class",
         )
 
 

@@ -184,6 +184,55 @@ def test_an_epoch_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_way_to_say_how_large_batches_are() -> None:
-    for wrong in ({"batch_size": 16, "batch_tokens": 100}, {"batch_tokens": 100, "group_by_length": False}):
+    for wrong in (
+        {"batch_size": 16, "batch_tokens": 100},
+        {"batch_tokens": 100, "group_by_length": False},
+        {"batch_tokens": 100, "balanced_batches": True},
+    ):
         with pytest.raises(ValueError, match="batch_tokens"):
             TrainConfig(**wrong)
+
+
+# ---------------------------------------------------------------- balanced batches
+
+CLASSES = np.repeat([0, 1, 2, 3], [70, 20, 10, 3])
+
+
+def balanced(seed: int = 0, **settings: object) -> Course:
+    config = TrainConfig(**{"batch_size": 8, "balanced_batches": True, **settings})
+    return Course(LENGTHS, config, seed, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "per_epoch", "total"),
+    [
+        ({}, 35, 105),
+        ({"epochs": 1.5}, 35, 52),
+        ({"accumulate": 3}, 12, 36),
+        ({"batch_size": 500}, 1, 3),
+        ({"max_steps": 40}, 35, 40),
+    ],
+)
+def test_steps_of_balanced_batches(settings: dict[str, object], per_epoch: int, total: int) -> None:
+    """4 classes, of which the largest has 70 rows: 280 rows an epoch."""
+    made = balanced(**settings)
+    assert (made.rows_per_epoch, made.steps_per_epoch, made.total_steps) == (280, per_epoch, total)
+    read = [made.rows(step) for step in range(per_epoch)]
+    assert sum(map(len, read)) == 280 and set(np.concatenate(read)) == set(range(103))
+    assert made.validates(per_epoch) and made.epoch_of(per_epoch) == 1.0
+    assert course().rows_per_epoch == 103
+
+
+def test_any_step_of_balanced_batches_can_be_the_first() -> None:
+    whole = balanced(seed=5, accumulate=2)
+    steps = [[rows.tolist() for rows in whole.micro_batches(step)] for step in range(whole.total_steps)]
+    for step in (whole.total_steps - 1, 0, whole.steps_per_epoch, 20):
+        assert [rows.tolist() for rows in balanced(seed=5, accumulate=2).micro_batches(step)] == steps[step]
+    assert balanced(seed=6).rows(0).tolist() != balanced(seed=5).rows(0).tolist()
+
+
+def test_halved_balanced_batches_have_the_rows_of_their_step() -> None:
+    made, whole = balanced(accumulate=2), balanced(accumulate=2)
+    assert made.halve(made.micro_batches(0)[0]) == 4
+    for step in range(whole.total_steps):
+        assert np.concatenate(made.micro_batches(step)).tolist() == whole.rows(step).tolist()

@@ -152,10 +152,18 @@ def test_features_end_to_end(task: str, training: Callable[..., Setup], toy_data
     assert solved["at_edge"] == (float(chosen) in (min(map(float, solved["tried"])), max(map(float, solved["tried"]))))
 
 
-def test_what_does_not_apply_is_told(training: Callable[..., Setup]) -> None:
-    setup = training("features", objective={"label_smoothing": 0.1})
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"objective": {"label_smoothing": 0.1}}, "label smoothing does"),
+        ({"objective": {"focal_gamma": 2.0}}, "focal loss does"),
+        ({"balanced_batches": True}, "balanced batches do"),
+    ],
+)
+def test_what_does_not_apply_is_told(settings: dict[str, Any], what: str, training: Callable[..., Setup]) -> None:
+    setup = training("features", **settings)
     setup.train()
-    assert setup.job.observers.warnings == ["label smoothing does not apply to a closed solver"]
+    assert setup.job.observers.warnings == [f"{what} not apply to a closed solver"]
 
 
 def test_stop_is_heard(training: Callable[..., Setup]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_bench import At, Setup
+from training_bench import At, Setup, with_counts
 
 from tunewise.engine.events import Warned
 from tunewise.engine.loop import Training
@@ -46,6 +46,15 @@ CASES = {
     "schedule": ({"method": "full", "schedule": "slanted_triangular", "save_steps": 6}, [1, 7]),
     "accumulate": ({"method": "full", "batch_size": 2, "accumulate": 4, "save_steps": 6}, [7]),
     "batches_by_tokens": ({"method": "full", "batch_tokens": 60, "accumulate": 2, "save_steps": 3}, [4, 7]),
+    "balanced_batches": (
+        {"method": "full", "balanced_batches": True, "counts": (16, 6, 3), "accumulate": 2, "save_steps": 2},
+        [2, 5],
+    ),
+    "balanced_batches_of_focal_loss": (
+        {"method": "last_k", "options": {"k": 1}, "balanced_batches": True, "counts": (3, 16, 2)}
+        | {"objective": {"focal_gamma": 2.0}, "save_steps": 6},
+        [7],
+    ),
     "early_stopping": (
         {"method": "full", "learning_rate": 1e-7, "early_stopping": 2, "evaluate_every": 3, "save_steps": 3},
         [7],
@@ -85,6 +94,7 @@ def test_resumed_is_uninterrupted(case: str, training: Callable[..., Setup], toy
     settings, steps = CASES[case]
     settings = {**COMMON, **settings}
     data = toy_data(settings.pop("task", "classification"))
+    data = with_counts(data, *settings.pop("counts", ()))
     whole = training(at="a", data=data, **settings)
     trained = whole.train()
     resumed, again = interrupted(lambda **more: training(data=data, **{**settings, **more}), steps)

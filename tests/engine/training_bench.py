@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -104,6 +105,17 @@ class Setup:
             for file in folder.glob("*.safetensors")
             for name, tensor in load_file(file).items()
         }
+
+
+def with_counts(data: DataBundle, *counts: int) -> DataBundle:
+    """The same data with so many training rows of each class; all where none are given."""
+    if not counts:
+        return data
+    train = data.splits["train"]
+    places = np.sort(np.concatenate([np.flatnonzero(train.targets == c)[:n] for c, n in enumerate(counts)]))
+    texts = tuple(train.texts[place] for place in places)
+    fewer = replace(train, texts=texts, targets=train.targets[places], rows=train.rows[places])
+    return replace(data, splits={**data.splits, "train": fewer})
 
 
 def set_up(

@@ -167,5 +167,15 @@ def test_rows_that_are_lost_or_read_twice() -> None:
     assert rows_read_wrongly(lost) == ["step 1 is missing", "epoch 1: 2 rows were not read"]
 
 
+def test_rows_that_balanced_batches_read_again() -> None:
+    def reads(*steps: tuple[int, tuple[int, ...]]) -> dict[int, Read]:
+        return {step: Read(step, epoch, rows, of=3, again=1) for step, (epoch, rows) in enumerate(steps)}
+
+    assert rows_read_wrongly(reads((0, (0, 2)), (0, (1, 2)), (1, (2, 0)))) == []
+    assert rows_read_wrongly(reads((0, (0, 2)), (0, (2, 2)), (1, (2, 0)))) == [
+        *("epoch 1: 1 rows were read twice", "epoch 1: 1 rows were not read")
+    ]
+
+
 def test_differences() -> None:
     assert differences({"a": "1", "b": "2"}, {"b": "3", "a": "1", "c": "4"}) == ["b", "c"]

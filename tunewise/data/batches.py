@@ -80,7 +80,12 @@ def epoch_steps(
         steps = [steps[place] for place in generator.permutation(len(steps))]
     else:
         steps = size.steps(order, lengths)
-    if epoch == 0 and steps:
+    return largest_first(steps, size, lengths) if epoch == 0 else steps
+
+
+def largest_first(steps: list[np.ndarray], size: BatchSize, lengths: np.ndarray) -> list[np.ndarray]:
+    """The step with the batch of most padded tokens changes places with the first."""
+    if steps:
         largest = int(np.argmax([size.most_padded(step, lengths) for step in steps]))
         steps[0], steps[largest] = steps[largest], steps[0]
     return steps

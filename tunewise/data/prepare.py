@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tunewise.data.balance import balance
 from tunewise.data.clean import Rows, repeat_steps, usable_rows
 from tunewise.data.doubtful import Classes
 from tunewise.data.groups import read_groups
@@ -74,6 +75,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
         parts, more = _apart(config, parts)
         steps += [*more, *time_order_steps(parts, keys["time"])]
     parts["train"], more = _few(config, parts["train"], task)
+    steps += more
+    parts["train"], more = balance(config, parts["train"], task)
     steps += more
     steps += overlap_steps(parts)
     splits = {name: rows.split(name, schema, label) for name, rows in parts.items()}

@@ -74,6 +74,11 @@ class DataConfig(Config):
     one. Rows of equal time stay on one side; classes do not keep their share. With `group`, a group goes where its
     latest row goes. `limit` draws before that, of all times; `per_class` after it."""
 
+    balance: Literal["over", "under"] | None = None
+    """As many training rows of each class (classification), after the splits are made and `per_class`: rows of smaller
+    classes are repeated until all have as many as the largest (over), or only as many are kept as the smallest has,
+    drawn by `split_seed` (under). Validation and test stay as they are; the baselines learn from the same rows."""
+
     overlap: Literal["warn", "drop", "error"] = "warn"
     """What to do where sources share texts (or groups, where `group` is given), train with validation or test, or
     validation with test: keep the rows and count them (warn), leave them out of the earlier of the two, so that the

@@ -127,16 +127,16 @@ def draw(values: Sequence[Label], texts: Sequence[Text], task: Task, count: int,
         for stratum in np.flatnonzero(quota == 0):
             quota[quota.argmax()] -= 1
             quota[stratum] = 1
-    return _drawn(strata, texts, quota, seed)
+    return drawn(strata, texts, quota, seed)
 
 
 def draw_per_class(values: Sequence[Label], texts: Sequence[Text], count: int, seed: int) -> np.ndarray:
     """Places of at most `count` rows of each class, ascending; a class with fewer keeps them all."""
     strata = find_strata(values, "classification")
-    return _drawn(strata, texts, np.minimum(np.bincount(strata), count), seed)
+    return drawn(strata, texts, np.minimum(np.bincount(strata), count), seed)
 
 
-def _drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: int) -> np.ndarray:
+def drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: int) -> np.ndarray:
     """Places of so many rows of each stratum, by the hashes of their texts; equal texts by their turn."""
     strata, quota = strata.tolist(), quota.tolist()
     seen: Counter[Text] = Counter()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tunewise.data.balanced_batches import balanced_rows, balanced_steps
 from tunewise.data.batches import BatchSize, epoch_steps
 from tunewise.engine.settings import TrainConfig
 
@@ -20,6 +21,9 @@ class Course:
     """Everything follows from the lengths of the rows, the settings and the seed, so that any step can be the first
     after a resume.
 
+    Args:
+        classes: of the rows, integers (n,); needed for balanced batches.
+
     Attributes:
         steps_per_epoch: of the first epoch; where batches go by tokens, others may have a few more or less.
         total_steps: of the whole training, unless it stops early.
@@ -29,6 +33,7 @@ class Course:
     lengths: np.ndarray
     config: TrainConfig
     seed: int
+    classes: np.ndarray | None = None
     steps_per_epoch: int = field(init=False)
     total_steps: int = field(init=False)
     halvings: int = field(default=0, init=False)
@@ -41,6 +46,11 @@ class Course:
         self.steps_per_epoch = self._steps_in(0)
         epochs = self.config.epochs if self.config.epochs is not None else DEFAULT_EPOCHS
         self.total_steps = self.config.max_steps or self._steps_of(epochs)
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows that an epoch reads: each once; where batches are balanced, those of small classes several times."""
+        return balanced_rows(self.classes) if self.config.balanced_batches else len(self.lengths)
 
     @property
     def rows_per_step(self) -> int:
@@ -128,13 +138,16 @@ class Course:
 
     def _count(self, epoch: int) -> int:
         if self.config.batch_tokens is None:
-            return math.ceil(len(self.lengths) / self.rows_per_step)
+            return math.ceil(self.rows_per_epoch / self.rows_per_step)
         return len(self._steps(epoch))
 
     def _steps(self, epoch: int) -> list[np.ndarray]:
         """The rows of each step of an epoch; the last epoch that was asked for is kept."""
         if self._epoch is None or self._epoch[0] != epoch:
-            by_length = self.config.group_by_length
-            steps = epoch_steps(self.lengths, self._size, seed=self.seed, epoch=epoch, group_by_length=by_length)
+            how = {"seed": self.seed, "epoch": epoch, "group_by_length": self.config.group_by_length}
+            if self.config.balanced_batches:
+                steps = balanced_steps(self.lengths, self.classes, self._size, **how)
+            else:
+                steps = epoch_steps(self.lengths, self._size, **how)
             self._epoch = (epoch, steps)
         return self._epoch[1]

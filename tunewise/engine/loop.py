@@ -75,7 +75,8 @@ class Training:
 
     def __post_init__(self) -> None:
         self.inputs: Inputs = self.feed.inputs["train"]
-        self.course = Course(self.inputs.lengths, self.config, self.seed)
+        classes = self.train.targets if self.config.balanced_batches else None
+        self.course = Course(self.inputs.lengths, self.config, self.seed, classes)
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] | None = None
         self.scaler = torch.amp.GradScaler(self.tuned.device, enabled=self.tuned.precision == "fp16")
@@ -232,7 +233,7 @@ class Training:
         self._check_disk()
         begin, end = progress.planned_at, min(self.plan.until or course.total_steps, course.total_steps)
         reads = {
-            "train": course.epoch_of(end) - course.epoch_of(begin),
+            "train": (course.epoch_of(end) - course.epoch_of(begin)) * course.rows_per_epoch / len(course.lengths),
             "validation": sum(course.validates(step) for step in range(begin + 1, end + 1)),
         }
         spent = self.feed.begin_phase([tensor.name for tensor in trained], self.plan, reads)

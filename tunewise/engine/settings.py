@@ -79,7 +79,12 @@ class TrainConfig(Config):
     """Compute what the frozen part of the model gives for a row once, and read it back in later epochs and runs."""
 
     group_by_length: bool = True
-    """Batches of rows of similar length, in random order: less padding, same rows per epoch."""
+    """Batches of rows of similar length, in random order: less padding, same rows per epoch. With `balanced_batches`
+    only the batches of a step, where `accumulate` makes it of several."""
+
+    balanced_batches: bool = False
+    """Classification: each step has as many rows of each class, give or take one. An epoch reads every row, and those
+    of smaller classes again until each class has come as often as the largest, so that it has more steps."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train. auto: CUDA, else MPS, else CPU."""
@@ -100,4 +105,6 @@ class TrainConfig(Config):
             raise ValueError("give either batch_size or batch_tokens, not both")
         if self.batch_tokens is not None and not self.group_by_length:
             raise ValueError("batch_tokens groups rows by length: leave out group_by_length")
+        if self.batch_tokens is not None and self.balanced_batches:
+            raise ValueError("balanced_batches has so many rows a step: give batch_size, not batch_tokens")
         return self

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tunewise.commit import Series, default_cache
+from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
@@ -175,6 +176,8 @@ def train(net: Net, method: Method, job: Job) -> Trained:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
     inputs = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
+    if job.config.balanced_batches:
+        job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs)
     trained.reader.spent += Spent(elsewhere_seconds=sum(tokens.elsewhere_seconds for tokens in inputs.values()))
     return trained
@@ -192,6 +195,10 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     job.observers.emit(Started(1, job.label))
     if job.objective.config.label_smoothing:
         job.observers.emit(Warned("label smoothing does not apply to a closed solver"))
+    if job.objective.config.focal_gamma:
+        job.observers.emit(Warned("focal loss does not apply to a closed solver"))
+    if job.config.balanced_batches:
+        job.observers.emit(Warned("balanced batches do not apply to a closed solver"))
     options = plan.solver.options
     context = job.context
     embed = Embedder(
@@ -322,6 +329,15 @@ def _tokens(split: Split, net: Net, job: Job) -> Tokens:
 def _targets(split: Split, inputs: Inputs) -> np.ndarray:
     by_word = isinstance(inputs, Tokens) and inputs.words is not None
     return inputs.seen(split.targets) if by_word else split.targets
+
+
+def told_balanced(classes: np.ndarray) -> str:
+    """The warning that an epoch has other rows than the data."""
+    rows, count = balanced_rows(classes), len(np.unique(classes))
+    return (
+        f"balanced batches: an epoch reads {rows:,} rows, {rows // count:,} of each class; "
+        f"{rows - len(classes):,} of them are rows of smaller classes that are read again"
+    )
 
 
 def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:

@@ -1,4 +1,4 @@
-"""One label per row: cross-entropy."""
+"""One label per row: cross-entropy or focal loss."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewise.objectives.base import Loss, Objective
+from tunewise.objectives.cross_entropy import cross_entropy_sum
 from tunewise.objectives.weights import class_weights
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 class Classification(Objective):
     """Cross-entropy with class weights w: sum of w[y] (-log p[y]) over sum of w[y], as torch and transformers have
-    it; with label smoothing e the target is (1 - e) on the label plus e / C everywhere."""
+    it; with label smoothing e the target is (1 - e) on the label plus e / C everywhere. Focal loss takes the place of
+    -log p[y], and is divided by the same."""
 
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
         super().__init__(config, data)
         counts = np.bincount(data.splits["train"].targets, minlength=len(self.schema.labels))
-        self.weights = class_weights(config.class_weights, self.schema.labels, counts)
+        self.weights = class_weights(config.class_weights, self.schema.labels, counts, config.effective_beta)
 
     def n_items(self, targets: torch.Tensor) -> float:
         if self.weights is None:
@@ -31,13 +33,4 @@ class Classification(Objective):
         return float(self.weights[targets.cpu().numpy()].sum())
 
     def loss(self, logits_BC: torch.Tensor, targets: torch.Tensor) -> Loss:
-        import torch
-        from torch.nn import functional
-
-        weight = None
-        if self.weights is not None:
-            weight = torch.as_tensor(self.weights, dtype=torch.float32, device=logits_BC.device)
-        total = functional.cross_entropy(
-            logits_BC.float(), targets, weight=weight, label_smoothing=self.config.label_smoothing, reduction="sum"
-        )
-        return Loss(total, self.n_items(targets))
+        return Loss(cross_entropy_sum(logits_BC, targets, self.weights, self.config), self.n_items(targets))

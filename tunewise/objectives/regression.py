@@ -22,7 +22,7 @@ class Regression(Objective):
     deviation the root of the mean square.
 
     Raises:
-        RecipeError: class weights are given.
+        RecipeError: class weights or focal loss are asked for.
     """
 
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
@@ -32,6 +32,10 @@ class Regression(Objective):
                 "class weights are for classes; the task is regression",
                 where="objective.class_weights",
                 fix="leave them out",
+            )
+        if config.focal_gamma:
+            raise RecipeError(
+                "focal loss is for classes; the task is regression", where="objective.focal_gamma", fix="leave it out"
             )
         targets = data.splits["train"].targets.astype(np.float64)
         self.mean, self.deviation = 0.0, 1.0

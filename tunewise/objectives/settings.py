@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
 
@@ -13,9 +13,30 @@ class ObjectiveConfig(Config):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes (classification and entities)."""
 
-    class_weights: Literal["balanced"] | dict[str, float] | None = None
-    """Weight of each class in the loss: `balanced` (n / (C n_c)), or a number per class name."""
+    class_weights: Literal["balanced", "effective"] | dict[str, float] | None = None
+    """Weight of each class in the loss: `balanced` (n / (C n_c)), `effective` (by the inverse of the effective number
+    of its n_c rows, (1 - b) / (1 - b^n_c), with mean 1), or a number per class name."""
+
+    effective_beta: float = Field(default=0.999, ge=0, lt=1)
+    """The b of `class_weights: effective`: 0 gives equal weights, near 1 those of `balanced` but for a factor."""
+
+    focal_gamma: float = Field(default=0.0, ge=0)
+    """Focal loss, -(1 - p)^gamma log p for the probability p of what is right: the larger, the less counts what is
+    already right with certainty. 0 is cross-entropy; 2 is usual. For classes, labels and entities."""
 
     standardize: bool = True
     """Regression: train on targets with mean 0 and variance 1, and fold the scale back into the output layer, so that
     the learning rate does not depend on the unit of the target."""
+
+    @model_validator(mode="after")
+    def _beta_of_effective(self) -> ObjectiveConfig:
+        usual = type(self).model_fields["effective_beta"].default
+        if self.effective_beta != usual and self.class_weights != "effective":
+            raise ValueError("effective_beta is for class_weights: effective; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _focal_or_smooth(self) -> ObjectiveConfig:
+        if self.focal_gamma and self.label_smoothing:
+            raise ValueError("give either focal_gamma or label_smoothing, not both: focal loss knows one right class")
+        return self

@@ -46,15 +46,16 @@ def leftovers_in(run: Path) -> list[str]:
 
 
 def rows_read_wrongly(reads: Mapping[int, Read]) -> list[str]:
-    """Rows that an epoch saw twice or, where it was completed, not at all; `reads` are by step, of the steps that
-    count."""
+    """Rows that an epoch saw twice (more often than balanced batches should) or, where it was completed, not at all;
+    `reads` are by step, of the steps that count."""
     epochs: dict[int, list[int]] = {}
     for read in reads.values():
         epochs.setdefault(read.epoch, []).extend(read.rows)
     problems = [f"step {step} is missing" for step in range(max(reads, default=-1) + 1) if step not in reads]
-    size, last = next((read.of for read in reads.values()), 0), max(epochs, default=0)
+    size, again = next(((read.of, read.again) for read in reads.values()), (0, 0))
+    last = max(epochs, default=0)
     for epoch, rows in epochs.items():
-        if twice := len(rows) - len(set(rows)):
+        if (twice := len(rows) - len(set(rows)) - again) > 0:
             problems.append(f"epoch {epoch + 1}: {twice} rows were read twice")
         if epoch < last and (lost := size - len(set(rows))):
             problems.append(f"epoch {epoch + 1}: {lost} rows were not read")

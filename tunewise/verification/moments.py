@@ -29,12 +29,14 @@ class Begun:
 
 @dataclass(frozen=True)
 class Read:
-    """The rows of a step that is about to be done, `step` being those before it; an epoch has `of` rows."""
+    """The rows of a step that is about to be done, `step` being those before it; an epoch has `of` rows, and
+    reads some of them `again`, so many times in all, where batches are balanced."""
 
     step: int
     epoch: int
     rows: tuple[int, ...]
     of: int
+    again: int = 0
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class WatchedTraining(Training):
     def _step(self) -> None:
         step = self.progress.step
         rows = tuple(int(row) for row in self.course.rows(step))
-        self.pipe.send(Read(step, int(self.course.epoch_of(step)), rows, len(self.train)))
+        again = self.course.rows_per_epoch - len(self.train)
+        self.pipe.send(Read(step, int(self.course.epoch_of(step)), rows, len(self.train), again))
         super()._step()
 
     def _take_best(self) -> None:
