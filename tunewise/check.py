@@ -15,7 +15,6 @@ from tunewise.evaluate.metrics import default_metric
 from tunewise.methods import MethodConfig
 from tunewise.methods.support import support_matrix
 from tunewise.models.locate import LocatedModel, locate
-from tunewise.models.size import weights_bytes
 from tunewise.objectives import Objective, make_objective
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.types import DataBundle
@@ -77,7 +76,7 @@ class Checked:
         """What the model of a run will take where it is a whole one; 0 where only what trained is handed over."""
         method = choice.build()
         whole = method.handover == "transformers" or method.merged
-        return weights_bytes(self.models[model].path) if whole else 0
+        return self.models[model].weights_bytes if whole else 0
 
 
 def check(

@@ -13,7 +13,7 @@ import pytest
 
 from tunewise import run as run_module
 from tunewise.errors import TunewiseError
-from tunewise.models.size import weights_bytes
+from tunewise.models.locate import locate
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -73,7 +73,7 @@ def test_too_little_room_for_the_models(
     tiny_bert: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    needed, path, out = models * weights_bytes(tiny_bert), recipe(), tmp_path / "out"
+    needed, path, out = models * locate(str(tiny_bert), tiny_bert).weights_bytes, recipe(), tmp_path / "out"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, needed - 1))
     name, *options = command
     done = tunewise(name, path, "--out", out, *options)
@@ -104,4 +104,4 @@ def test_memory_that_runs_out_while_loading(
 
 def test_a_model_is_as_large_as_its_header_says(tiny_bert: Path) -> None:
     (file,) = tiny_bert.glob("*.safetensors")
-    assert 0.9 * file.stat().st_size < weights_bytes(tiny_bert) <= file.stat().st_size
+    assert 0.9 * file.stat().st_size < locate(str(tiny_bert), tiny_bert).weights_bytes <= file.stat().st_size

@@ -12,6 +12,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,16 @@ def check_damage_is_found(job: Job, root: Path, *, places: int = 9) -> None:
             found += bool(told)
             _restore(root, kept)
     assert found, "no damage at all was found"
+
+
+FAULTS: dict[str, Callable[[Job, Path], None]] = {
+    "an operation fails": check_any_operation_fails,
+    "all operations fail from one on": partial(check_any_operation_fails, lasts=True),
+    "the process is killed": check_killed_at_any_operation,
+    "it is interrupted": check_ctrl_c_at_any_operation,
+    "the disk takes no more": check_the_disk_takes_no_more,
+}
+"""What every save must bear while it is at work; what its files must bear afterwards is `check_damage_is_found`."""
 
 
 def leftovers(root: Path) -> list[Path]:

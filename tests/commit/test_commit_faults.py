@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fault_bench import (
+    FAULTS,
     Job,
     check_any_operation_fails,
-    check_ctrl_c_at_any_operation,
     check_damage_is_found,
     check_killed_at_any_operation,
-    check_the_disk_takes_no_more,
     file_size_limit,
 )
 
@@ -81,24 +80,9 @@ JOBS = pytest.mark.parametrize("job", [CHECKPOINT, REPLACED, FILE], ids=lambda j
 
 
 @JOBS
-@pytest.mark.parametrize("lasts", [False, True])
-def test_any_operation_fails(job: Job, lasts: bool, tmp_path: Path) -> None:
-    check_any_operation_fails(job, tmp_path, lasts=lasts)
-
-
-@JOBS
-def test_killed_at_any_operation(job: Job, tmp_path: Path) -> None:
-    check_killed_at_any_operation(job, tmp_path)
-
-
-@JOBS
-def test_ctrl_c_at_any_operation(job: Job, tmp_path: Path) -> None:
-    check_ctrl_c_at_any_operation(job, tmp_path)
-
-
-@JOBS
-def test_the_disk_takes_no_more(job: Job, tmp_path: Path) -> None:
-    check_the_disk_takes_no_more(job, tmp_path)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_fault_loses_anything(job: Job, fault: str, tmp_path: Path) -> None:
+    FAULTS[fault](job, tmp_path)
 
 
 @pytest.mark.parametrize("job", [CHECKPOINT, REPLACED], ids=lambda job: job.name)

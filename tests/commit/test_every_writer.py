@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fault_bench import (
+    FAULTS,
     Job,
     check_any_operation_fails,
-    check_ctrl_c_at_any_operation,
     check_damage_is_found,
     check_killed_at_any_operation,
     check_the_disk_takes_no_more,
@@ -118,7 +118,6 @@ JOBS = [
     Job("results of a comparison", results("old"), results("new"), read_results),
     Job("export", lambda root: export_file(root / "out.csv", "old"), lambda root: export(root), read_export),
 ]
-ALL = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 
 
 def export(root: Path) -> None:
@@ -136,25 +135,10 @@ def small_contents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tunewise.engine.text_model", SimpleNamespace(load=lambda run: None))
 
 
-@ALL
-@pytest.mark.parametrize("lasts", [False, True])
-def test_any_operation_of_it_fails(job: Job, lasts: bool, tmp_path: Path) -> None:
-    check_any_operation_fails(job, tmp_path, lasts=lasts)
-
-
-@ALL
-def test_killed_at_any_operation_of_it(job: Job, tmp_path: Path) -> None:
-    check_killed_at_any_operation(job, tmp_path)
-
-
-@ALL
-def test_ctrl_c_at_any_operation_of_it(job: Job, tmp_path: Path) -> None:
-    check_ctrl_c_at_any_operation(job, tmp_path)
-
-
-@ALL
-def test_the_disk_takes_no_more_of_it(job: Job, tmp_path: Path) -> None:
-    check_the_disk_takes_no_more(job, tmp_path)
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_fault_makes_it_lose_anything(job: Job, fault: str, tmp_path: Path) -> None:
+    FAULTS[fault](job, tmp_path)
 
 
 @pytest.mark.parametrize("job", JOBS[:-1], ids=lambda job: job.name)

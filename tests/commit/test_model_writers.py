@@ -14,14 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from fault_bench import (
-    Job,
-    check_any_operation_fails,
-    check_ctrl_c_at_any_operation,
-    check_damage_is_found,
-    check_killed_at_any_operation,
-    check_the_disk_takes_no_more,
-)
+from fault_bench import FAULTS, Job, check_damage_is_found
 from safetensors.torch import load_file, save_file
 
 from tunewise.commit import Cache, Series, sweep, verify
@@ -204,36 +197,17 @@ JOBS = [
         for kind in ("transformers", "peft", "tunewise")
     ),
 ]
-ALL = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 # One of each kind of writer: the others differ in what they put into the staged folder alone.
-EACH_KIND = pytest.mark.parametrize("job", [JOBS[0], JOBS[1], JOBS[4]], ids=lambda job: job.name)
+EACH_KIND = [JOBS[0], JOBS[1], JOBS[4]]
+TRIED_ON_ALL = ("an operation fails", "the disk takes no more")
+CASES = [(fault, job) for fault in FAULTS for job in (JOBS if fault in TRIED_ON_ALL else EACH_KIND)]
 
 
-@ALL
-def test_any_operation_on_tensors_fails(job: Job, tmp_path: Path) -> None:
-    check_any_operation_fails(job, tmp_path)
+@pytest.mark.parametrize(("fault", "job"), CASES, ids=lambda part: part if isinstance(part, str) else part.name)
+def test_no_fault_loses_tensors(fault: str, job: Job, tmp_path: Path) -> None:
+    FAULTS[fault](job, tmp_path)
 
 
-@EACH_KIND
-def test_all_operations_on_tensors_fail(job: Job, tmp_path: Path) -> None:
-    check_any_operation_fails(job, tmp_path, lasts=True)
-
-
-@EACH_KIND
-def test_killed_at_any_operation_on_tensors(job: Job, tmp_path: Path) -> None:
-    check_killed_at_any_operation(job, tmp_path)
-
-
-@EACH_KIND
-def test_ctrl_c_at_any_operation_on_tensors(job: Job, tmp_path: Path) -> None:
-    check_ctrl_c_at_any_operation(job, tmp_path)
-
-
-@ALL
-def test_the_disk_takes_no_more_tensors(job: Job, tmp_path: Path) -> None:
-    check_the_disk_takes_no_more(job, tmp_path)
-
-
-@ALL
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_damage_of_tensors_is_found(job: Job, tmp_path: Path) -> None:
     check_damage_is_found(job, tmp_path, places=2)

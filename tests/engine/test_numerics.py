@@ -14,7 +14,7 @@ from training_bench import At, Recorder, Setup
 
 from tunewise.engine.course import Course
 from tunewise.engine.events import Step, Warned
-from tunewise.engine.finite import check_weights, not_finite
+from tunewise.engine.finite import check_finite, not_finite
 from tunewise.engine.loop import Training
 from tunewise.engine.stop import Stop
 from tunewise.errors import Interrupted, NonFiniteError
@@ -209,9 +209,9 @@ def test_moments_that_are_not_finite_are_not_saved(
 
 def test_large_but_finite_weights_pass() -> None:
     """The square of 1e30 is infinite in fp32."""
-    check_weights({"a": torch.full((3,), 1e30), "b": torch.ones(2), "steps": torch.tensor(7)}, 1)
+    check_finite({"a": torch.full((3,), 1e30), "b": torch.ones(2), "steps": torch.tensor(7)}, 1)
     with pytest.raises(NonFiniteError, match="after step 7: b;"):
-        check_weights({"a": torch.full((3,), 1e30), "b": torch.tensor([1.0, float("inf")])}, 7)
+        check_finite({"a": torch.full((3,), 1e30), "b": torch.tensor([1.0, float("inf")])}, 7)
 
 
 def test_halving_finds_the_rows_in_few_looks() -> None:

@@ -24,31 +24,24 @@ def said_by(folder: Path, code: str) -> str:
     return done.stdout + done.stderr
 
 
-@needs_bitsandbytes
-def test_nothing_is_fetched_and_the_package_is_there_afterwards(tmp_path: Path) -> None:
-    code = (
-        "from tunewise.models.hub_kernels import import_bitsandbytes\n"
-        "import_bitsandbytes()\n"
-        "import kernels, bitsandbytes\n"
-        "print('there:', kernels.get_kernel.__name__, 'bitsandbytes' in sys.modules)"
-    )
-    said = said_by(tmp_path, code)
-    assert "FETCHED" not in said and "Failed to load" not in said
-    assert "there: get_kernel True" in said
-
-
-@needs_bitsandbytes
-def test_nor_by_the_fork_server_of_a_comparison(tmp_path: Path) -> None:
-    code = (
+CAREFUL = {
+    "by itself": "from tunewise.models.hub_kernels import import_bitsandbytes\nimport_bitsandbytes()\n",
+    "by the fork server of a comparison": (
         "import os\n"
         "from tunewise.comparison import PRELOAD_VARIABLE\n"
         "os.environ[PRELOAD_VARIABLE] = 'torch,transformers,peft'\n"
         "import tunewise.comparison.preload\n"
-        "print('there:', 'peft' in sys.modules, 'bitsandbytes' in sys.modules)"
-    )
-    said = said_by(tmp_path, code)
+    ),
+}
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("how", CAREFUL)
+def test_nothing_is_fetched_and_the_package_is_there_afterwards(how: str, tmp_path: Path) -> None:
+    seen = "import kernels\nprint('there:', kernels.get_kernel.__name__, 'bitsandbytes' in sys.modules)"
+    said = said_by(tmp_path, CAREFUL[how] + seen)
     assert "FETCHED" not in said and "Failed to load" not in said
-    assert "there: True True" in said
+    assert "there: get_kernel True" in said
 
 
 @needs_bitsandbytes

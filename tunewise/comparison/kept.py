@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tunewise.commit import damages, lock, sweep
-from tunewise.errors import StoreError, TunewiseWarning
+from tunewise.commit import lock, sweep
+from tunewise.errors import TunewiseWarning
 from tunewise.tracking.record import RECORD, Problem, RunRecord, read_record, write_record
-from tunewise.tracking.run_folder import MODEL, PREDICTIONS, complete
-from tunewise.types import CARD
+from tunewise.tracking.run_folder import complete
+from tunewise.tracking.verification import damaged_results
 
 
 def verify_kept(runs: Path, stop: Callable[[], None]) -> None:
@@ -36,15 +36,9 @@ def _verify(folder: Path, record: RunRecord) -> None:
     with lock(folder):
         sweep(folder)
         complete(folder)
-        if problem := damage(folder, record):
+        problems = damaged_results(folder, model=record.handover is not None, predictions=True)
+        if problems:
+            problem = problems[0]
             write_record(folder, replace(record, status="failed", error=Problem.of(problem)))
             told = f"the run {folder.name} had finished, but is damaged, and is run again: {problem.what}"
             warnings.warn(TunewiseWarning(f"{told} ({problem.where})"), stacklevel=2)
-
-
-def damage(folder: Path, record: RunRecord) -> StoreError | None:
-    """What is wrong with the files of a finished run: the first found in its predictions and its model."""
-    found = damages(folder / PREDICTIONS)
-    if record.handover is not None:
-        found += damages(folder / MODEL, editable=(CARD,))
-    return found[0] if found else None

@@ -78,7 +78,7 @@ class Course:
         most = len(rows)
         while most == len(rows):
             self.halvings += 1
-            most = len(self._fitting.batches(self._size.by_length(rows, self.lengths), self.lengths)[0])
+            most = len(self.batches_of(rows)[0])
         return most
 
     def epoch_of(self, step: int) -> float:

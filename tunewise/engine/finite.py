@@ -16,7 +16,7 @@ from tunewise.types import Split
 MOST_NAMED = 20
 
 
-def check_weights(tensors: Mapping[str, torch.Tensor], step: int, what: str = "weights") -> None:
+def check_finite(tensors: Mapping[str, torch.Tensor], step: int, what: str = "weights") -> None:
     """Makes sure that tensors are finite; `step` is the last that changed them.
 
     The norm of all shows it: 3.5 ms for the 23M parameters of MiniLM on one core, where `isfinite`, tensor by tensor,

