@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tunewise.audit.audit import Audit, before_training
 from tunewise.data.prepare import prepare
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
@@ -33,11 +34,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Found:
-    """Data and models as they were read, and how long that took: what the processes of a comparison are sent, so that
-    they need not read it again."""
+    """Data and models as they were read, what was found in the data, and how long that took: what the processes of a
+    comparison are sent, so that they need not do it again."""
 
     data: DataBundle
     models: Mapping[str, LocatedModel]
+    audit: Audit
     data_seconds: float = 0.0
     model_seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -128,7 +130,7 @@ def check(
 
 
 def find(recipe: Recipe, folder: Path) -> Found:
-    """Finds the models and reads the data.
+    """Finds the models, reads the data, and looks at it briefly.
 
     Raises:
         DataError, ModelError
@@ -140,7 +142,8 @@ def find(recipe: Recipe, folder: Path) -> Found:
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
     data = prepare(recipe.data, folder)
-    return Found(data, models, time.perf_counter() - start, seconds)
+    found = before_training(data, models[recipe.all_models[0]], recipe.check)
+    return Found(data, models, found, time.perf_counter() - start, seconds)
 
 
 def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from tunewise.audit.settings import CheckConfig
 from tunewise.config.base import Config
 from tunewise.config.override import override
 from tunewise.config.problems import InvalidOptions
@@ -81,6 +82,8 @@ class Recipe(Config):
     """Several pretrained models, to compare them too."""
 
     data: DataConfig
+
+    check: CheckConfig = CheckConfig()
 
     method: MethodChoice | None = None
     """The method of `train`."""

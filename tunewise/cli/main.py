@@ -98,6 +98,24 @@ def compare(
 
 
 @app.command()
+def check(
+    recipe: RecipePath,
+    overrides: Overrides = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for what is wrong with the data of a recipe, before anything trains.
+
+    The exit code is 1 where something is found that the recipe names in check.block.
+    """
+    with _errors():
+        from tunewise.api import load_recipe
+        from tunewise.cli.checking import check_data
+
+        if not check_data(load_recipe(recipe, overrides), recipe.resolve().parent, as_json):
+            raise typer.Exit(1)
+
+
+@app.command()
 def estimate(
     recipe: RecipePath,
     out: Annotated[Path, typer.Option(help="Where the results would go: that disk must suffice.")] = Path("runs"),

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tunewise.cleaning.settings import CleanConfig
 from tunewise.config.base import Config
 from tunewise.types import Task
 
@@ -55,6 +56,8 @@ class DataConfig(Config):
 
     encoding: str | None = None
     """Text encoding of CSV, TSV, JSONL and CoNLL files. Where left out: UTF-8, or what a byte-order mark says."""
+
+    clean: CleanConfig = CleanConfig()
 
     limit: int | None = Field(default=None, ge=1)
     """Use only so many rows of each source, drawn by `split_seed` (stratified for classes): for a quick look."""

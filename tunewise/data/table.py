@@ -181,10 +181,10 @@ def check_one_kind(table: Table, column: str) -> str:
     )
 
 
-def short(cell: Any) -> str:
-    """A cell for a message, cut to 40 characters; control characters are escaped."""
+def short(cell: Any, most: int = 40) -> str:
+    """A cell for a message, cut to so many characters; control characters are escaped."""
     text = repr(cell) if isinstance(cell, str) else printable(as_text(cell))
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def printable(name: str) -> str:

@@ -1,0 +1,31 @@
+"""Rows whose text and label stand in an earlier row of the same split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunewise.audit.finding import Finding
+from tunewise.audit.view import View, examples_of, row_numbers
+
+
+def find(view: View) -> Iterator[Finding]:
+    """The rows after the first of each text and label."""
+    for name, split in view.data.splits.items():
+        first: dict[tuple[object, ...], int] = {}
+        repeats: dict[int, int] = {}
+        for place, text in enumerate(split.texts):
+            seen = first.setdefault((text, view.label_of(split, place)), place)
+            if seen != place:
+                repeats[place] = seen
+        if repeats:
+            notes = {place: f"as row {split.rows[earlier]}" for place, earlier in repeats.items()}
+            yield Finding(
+                kind="duplicates",
+                split=name,
+                rows=row_numbers(split, repeats),
+                of=len(split),
+                what=f"{len(repeats):,} of {len(split):,} rows repeat text and label of an earlier row",
+                fix="in train they count twice, in a test set they make intervals too narrow: leave them out by "
+                "data.clean",
+                examples=examples_of(split, notes),
+            )

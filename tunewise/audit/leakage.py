@@ -1,0 +1,31 @@
+"""Rows of validation or a test set whose text the model has been trained, or chosen, on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunewise.audit.finding import Finding
+from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.data.overlap import CHOSEN_ON
+
+
+def find(view: View) -> Iterator[Finding]:
+    """Exactly the same text; for each pair of splits, the rows of the later one."""
+    splits = view.data.splits
+    for place, (name, split) in enumerate(splits.items()):
+        for earlier in (other for other in list(splits)[:place] if other in CHOSEN_ON):
+            known = {text: number for text, number in zip(splits[earlier].texts, splits[earlier].rows, strict=True)}
+            shared = [row for row, text in enumerate(split.texts) if text in known]
+            if shared:
+                notes = {row: f"row {known[split.texts[row]]} of {earlier}" for row in shared}
+                yield Finding(
+                    kind="leakage",
+                    split=name,
+                    rows=row_numbers(split, shared),
+                    of=len(split),
+                    what=f"{len(shared):,} of {len(split):,} rows of {name} have a text that is also in {earlier}",
+                    fix=f"scores on {name} look better than they will be on new texts: `data: {{overlap: drop}}` "
+                    f"leaves these texts out of {earlier}",
+                    examples=examples_of(split, notes),
+                    details={"also_in": earlier},
+                )
