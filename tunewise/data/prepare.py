@@ -15,8 +15,10 @@ from tunewise.data.groups import read_groups
 from tunewise.data.keys import check_keys, key_columns
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
 from tunewise.data.load import load_table
+from tunewise.data.near_overlap import near_apart
 from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
 from tunewise.data.plausible import plausible_steps
+from tunewise.data.repeats import without_repeats
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
 from tunewise.data.sentences import read_tags, read_words
 from tunewise.data.settings import DataConfig
@@ -49,6 +51,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     check_keys(keys, text, label)
     task, why = find_task(config, table, label, text)
     train, steps = _read(config, table, text, label, task)
+    train, more = without_repeats(config.clean, train)
+    steps += more
     classes = Classes(train.values, train.numbers, table.source, label)
     schema = find_schema(config, text, task, classes)
     steps += [*schema_steps(config, schema, why, classes), *repeat_steps(train)]
@@ -74,6 +78,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     if "time" in keys:
         parts, more = _apart(config, parts)
         steps += [*more, *time_order_steps(parts, keys["time"])]
+    parts, more = near_apart(config, parts)
+    steps += more
     parts["train"], more = _few(config, parts["train"], task)
     steps += more
     parts["train"], more = balance(config, parts["train"], task)

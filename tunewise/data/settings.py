@@ -88,6 +88,10 @@ class DataConfig(Config):
     rows that results are reported on stay whole (drop), or stop (error). Rows that are split off share no text with
     those that stay, unless they are split off by `time`: then this holds for them too."""
 
+    overlap_near: bool = False
+    """Whether texts that are nearly equal (`clean.near`) count as shared by two splits, and are treated as `overlap`
+    says; this holds for splits that are cut off, too."""
+
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     """Share of the training rows that becomes the validation split when none is given."""
 
