@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tunewise.audit import conflicting_labels, duplicates, leakage
+from tunewise.audit import (
+    conflicting_labels,
+    duplicates,
+    encoding,
+    giveaway,
+    language,
+    leakage,
+    near_duplicates,
+    near_leakage,
+    outliers,
+    whitespace,
+)
 from tunewise.audit.finding import Finding
 from tunewise.audit.settings import Kind
 from tunewise.audit.view import View
@@ -33,4 +44,11 @@ CHECKS: tuple[Check, ...] = (
     Check("duplicates", duplicates.find, "Repeated rows"),
     Check("conflicting_labels", conflicting_labels.find, "One text, several labels"),
     Check("leakage", leakage.find, "Test rows that the model has seen"),
+    Check("near_duplicates", near_duplicates.find, "Nearly repeated rows"),
+    Check("near_leakage", near_leakage.find, "Test rows that the model has nearly seen"),
+    Check("encoding", encoding.find, "Wrongly decoded texts", packages=("ftfy",)),
+    Check("whitespace", whitespace.find, "Needless spaces"),
+    Check("language", language.find, "Texts in another language", packages=("py3langid",)),
+    Check("outliers", outliers.find, "Unusual texts"),
+    Check("giveaway", giveaway.find, "What gives the label away"),
 )

@@ -6,9 +6,21 @@ from typing import Literal
 
 from pydantic import Field
 
+from tunewise.cleaning.settings import LEAST, NEAR
 from tunewise.config.base import Config
 
-Kind = Literal["duplicates", "leakage", "conflicting_labels"]
+Kind = Literal[
+    "duplicates",
+    "leakage",
+    "conflicting_labels",
+    "near_duplicates",
+    "near_leakage",
+    "encoding",
+    "whitespace",
+    "language",
+    "outliers",
+    "giveaway",
+]
 """What can be looked for; each has a file of that name in this room."""
 
 
@@ -19,3 +31,11 @@ class CheckConfig(Config):
 
     skip: list[Kind] = Field(default_factory=list)
     """What `tunewise check` does not look for."""
+
+    near: float = Field(default=NEAR, ge=LEAST, le=1)
+    """From which similarity on two texts are nearly equal: the Jaccard similarity of their runs of three characters,
+    without case and punctuation; of pairs, that of both parts."""
+
+    language: str | None = Field(default=None, pattern="^[a-z]{2,3}$")
+    """The language that texts should have (a code of ISO 639, such as `en`). Where left out: that of most training
+    rows."""

@@ -46,6 +46,10 @@ class View:
         kinds = {labels[int(tag)].rpartition("-")[2] for tag in target if tag >= 0} - {"O"}
         return ", ".join(sorted(kinds)) or "no entity"
 
+    def shown(self, split: Split, place: int) -> str:
+        """The text of a row, shortened."""
+        return short(" | ".join(split.texts[place]), LETTERS)
+
 
 def row_numbers(split: Split, places: Iterable[int]) -> tuple[int, ...]:
     """The numbers of rows in their source, ascending."""
