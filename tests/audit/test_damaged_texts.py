@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ftfy
 import pytest
 from checked_data import found, split
 from hypothesis import given
@@ -54,6 +55,11 @@ def test_each_kind_of_damage(text, kind):
 def test_ascii_without_control_characters_and_ampersands_is_never_damaged(text):
     plain = "".join(letter for letter in text if " " <= letter <= "~" and letter != "&")
     assert not list(damage(plain))
+
+
+@given(st.text(alphabet="Ã©â€™aÂ \x92üß“日", min_size=1))
+def test_mojibake_is_what_ftfy_decodes_anew(text):
+    assert ("mojibake" in damage(text)) == (ftfy.fix_encoding(text) != text)
 
 
 def test_encoding_counts_rows_and_kinds():

@@ -46,7 +46,7 @@ CHECKS: tuple[Check, ...] = (
     Check("leakage", leakage.find, "Test rows that the model has seen"),
     Check("near_duplicates", near_duplicates.find, "Nearly repeated rows"),
     Check("near_leakage", near_leakage.find, "Test rows that the model has nearly seen"),
-    Check("encoding", encoding.find, "Wrongly decoded texts", packages=("ftfy",)),
+    Check("encoding", encoding.find, "Wrongly decoded texts", brief=True, packages=("ftfy",)),
     Check("whitespace", whitespace.find, "Needless spaces"),
     Check("language", language.find, "Texts in another language", packages=("py3langid",)),
     Check("outliers", outliers.find, "Unusual texts"),

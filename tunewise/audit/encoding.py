@@ -48,9 +48,11 @@ def damage(text: str) -> Iterator[str]:
     """The kinds of damage of a text: mojibake is what ftfy would decode anew (`fix_encoding`), an entity what HTML
     knows by its name or number; line breaks and tabs are no control characters."""
     if not text.isascii():
-        import ftfy
+        from ftfy import fix_encoding
+        from ftfy.badness import is_bad
 
-        if ftfy.fix_encoding(text) != text:
+        # The first thing that fix_encoding looks at, without what it prepares for the rest.
+        if is_bad(text) and fix_encoding(text) != text:
             yield MOJIBAKE
         if "\ufffd" in text:
             yield REPLACED
