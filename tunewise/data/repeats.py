@@ -41,7 +41,7 @@ def _exact(texts: Sequence[tuple[str, ...]], labels: Sequence[Hashable]) -> dict
 
 
 def _reason(config: CleanConfig, train: Rows, repeats: dict[int, int]) -> str:
-    exact = sum(train.texts[place] == train.texts[earlier] for place, earlier in repeats.items())
+    exact = len(_exact(train.texts, [comparable(value) for value in train.values]))
     rows = row_list([train.indices[place] for place in repeats])
     if config.duplicates == "exact":
         what = "repeat text and label of an earlier row"
