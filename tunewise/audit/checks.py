@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tunewise.audit import conflicting_labels, duplicates, leakage
+from tunewise.audit import conflicting_labels, coverage, duplicates, imbalance, leakage, truncation
 from tunewise.audit.finding import Finding
 from tunewise.audit.settings import Kind
 from tunewise.audit.view import View
@@ -20,6 +20,8 @@ class Check:
         title: what it is called on the page and in the terminal.
         brief: whether it is quick enough to be looked for before every training, beside what `data.prepare` tells.
         packages: what must be installed; where one is not, the check is left out, and this is told.
+        fine: what is said where nothing is found.
+        lacks: why there is nothing to look for in this data, as in "needs ..."; empty where there is.
     """
 
     kind: Kind
@@ -27,10 +29,36 @@ class Check:
     title: str
     brief: bool = False
     packages: tuple[str, ...] = ()
+    fine: str = "nothing found"
+    lacks: Callable[[View], str] = lambda view: ""
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("duplicates", duplicates.find, "Repeated rows"),
-    Check("conflicting_labels", conflicting_labels.find, "One text, several labels"),
-    Check("leakage", leakage.find, "Test rows that the model has seen"),
+    Check("duplicates", duplicates.find, "Repeated rows", fine="no split repeats a row"),
+    Check(
+        "conflicting_labels", conflicting_labels.find, "One text, several labels", fine="equal texts have equal labels"
+    ),
+    Check(
+        "leakage",
+        leakage.find,
+        "Test rows that the model has seen",
+        fine="no text of a test set is in train or validation, and none of validation in train",
+    ),
+    Check("truncation", truncation.find, "Texts that are cut", fine="the model reads every text whole"),
+    Check(
+        "imbalance",
+        imbalance.find,
+        "Classes of unequal size",
+        brief=True,
+        fine="every class has rows enough in every split",
+        lacks=imbalance.lacks,
+    ),
+    Check(
+        "coverage",
+        coverage.find,
+        "Groups of sensitive columns",
+        brief=True,
+        fine="every group has rows enough, and label rates differ by no more than chance",
+        lacks=coverage.lacks,
+    ),
 )

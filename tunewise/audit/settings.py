@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
 
-Kind = Literal["duplicates", "leakage", "conflicting_labels"]
+Kind = Literal["duplicates", "leakage", "conflicting_labels", "truncation", "imbalance", "coverage"]
 """What can be looked for; each has a file of that name in this room."""
 
 
@@ -19,3 +19,11 @@ class CheckConfig(Config):
 
     skip: list[Kind] = Field(default_factory=list)
     """What `tunewise check` does not look for."""
+
+    @model_validator(mode="after")
+    def _looked_for(self) -> CheckConfig:
+        if both := [kind for kind in self.block if kind in self.skip]:
+            raise ValueError(
+                f"what stops the work has to be looked for: take {' and '.join(both)} out of block or skip"
+            )
+        return self
