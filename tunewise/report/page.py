@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tunewise.report.figures import plain
@@ -16,6 +17,7 @@ POLICY = (
 )
 
 
+@cache
 def make_environment() -> Environment:
     """The templates of this room; what is placed in them is escaped, and what is missing is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
