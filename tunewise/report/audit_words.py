@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunewise.report.figures import is_number, score
+from tunewise.report.figures import is_number, plain, score
 
 Table = tuple[str, list[str], list[list[str]]]
 """A title, the heads of its columns, and its rows."""
 
 RATES_SHOWN = 6
 """Labels whose rates are shown for each group: those that differ most between groups."""
+
+WHAT_SHOWN = 120
+"""Letters of a finding in the summary; below it stands whole."""
 
 TEXT_KEPT = {"head": "beginnings", "tail": "ends", "both": "beginnings and ends"}
 
@@ -57,7 +60,7 @@ def _told(found: list[Mapping[str, Any]]) -> str:
     if all(finding["count"] for finding in found):
         return ", ".join(f"{count_of(finding['count'], 'row')} of {finding['split']}" for finding in found)
     more = f"; and {len(found) - 1:,} more" if len(found) > 1 else ""
-    return f"{found[0]['split']}: {found[0]['what']}{more}"
+    return f"{found[0]['split']}: {plain(found[0]['what'], WHAT_SHOWN)}{more}"
 
 
 def limit_told(overview: Mapping[str, Any]) -> str:
