@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from tunewise.audit.checks import CHECKS
 from tunewise.config.explain import fields_of, render_reference
 from tunewise.methods import METHODS, Method
 from tunewise.methods.base import Group
@@ -179,9 +180,25 @@ def _section(method: type[Method]) -> Iterator[str]:
     yield "\n".join(lines)
 
 
+CHECKS_BEGIN, CHECKS_END = "<!-- checks: made by `make docs` -->", "<!-- end of checks -->"
+
+
+def with_checks(page: str) -> str:
+    """docs/check.md with the checks of today between its two marks; each file says in its first line what it finds."""
+    before, rest = page.split(CHECKS_BEGIN)
+    _, after = rest.split(CHECKS_END)
+    lines = ["| kind | what is found | before every training |", "|---|---|:-:|"]
+    for check in CHECKS:
+        found = (sys.modules[check.find.__module__].__doc__ or "").strip().splitlines()[0]
+        lines.append(f"| `{check.kind}` | {found.rstrip('.')} | {'yes' if check.brief else ''} |")
+    return "\n".join([f"{before}{CHECKS_BEGIN}", *lines, f"{CHECKS_END}{after}"])
+
+
 PAGES = {"methods.md": methods_page, "recipe.md": recipe_page, "bad-input.md": bad_input_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
     README.write_text(with_methods(README.read_text(encoding="utf-8")), encoding="utf-8")
+    check_page = HERE / "check.md"
+    check_page.write_text(with_checks(check_page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -69,6 +69,7 @@ def test_readme_commands(desk: Path) -> None:
     names = [command[0] for command in commands()]
     assert names == [
         "init",
+        "check",
         "estimate",
         "compare",
         "train",

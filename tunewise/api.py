@@ -1,4 +1,4 @@
-"""The Python interface: `compare`, `estimate`, `train`, `load`. Each does what the command of the same name does."""
+"""The Python interface: `compare`, `estimate`, `check_data`, `train`, `load`. Each does what its command does."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewise.check import check, only_choice
+from tunewise.check import check_data as look_at
 from tunewise.commit import lock
 from tunewise.commit.lock import LOCK
 from tunewise.commit.room import check_writable
 from tunewise.errors import RecipeError
 from tunewise.methods import find_method
 from tunewise.recipe import MethodChoice, Recipe, load_recipe, recipe_from
-from tunewise.tracking.data_lines import data_lines
+from tunewise.tracking.data_lines import data_lines, finding_lines
 from tunewise.tracking.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from tunewise.audit.audit import Audit
     from tunewise.comparison.compare import Comparison
     from tunewise.engine.text_model import TextModel
     from tunewise.estimation.results import Estimate
@@ -92,6 +94,22 @@ def estimate(
     )
 
 
+def check_data(recipe: AnyRecipe, *, overrides: Sequence[str] = (), quiet: bool = False) -> Audit:
+    """What is wrong with the recipe's data, as `tunewise check` looks for it: `findings` with all their rows,
+    `overview`, and `blocked`, whether something was found that `check.block` names.
+
+    Args:
+        recipe: a path to a YAML file, or the same as a mapping (paths in it start from the current folder).
+        overrides: `section.key=value`, in the place of what a recipe file says.
+        quiet: show no progress.
+    """
+    from tunewise.cli.checking import Silent, make_progress
+
+    loaded, folder = _loaded(recipe, overrides)
+    with Silent() if quiet else make_progress(sys.stderr) as progress:
+        return look_at(loaded, folder, progress.on_check)
+
+
 def train(
     recipe: AnyRecipe,
     out: str | Path,
@@ -142,7 +160,7 @@ def train_recipe(
     check_writable(out)
     checked = check(single, folder, single.all_methods, allow_code)
     if not quiet:
-        for line in data_lines(checked.data.steps):
+        for line in [*data_lines(checked.data.steps), *finding_lines(checked.found.audit.findings)]:
             print(line, file=sys.stderr)
     if (out / LOCK).is_file():
         with lock(out):

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from tunewise.audit.audit import Audit, before_training
+from tunewise.audit.audit import Audit, OnCheck, audit, before_training
 from tunewise.data.prepare import prepare
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
@@ -142,8 +143,24 @@ def find(recipe: Recipe, folder: Path) -> Found:
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
     data = prepare(recipe.data, folder)
-    found = before_training(data, models[recipe.all_models[0]], recipe.check)
+    found = before_training(data, models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
     return Found(data, models, found, time.perf_counter() - start, seconds)
+
+
+def check_data(recipe: Recipe, folder: Path, on_check: OnCheck = lambda kind, share: None) -> Audit:
+    """Everything that the recipe does not leave out is looked for in its data, as its first model reads it.
+
+    Raises:
+        DataError, ModelError: the data cannot be used at all, or there is no such model.
+    """
+    located = locate(recipe.all_models[0], folder)
+    data = prepare(recipe.data, folder)
+    return audit(data, located, recipe.check, on_check=on_check, whole=True, **_as_read(recipe))
+
+
+def _as_read(recipe: Recipe) -> dict[str, Any]:
+    kept = recipe.train.cut
+    return {"max_length": recipe.train.max_length, "kept": kept, "sensitive": tuple(recipe.data.sensitive)}
 
 
 def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel) -> None:

@@ -94,7 +94,8 @@ def run(
         with stop.at_once():  # measuring the machine takes a while, once
             tuned = _tuned(recipe, out, checked, tuned)
         tuned.apply()
-        record = begin_record(recipe, checked.data, checked.models[recipe.model], tuned.as_dict(), earlier)
+        found = checked.found.audit.findings
+        record = begin_record(recipe, checked.data, checked.models[recipe.model], tuned.as_dict(), earlier, found)
         write_record(out, record)
         try:
             work = _Run(recipe, out, checked, tuned, watchers, stop, loop, record, begun, shared_seconds)

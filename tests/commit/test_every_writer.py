@@ -25,7 +25,7 @@ from fault_bench import (
     file_size_limit,
 )
 
-from tunewise.cli import conforming, initialising, predicting
+from tunewise.cli import checking, conforming, initialising, predicting
 from tunewise.commit import AppendedFile, check_page, export_file, sweep, unsealed
 from tunewise.commit.leftovers import ABANDONED_SECONDS
 from tunewise.comparison import compare
@@ -82,6 +82,19 @@ def read_results(root: Path, told: list[str]) -> str:
     return content["word"]
 
 
+def looked(word: str) -> Callable[[Path], None]:
+    return lambda root: checking.write_audit(root, {"word": word})
+
+
+def read_looked(root: Path, told: list[str]) -> str:
+    """The page may be the one before: the command looks again and writes both anew."""
+    age_leftovers(root)
+    export_file(root / "other.txt", "other")
+    (root / "other.txt").unlink()
+    check_page((root / checking.PAGE).read_bytes(), root / checking.PAGE)
+    return unsealed((root / checking.RESULT).read_bytes(), root / checking.RESULT)["word"]
+
+
 def read_export(root: Path, told: list[str]) -> str:
     """Nobody owns the folder: what was staged goes with the first export a day later."""
     age_leftovers(root)
@@ -116,6 +129,7 @@ JOBS = [
         read_the_predictions,
     ),
     Job("results of a comparison", results("old"), results("new"), read_results),
+    Job("results of a check", looked("old"), looked("new"), read_looked),
     Job("export", lambda root: export_file(root / "out.csv", "old"), lambda root: export(root), read_export),
 ]
 
@@ -129,6 +143,7 @@ def export(root: Path) -> None:
 def small_contents(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written does not matter here, but how: no model is asked, and no page of 5 MB rendered."""
     monkeypatch.setattr(compare, "render_html", lambda content: f"<html>{content['word']}</html>\n")
+    monkeypatch.setattr(checking, "render_audit", lambda content: f"<html>{content['word']}</html>\n")
     monkeypatch.setattr(predicting, "trained_on", lambda run: (None, None))
     monkeypatch.setattr(predicting, "load_split", lambda *_, **__: ["row"])
     monkeypatch.setattr(predicting, "_lines", lambda *_: [["new"]])

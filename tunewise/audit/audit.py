@@ -12,6 +12,8 @@ import numpy as np
 
 from tunewise.audit.checks import CHECKS, Check
 from tunewise.audit.finding import Finding
+from tunewise.audit.overview import Overview, overview
+from tunewise.audit.rendered import Rendered, rendered
 from tunewise.audit.settings import CheckConfig, Kind
 from tunewise.audit.view import View
 from tunewise.errors import DataError
@@ -19,7 +21,9 @@ from tunewise.models.locate import LocatedModel
 from tunewise.types import DataBundle, Split
 
 OnCheck = Callable[[str, float], None]
-"""Is told of the check at work, and which share of it is done."""
+"""Is told of the check at work, and which share of it is done: 0 as it begins, 1 when it is done."""
+
+OVERVIEW = "Rows, labels, lengths"
 
 
 @dataclass(frozen=True)
@@ -30,21 +34,50 @@ class Audit:
         findings: in the order of the checks.
         seconds: of each check that was carried out.
         left_out: checks that were not, and why.
+        blocking: what the recipe wants to be stopped by.
+        overview: what the data is; None where it was only looked at briefly.
+        rendered: rows as the model gets them; none where the data was only looked at briefly.
     """
 
     findings: tuple[Finding, ...]
     seconds: Mapping[Kind, float]
     left_out: Mapping[Kind, str]
+    blocking: tuple[Kind, ...] = ()
+    overview: Overview | None = None
+    rendered: tuple[Rendered, ...] = ()
 
     def of(self, kinds: Collection[Kind]) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.kind in kinds)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether something was found, or could not be looked for, that the recipe wants to be stopped by."""
+        return bool(self.of(self.blocking)) or any(kind in self.left_out for kind in self.blocking)
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, as JSON has it."""
+        """Plain data, as JSON has it; of what the recipe wants to be stopped by, the findings come first."""
+        checks = [
+            {
+                "kind": check.kind,
+                "title": check.title,
+                "fine": check.fine,
+                "blocks": check.kind in self.blocking,
+                "findings": len(self.of([check.kind])),
+                "seconds": self.seconds[check.kind],
+            }
+            for check in CHECKS
+            if check.kind in self.seconds
+        ]
+        by_weight = sorted(self.findings, key=lambda finding: finding.kind not in self.blocking)
         return {
-            "findings": [{**asdict(finding), "count": finding.count} for finding in self.findings],
+            "blocked": self.blocked,
+            "blocking": list(self.blocking),
+            "checks": checks,
+            "findings": [{**asdict(finding), "count": finding.count} for finding in by_weight],
             "seconds": dict(self.seconds),
             "left_out": dict(self.left_out),
+            "overview": self.overview and asdict(self.overview),
+            "rendered": [asdict(row) for row in self.rendered],
         }
 
 
@@ -54,14 +87,19 @@ def audit(
     config: CheckConfig,
     kinds: Collection[Kind] | None = None,
     on_check: OnCheck = lambda kind, share: None,
+    *,
+    whole: bool = False,
+    **options: Any,
 ) -> Audit:
     """Looks for `kinds` in data as training would get it; rows that balancing repeats count once.
 
     Args:
         located: the model that will read the texts.
         kinds: what to look for; everything but `config.skip` where left out.
+        whole: tell what the data is, too, and show rows as the model gets them.
+        options: `max_length`, `kept` and `sensitive` of the view.
     """
-    view = View(_once(data), config, located)
+    view = View(_once(data), config, located, **options)
     findings: list[Finding] = []
     seconds, left_out = {}, {}
     for check in CHECKS:
@@ -70,20 +108,28 @@ def audit(
         if lacking := [package for package in check.packages if importlib.util.find_spec(package) is None]:
             left_out[check.kind] = f"needs {' and '.join(lacking)}: pip install 'tunewise[check]'"
             continue
+        if lacking := check.lacks(view):
+            left_out[check.kind] = lacking
+            continue
+        on_check(check.title, 0.0)
         begun = time.perf_counter()
         findings += check.find(replace(view, progress=_told(check, on_check)))
         seconds[check.kind] = time.perf_counter() - begun
-    return Audit(tuple(findings), seconds, left_out)
+        on_check(check.title, 1.0)
+    found = Audit(tuple(findings), seconds, left_out, tuple(config.block))
+    if not whole:
+        return found
+    return replace(found, overview=overview(view, lambda share: on_check(OVERVIEW, share)), rendered=rendered(view))
 
 
-def before_training(data: DataBundle, located: LocatedModel, config: CheckConfig) -> Audit:
+def before_training(data: DataBundle, located: LocatedModel, config: CheckConfig, **options: Any) -> Audit:
     """The brief checks, and those that the recipe wants to be stopped by.
 
     Raises:
         DataError: something that `check.block` names was found, or cannot be looked for.
     """
     brief = {check.kind for check in CHECKS if check.brief} - set(config.skip)
-    found = audit(data, located, config, brief | set(config.block))
+    found = audit(data, located, config, brief | set(config.block), **options)
     refuse_blocked(found, config)
     return found
 
@@ -99,7 +145,7 @@ def refuse_blocked(found: Audit, config: CheckConfig) -> None:
             raise DataError(
                 f"the recipe wants to be stopped by {kind}, which cannot be looked for: it {found.left_out[kind]}",
                 where="check.block",
-                fix="install it, or take it out of the list",
+                fix="give it what it needs, or take it out of the list",
             )
     if bad := found.of(config.block):
         raise DataError(

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 from tunewise.audit import (
     conflicting_labels,
+    coverage,
     duplicates,
     encoding,
     giveaway,
+    imbalance,
     language,
     leakage,
     near_duplicates,
     near_leakage,
     outliers,
+    truncation,
     whitespace,
 )
 from tunewise.audit.finding import Finding
@@ -31,6 +34,8 @@ class Check:
         title: what it is called on the page and in the terminal.
         brief: whether it is quick enough to be looked for before every training, beside what `data.prepare` tells.
         packages: what must be installed; where one is not, the check is left out, and this is told.
+        fine: what is said where nothing is found.
+        lacks: why there is nothing to look for in this data, as in "needs ..."; empty where there is.
     """
 
     kind: Kind
@@ -38,17 +43,66 @@ class Check:
     title: str
     brief: bool = False
     packages: tuple[str, ...] = ()
+    fine: str = "nothing found"
+    lacks: Callable[[View], str] = lambda view: ""
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("duplicates", duplicates.find, "Repeated rows"),
-    Check("conflicting_labels", conflicting_labels.find, "One text, several labels"),
-    Check("leakage", leakage.find, "Test rows that the model has seen"),
-    Check("near_duplicates", near_duplicates.find, "Nearly repeated rows"),
-    Check("near_leakage", near_leakage.find, "Test rows that the model has nearly seen"),
-    Check("encoding", encoding.find, "Wrongly decoded texts", brief=True, packages=("ftfy",)),
-    Check("whitespace", whitespace.find, "Needless spaces"),
-    Check("language", language.find, "Texts in another language", packages=("py3langid",)),
-    Check("outliers", outliers.find, "Unusual texts"),
-    Check("giveaway", giveaway.find, "What gives the label away"),
+    Check("duplicates", duplicates.find, "Repeated rows", fine="no split repeats a row"),
+    Check(
+        "conflicting_labels", conflicting_labels.find, "One text, several labels", fine="equal texts have equal labels"
+    ),
+    Check(
+        "leakage",
+        leakage.find,
+        "Test rows that the model has seen",
+        fine="no text of a test set is in train or validation, and none of validation in train",
+    ),
+    Check("near_duplicates", near_duplicates.find, "Nearly repeated rows", fine="no split nearly repeats a row"),
+    Check(
+        "near_leakage",
+        near_leakage.find,
+        "Test rows that the model has nearly seen",
+        fine="no text of a split is nearly that of an earlier one",
+    ),
+    Check(
+        "encoding",
+        encoding.find,
+        "Wrongly decoded texts",
+        brief=True,
+        packages=("ftfy",),
+        fine="every text is well decoded",
+    ),
+    Check("whitespace", whitespace.find, "Needless spaces", fine="no text has needless spaces"),
+    Check(
+        "language",
+        language.find,
+        "Texts in another language",
+        packages=("py3langid",),
+        fine="no text is surely in another language than the others",
+    ),
+    Check("outliers", outliers.find, "Unusual texts", fine="no text is far longer, shorter or emptier than the others"),
+    Check("truncation", truncation.find, "Texts that are cut", fine="the model reads every text whole"),
+    Check(
+        "giveaway",
+        giveaway.find,
+        "What gives the label away",
+        fine="the label follows neither from another column, nor from the order of rows, nor is it named in texts",
+    ),
+    Check(
+        "imbalance",
+        imbalance.find,
+        "Classes of unequal size",
+        brief=True,
+        fine="every class has rows enough in every split",
+        lacks=imbalance.lacks,
+    ),
+    Check(
+        "coverage",
+        coverage.find,
+        "Groups of sensitive columns",
+        brief=True,
+        fine="every group has rows enough, and label rates differ by no more than chance",
+        lacks=coverage.lacks,
+    ),
 )

@@ -48,3 +48,7 @@ class Finding:
     @property
     def count(self) -> int:
         return len(self.rows)
+
+    def told(self) -> dict[str, Any]:
+        """What a record keeps of it: what was found, in how many rows, and what to do; no row and no text."""
+        return {"kind": self.kind, "split": self.split, "rows": self.count, "what": self.what, "fix": self.fix}

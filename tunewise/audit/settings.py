@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunewise.cleaning.settings import LEAST, NEAR
 from tunewise.config.base import Config
 
 Kind = Literal[
     "duplicates",
-    "leakage",
     "conflicting_labels",
+    "leakage",
     "near_duplicates",
     "near_leakage",
     "encoding",
     "whitespace",
     "language",
     "outliers",
+    "truncation",
     "giveaway",
+    "imbalance",
+    "coverage",
 ]
 """What can be looked for; each has a file of that name in this room."""
 
@@ -39,3 +42,11 @@ class CheckConfig(Config):
     language: str | None = Field(default=None, pattern="^[a-z]{2,3}$")
     """The language that texts should have (a code of ISO 639, such as `en`). Where left out: that of most training
     rows."""
+
+    @model_validator(mode="after")
+    def _looked_for(self) -> CheckConfig:
+        if both := [kind for kind in self.block if kind in self.skip]:
+            raise ValueError(
+                f"what stops the work has to be looked for: take {' and '.join(both)} out of block or skip"
+            )
+        return self

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tunewise.audit.finding import EXAMPLES, Example
 from tunewise.audit.settings import CheckConfig
 from tunewise.data.table import short
+from tunewise.data.tags import is_plain, type_of
 from tunewise.models.locate import LocatedModel
-from tunewise.types import DataBundle, Split, Task
+from tunewise.types import DataBundle, Kept, Split, Task
 
 LETTERS = 120  # of a text that are shown
 
@@ -23,12 +25,23 @@ def no_progress(_: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The data as training would get it, and what is needed to judge it."""
+    """The data as training would get it, and what is needed to judge it.
+
+    Attributes:
+        max_length: `train.max_length`, None for the model's own limit.
+        kept: `train.cut`, None for what the tokeniser's own files say.
+        sensitive: `data.sensitive`.
+        memory: what one check has worked out and others use: the tokeniser, lengths in tokens (`audit.reading`).
+    """
 
     data: DataBundle
     config: CheckConfig
     located: LocatedModel
     progress: Progress = no_progress
+    max_length: int | None = None
+    kept: Kept | None = None
+    sensitive: tuple[str, ...] = ()
+    memory: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def task(self) -> Task:
@@ -43,7 +56,8 @@ class View:
             return labels[int(target)]
         if self.task == "multilabel":
             return ", ".join(label for label, value in zip(labels, target, strict=True) if value) or "no label"
-        kinds = {labels[int(tag)].rpartition("-")[2] for tag in target if tag >= 0} - {"O"}
+        plain = is_plain(labels)
+        kinds = {type_of(labels[int(tag)], plain) for tag in target if tag >= 0} - {None}
         return ", ".join(sorted(kinds)) or "no entity"
 
     def shown(self, split: Split, place: int) -> str:

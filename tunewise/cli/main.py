@@ -100,6 +100,8 @@ def compare(
 @app.command()
 def check(
     recipe: RecipePath,
+    out: Annotated[Path | None, typer.Option(help="Folder for a page, and a JSON file with every row found.")] = None,
+    skip: Annotated[list[str], typer.Option(help="A kind of trouble not to look for.", metavar="KIND")] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -108,10 +110,9 @@ def check(
     The exit code is 1 where something is found that the recipe names in check.block.
     """
     with _errors():
-        from tunewise.api import load_recipe
-        from tunewise.cli.checking import check_data
+        from tunewise.cli.checking import check_recipe, load_skipping
 
-        if not check_data(load_recipe(recipe, overrides), recipe.resolve().parent, as_json):
+        if not check_recipe(load_skipping(recipe, overrides, skip), recipe.resolve().parent, out, as_json):
             raise typer.Exit(1)
 
 

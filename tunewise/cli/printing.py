@@ -142,18 +142,6 @@ def print_conformance(outcomes: Sequence[Mapping[str, Any]], left_out: Mapping[s
     print(f"pairs: {counts['works']} work, {counts['refused']} are refused with a reason, {counts['failed']} failed")
 
 
-def print_audit(audit: Mapping[str, Any]) -> None:
-    """Each finding with examples and what to do."""
-    for finding in audit["findings"]:
-        print(f"{plain_text(finding['split'])}: {plain_text(finding['what'])}")
-        for example in finding["examples"]:
-            print(f"    row {example['row']}: {plain_text(example['text'])}  {plain_text(example['note'])}")
-        if finding["fix"]:
-            print(f"    to do: {plain_text(finding['fix'])}")
-    for kind, reason in audit["left_out"].items():
-        print(f"not looked for: {kind}, which {plain_text(reason)}")
-
-
 def print_estimate(estimate: Mapping[str, Any]) -> None:
     """What each method will cost, the whole comparison, and what will not fit; where runs were made, how far off."""
     table = _table("method", "FLOPs", "memory", "training", "evaluation", "whole run", "saved", "")

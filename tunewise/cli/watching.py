@@ -8,7 +8,7 @@ from typing import TextIO
 
 from tunewise.check import Checked
 from tunewise.comparison.results import Entry
-from tunewise.tracking.data_lines import data_lines
+from tunewise.tracking.data_lines import data_lines, finding_lines
 from tunewise.tracking.progress import plain_text
 from tunewise.tracking.record import RunRecord
 
@@ -38,7 +38,7 @@ class Lines(Silent):
         self.metric, self.total, self.done, self.begun = checked.metric, len(entries), done, time.monotonic()
         rows = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.splits.items())
         self._line(f"data: {checked.data.schema.task}, {rows} rows")
-        for line in data_lines(checked.data.steps):
+        for line in [*data_lines(checked.data.steps), *finding_lines(checked.found.audit.findings)]:
             self._line(line)
         for located in checked.models.values():
             if located.note:

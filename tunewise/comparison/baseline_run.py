@@ -35,7 +35,7 @@ def run_baseline_run(name: str, recipe: Recipe, out: Path, checked: Checked) -> 
             method=name,
             seed=recipe.seed,
             recipe=recipe.as_dict(),
-            data=used_data(data),
+            data=used_data(data, checked.found.audit.findings),
             environment=environment(),
             tuned={"recipe": recipe.fingerprint},
         )

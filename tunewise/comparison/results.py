@@ -63,6 +63,7 @@ def build_comparison(
             "rows": {name: len(split) for name, split in data.splits.items()},
             "schema": asdict(data.schema),
             "steps": [asdict(step) for step in data.steps],
+            "findings": [finding.told() for finding in checked.found.audit.findings],
         },
         "environment": {**environment(), **_tuned(finished.values())},
         "runs": [_run(entry, record) for entry, record in records.items()],

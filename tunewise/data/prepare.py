@@ -20,6 +20,7 @@ from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
 from tunewise.data.plausible import plausible_steps
 from tunewise.data.repeats import without_repeats
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
+from tunewise.data.sensitive import check_sensitive
 from tunewise.data.sentences import read_tags, read_words
 from tunewise.data.settings import DataConfig
 from tunewise.data.split import draw, draw_per_class
@@ -169,6 +170,7 @@ def _read(
     note = f" ({table.note})" if table.note else ""
     reason = f"{table.source}: {len(table):,} rows, columns {listed(list(table.columns))}{note}"
     rows, steps = usable_rows(table, texts, values, text, label)
+    check_sensitive(config, table, text, label)
     keys = key_columns(config, table)
     if "group" in keys:
         groups, doubts = read_groups(rows, keys["group"])

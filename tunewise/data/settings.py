@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tunewise.cleaning.settings import CleanConfig
 from tunewise.config.base import Config
@@ -77,6 +77,10 @@ class DataConfig(Config):
     one. Rows of equal time stay on one side; classes do not keep their share. With `group`, a group goes where its
     latest row goes. `limit` draws before that, of all times; `per_class` after it."""
 
+    sensitive: list[str] = Field(default_factory=list)
+    """Columns with a group of each row (a gender, a region, an age band) that the model does not read: `tunewise check`
+    tells rows, label rates and lengths of each group, and which groups have few rows or differ beyond chance."""
+
     balance: Literal["over", "under"] | None = None
     """As many training rows of each class (classification), after the splits are made and `per_class`: rows of smaller
     classes are repeated until all have as many as the largest (over), or only as many are kept as the smallest has,
@@ -100,3 +104,10 @@ class DataConfig(Config):
 
     split_seed: int = Field(default=0, ge=0)
     """Decides which rows are split off; the same for every method and seed, so that all are compared on one test."""
+
+    @field_validator("sensitive")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("each column may stand in the list only once")
+        return value

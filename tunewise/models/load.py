@@ -95,6 +95,64 @@ def load_net(
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
     """
+    config, tokenizer, notes, kept = _prepared(located, schema, dropout, attention, kept)
+    torch.manual_seed(seed)
+    try:
+        model, report = _model_class(schema).from_pretrained(
+            located.path,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    except (TunewiseError, MemoryError):
+        raise
+    except Exception as problem:  # of a hostile config: division by zero, a strict dataclass's own kind, and others
+        raise _no_classifier(problem, schema, located) from None
+    missing = set(report["missing_keys"]) | _mismatched(report)
+    model_map = map_model(model, missing)
+    _check_weights(model, model_map, located)
+    if tokenizer is None:
+        return Net(model, None, model_map, located, 1, tuple(notes))
+    net = _reading(model, tokenizer, model_map, located, max_length, notes)
+    net.by_word, net.kept = schema.task == "token_classification", kept
+    if net.by_word:
+        _check_finds_words(tokenizer, located)
+        WordOutputs(model.config.label2id.get("O", 0)).watch(model)
+    return net
+
+
+def load_reader(
+    located: LocatedModel, schema: Schema, *, max_length: int | None = None, kept: Kept | None = None
+) -> Net:
+    """A net that reads texts as one of `load_net` does, and cannot answer: its tensors have shapes but no values
+    (torch's `meta` device), so that no weights are read.
+
+    Raises:
+        ModelError: the tokeniser cannot be loaded or does not belong to the model, or transformers knows no such model.
+    """
+    config, tokenizer, notes, kept = _prepared(located, schema, None, None, kept)
+    try:
+        with torch.device("meta"):
+            model = _model_class(schema).from_config(config, trust_remote_code=False)
+    except (TunewiseError, MemoryError):
+        raise
+    except Exception as problem:  # as in load_net
+        raise _no_classifier(problem, schema, located) from None
+    net = _reading(model, tokenizer, map_model(model, set()), located, max_length, notes)
+    net.by_word, net.kept = schema.task == "token_classification", kept
+    if net.by_word:
+        _check_finds_words(tokenizer, located)
+    return net
+
+
+def _prepared(
+    located: LocatedModel, schema: Schema, dropout: float | None, attention: str | None, kept: Kept | None
+) -> tuple[Any, Any, list[str], Kept]:
+    """Configuration, tokeniser (None for images), lines for the log, and which end of long texts is read."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     config = make_config(located, schema, dropout)
@@ -111,53 +169,36 @@ def load_net(
     # Whatever config.json says: a name there can be a repository, from which transformers would fetch code to run.
     # Asked for by name, sdpa is an error where the family does not have it; left open, it is taken where it is there.
     config._attn_implementation, config._experts_implementation = None if attention == "sdpa" else attention, None
+    return config, tokenizer, notes, kept or "head"
 
-    torch.manual_seed(seed)
-    try:
-        model, report = _model_class(schema).from_pretrained(
-            located.path,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
-    except (TunewiseError, MemoryError):
-        raise
-    except Exception as problem:  # of a hostile config: division by zero, a strict dataclass's own kind, and others
-        kind = "a text" if schema.text else "an image"
-        raise ModelError(
-            f"transformers cannot make {kind} classifier of this model: {_first_line(problem)}",
-            where=str(located.path),
-            fix="take an encoder or decoder for text" if schema.text else "take a model for images",
-        ) from None
-    missing = set(report["missing_keys"]) | _mismatched(report)
-    model_map = map_model(model, missing)
-    _check_weights(model, model_map, located)
-    if tokenizer is None:
-        return Net(model, None, model_map, located, 1, tuple(notes))
+
+def _reading(
+    model: nn.Module, tokenizer: Any, model_map: ModelMap, located: LocatedModel, wanted: int | None, notes: list[str]
+) -> Net:
+    """The net of a model for text, with the length of what it reads; `wanted` is the recipe's."""
     _check_vocabulary(model, tokenizer, located)
     _drop_unread_inputs(model, tokenizer)
     positions = _positions(model)
-    length = _max_length(tokenizer, max_length, positions)
-    by_word = schema.task == "token_classification"
-    if by_word:
-        _answer_by_word(model, tokenizer, located)
-    return Net(
-        model, tokenizer, model_map, located, length, tuple(notes), positions=positions, by_word=by_word, kept=kept
+    length = longest_text(tokenizer, wanted, positions)
+    return Net(model, tokenizer, model_map, located, length, tuple(notes), positions=positions)
+
+
+def _no_classifier(problem: BaseException, schema: Schema, located: LocatedModel) -> ModelError:
+    kind = "a text" if schema.text else "an image"
+    return ModelError(
+        f"transformers cannot make {kind} classifier of this model: {_first_line(problem)}",
+        where=str(located.path),
+        fix="take an encoder or decoder for text" if schema.text else "take a model for images",
     )
 
 
-def _answer_by_word(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
+def _check_finds_words(tokenizer: Any, located: LocatedModel) -> None:
     if not tokenizer.is_fast:
         raise ModelError(
             "the tokeniser does not tell where in a text its tokens stand, so that none can be found for a word",
             where=str(located.path),
             fix="take a model with a tokenizer.json",
         )
-    WordOutputs(model.config.label2id.get("O", 0)).watch(model)
 
 
 def _model_class(schema: Schema) -> Any:
@@ -269,7 +310,7 @@ def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
 
 
-def _max_length(tokenizer: Any, wanted: int | None, positions: int) -> int:
+def longest_text(tokenizer: Any, wanted: int | None, positions: int) -> int:
     """The smallest of what the recipe wants, what the tokeniser says, and the positions that the model has. Tokenisers
     that nobody gave a limit say 1e30."""
     said = tokenizer.model_max_length

@@ -86,12 +86,14 @@ class Summary(TypedDict):
 
 
 class Data(TypedDict):
-    """What was read. `rows` goes by split; `schema` and `steps` are types.Schema and types.DataStep as mappings."""
+    """What was read. `rows` goes by split; `schema` and `steps` are types.Schema and types.DataStep as mappings;
+    `findings` is what was found in it (audit.finding.Finding.told)."""
 
     fingerprint: str
     rows: dict[str, int]
     schema: dict[str, Any]
     steps: list[dict[str, Any]]
+    findings: NotRequired[list[dict[str, Any]]]
 
 
 class Disagreement(TypedDict):

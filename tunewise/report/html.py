@@ -22,39 +22,23 @@ from tunewise.report.entries import Entry, entries_of, measured_costs
 from tunewise.report.figures import COSTS, is_number, metric_name, plain
 from tunewise.report.interval_bar import HEIGHT, WIDTH
 from tunewise.report.metric_words import meaning
+from tunewise.report.page import POLICY, make_environment, source_of
 from tunewise.report.plots import CURVES, confusion_heat_map, learning_curves, quality_against_cost
 from tunewise.report.words import advise
-
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}; img-src data:; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 
 def render_html(comparison: Comparison) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    environment = Environment(
-        loader=PackageLoader("tunewise.report"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plain"] = plain
+    environment = make_environment()
     entries = entries_of(comparison)
     groups, figures = _figures(entries, comparison)
-
-    def source(name: str) -> Markup:
-        return Markup(environment.loader.get_source(environment, name)[0])
-
-    script, plotly = source("report.js"), Markup(get_plotlyjs()) if figures else ""
+    script, plotly = source_of(environment, "report.js"), Markup(get_plotlyjs()) if figures else ""
     return environment.get_template("report.html.j2").render(
         policy=POLICY.format(scripts=f"{_named(plotly)} {_named(script)}" if figures else "'none'"),
-        css=source("report.css"),
+        css=source_of(environment, "report.css"),
         script=script,
         plotly=plotly,
         figures=Markup(_json_for_script(figures)),

@@ -31,12 +31,14 @@ class UsedModel:
 
 @dataclass(frozen=True)
 class UsedData:
-    """The data: fingerprint, rows per split, what was done to it (`types.DataStep`), `types.Schema` as plain data."""
+    """The data: fingerprint, rows per split, what was done to it (`types.DataStep`), `types.Schema` as plain data, and
+    what was found in it before training (`Finding.told`)."""
 
     fingerprint: str
     rows: dict[str, int]
     steps: list[dict[str, Any]] = field(default_factory=list)
     schema: dict[str, Any] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,30 @@ from tunewise.tracking.record import HandedOver, RunRecord, UsedData, UsedModel
 from tunewise.types import Costs, DataBundle, Handover
 
 if TYPE_CHECKING:
+    from tunewise.audit.finding import Finding
     from tunewise.engine.evaluation import Results
     from tunewise.engine.train import Trained
     from tunewise.models.locate import LocatedModel
     from tunewise.recipe import Recipe
 
 
-def used_data(data: DataBundle) -> UsedData:
+def used_data(data: DataBundle, findings: Sequence[Finding] = ()) -> UsedData:
     return UsedData(
         fingerprint=data.fingerprint,
         rows={name: len(split) for name, split in data.splits.items()},
         steps=[asdict(step) for step in data.steps],
         schema=asdict(data.schema),
+        findings=[finding.told() for finding in findings],
     )
 
 
 def begin_record(
-    recipe: Recipe, data: DataBundle, located: LocatedModel, tuned: dict[str, Any], earlier: RunRecord | None
+    recipe: Recipe,
+    data: DataBundle,
+    located: LocatedModel,
+    tuned: dict[str, Any],
+    earlier: RunRecord | None,
+    findings: Sequence[Finding] = (),
 ) -> RunRecord:
     """The record of a run that begins, or that goes on: then with the id and date of the earlier one."""
     package = METHODS.package_of(recipe.method.name)
@@ -38,7 +45,7 @@ def begin_record(
         seed=recipe.seed,
         recipe=recipe.as_dict(),
         model=UsedModel(located.name, str(located.path), located.fingerprint),
-        data=used_data(data),
+        data=used_data(data, findings),
         environment={
             **environment(more=[package[0]] if package else []),
             "determinism": determinism(tuned, recipe.train.cache),

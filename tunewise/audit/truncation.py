@@ -1,0 +1,61 @@
+"""Texts that are longer than the model reads: which of them training would cut, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tunewise.audit.finding import Finding
+from tunewise.audit.reading import Reading, model_limit, reader_of, reading_of
+from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.types import Split
+
+WHERE = {"head": "at their ends", "tail": "at their beginnings", "both": "in their middles"}
+
+
+def find(view: View) -> Iterator[Finding]:
+    """The rows that are cut at `train.max_length` or at the model's limit, the smaller of the two; pairs as one row.
+    Exactly those that gradient methods cut; `features` embeds the texts of a pair each by itself, and cuts fewer."""
+    for number, (name, split) in enumerate(view.data.splits.items()):
+        reading = reading_of(view, name)
+        view.progress((number + 1) / len(view.data.splits))
+        if reading.tokens.cut:
+            yield _finding(view, split, reading)
+
+
+def _finding(view: View, split: Split, reading: Reading) -> Finding:
+    net, rows = reader_of(view), reading.tokens.cut_rows
+    lost = reading.whole[rows] - reading.tokens.lengths[rows]
+    order = np.argsort(-lost, kind="stable")
+    notes = {
+        int(rows[place]): f"{reading.whole[rows[place]]:,} tokens, of which {lost[place]:,} are lost" for place in order
+    }
+    words = reading.tokens.cut_words
+    without = f"; {words:,} words have no token left, and are taken for O" if words else ""
+    return Finding(
+        kind="truncation",
+        split=split.name,
+        rows=row_numbers(split, (int(row) for row in rows)),
+        of=len(split),
+        what=f"{len(rows):,} of {len(split):,} rows are longer than {net.max_length:,} tokens and will be cut "
+        f"{WHERE[net.kept]}: {lost.sum():,} tokens are lost, {np.median(lost):g} of a row in the median{without}",
+        fix=_fix(net.max_length, model_limit(view), view.task == "token_classification" or net.kept != "head"),
+        examples=examples_of(split, notes),
+        details={
+            "limit": net.max_length,
+            "kept": net.kept,
+            "tokens_lost": int(lost.sum()),
+            "median_lost": float(np.median(lost)),
+            "most_lost": int(lost.max()),
+            "words_without_token": words,
+        },
+    )
+
+
+def _fix(limit: int, most: int, only_rows: bool) -> str:
+    """What to do; `only_rows`: train.cut is set already, or cannot be."""
+    longer = f"raise train.max_length: the model reads up to {most:,} tokens" if limit < most else ""
+    keep = "let train.cut keep their ends, or both ends (docs/long-texts.md)"
+    cut = "cut these texts into several rows" if only_rows else keep
+    return "; or ".join(part for part in (longer, cut) if part)
