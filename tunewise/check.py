@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tunewise.audit.audit import Audit, before_training
 from tunewise.data.prepare import prepare
+from tunewise.engine.augment_check import check_augmentation
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
@@ -126,6 +127,7 @@ def check(
             fix="leave it out",
         )
     _check_balancing(recipe, data.schema.task)
+    check_augmentation(recipe.augment, recipe.objective, recipe.train, data.schema, folder)
     return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
 
 

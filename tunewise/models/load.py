@@ -139,7 +139,7 @@ def load_net(
     if tokenizer is None:
         return Net(model, None, model_map, located, 1, tuple(notes))
     _check_vocabulary(model, tokenizer, located)
-    _drop_unread_inputs(model, tokenizer)
+    drop_unread_inputs(model, tokenizer)
     positions = _positions(model)
     length = _max_length(tokenizer, max_length, positions)
     by_word = schema.task == "token_classification"
@@ -261,7 +261,7 @@ def _settle_cut(tokenizer: Any, schema: Schema, located: LocatedModel, kept: Kep
     return kept, []
 
 
-def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
+def drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
     """Token types only where the model was pretrained with them: DistilBERT takes none, RoBERTa knows one type only,
     GPT-2 would add the embedding of the token whose id is the type. XLNet has no table of types, but reads them."""
     types = getattr(model.config, "type_vocab_size", 2 if model.config.model_type == "xlnet" else 0)
