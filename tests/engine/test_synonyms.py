@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ import numpy as np
 import pytest
 import torch
 from test_resume import interrupted, told
+from torch.utils.flop_counter import FlopCounterMode
 from training_bench import Recorder, Setup
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, pipeline
 
 from tunewise.conformance.toy_data import FILLER, TELLING
 from tunewise.data.augment_settings import AugmentConfig
+from tunewise.data.tokenise import tokenise
+from tunewise.engine.augmented import augmented_rows
 from tunewise.engine.events import Prepared
+from tunewise.engine.kept import Spent
 from tunewise.engine.synonyms import Synonyms
 from tunewise.errors import ModelError
 from tunewise.models.locate import locate
@@ -101,12 +106,38 @@ def test_random_numbers_are_left_as_they_were(masked_lm: Callable[[str], Path]) 
     assert torch.equal(torch.rand(3), wanted)
 
 
+def test_flops_are_those_that_torch_counts(masked_lm: Callable[[str], Path]) -> None:
+    """Of linear layers, padding included."""
+    folder = masked_lm("bert")
+    words = load_masked_words(locate(str(folder), folder), torch.device("cpu"))
+    batch = tokenise([("the parcel is late",), ("please [MASK]",)], words.tokenizer, words.limit).batch(np.arange(2))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        words.model(**batch)
+    products = counter.get_flop_counts()["Global"]
+    linear = sum(count for kind, count in products.items() if str(kind) in ("aten.addmm", "aten.mm"))
+    assert words.token_flops * batch["input_ids"].numel() == linear > 0
+
+
+def test_an_estimate_finds_few_and_calculates_the_rest(
+    training: Callable[..., Setup], masked_lm: Callable[[str], Path]
+) -> None:
+    setup = training()
+    split, schema = setup.job.data.splits["train"], setup.job.data.schema
+    config = AugmentConfig(synonyms=0.5, synonym_model=str(masked_lm("bert")))
+    how = {"stop": lambda: None, "warn": lambda message: None, "tell": lambda what, done, total: None}
+    whole, some = (augmented_rows(setup.net, split, schema, config, 0, most_rows=most, **how) for most in (None, 12))
+    assert whole.synonyms.words > 3 * some.synonyms.words > 0
+    assert some.spent.flops == pytest.approx(whole.spent.flops, rel=0.2)
+    assert whole.not_spent == 0 < some.not_spent < some.spent.seconds
+    assert whole.begin() == whole.spent and whole.begin() == Spent()
+
+
 class Vocabulary:
     """What `MaskedWords` asks of a tokeniser whose words begin with a mark."""
 
-    all_special_ids = [0]
+    all_special_ids = (0,)
     mask_token, mask_token_id = "<mask>", 0
-    tokens = ["<mask>", "Ġcard", "ard", "Ġ24", "Ġpay", "Ġ(", "ĠPay"]
+    tokens = ("<mask>", "Ġcard", "ard", "Ġ24", "Ġpay", "Ġ(", "ĠPay")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -188,3 +219,26 @@ def test_only_words_outside_of_entities_are_replaced(
             assert old == new or (tag == "O" and old not in telling)
             changed += old != new
     assert changed > 20
+
+
+def test_a_model_of_synonyms_is_not_believed(
+    masked_lm: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that its config names is not fetched; weights that are no numbers are refused."""
+    from safetensors.torch import load_file, save_file
+    from transformers.integrations import hub_kernels
+
+    def fetched(*args: Any, **more: Any) -> None:
+        raise AssertionError("code was to be fetched")
+
+    monkeypatch.setattr(hub_kernels, "get_kernel", fetched, raising=False)
+    folder = masked_lm("bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "attn_implementation": "someone/attention"}))
+    words = load_masked_words(locate(str(folder), tmp_path), torch.device("cpu"))
+    assert words.model.config._attn_implementation in ("sdpa", "eager")
+    weights = load_file(folder / "model.safetensors")
+    next(iter(weights.values())).view(-1)[0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        load_masked_words(locate(str(folder), tmp_path), torch.device("cpu"))

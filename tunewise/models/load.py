@@ -138,7 +138,7 @@ def load_net(
     _check_weights(model, model_map, located)
     if tokenizer is None:
         return Net(model, None, model_map, located, 1, tuple(notes))
-    _check_vocabulary(model, tokenizer, located)
+    check_vocabulary(model, tokenizer, located)
     drop_unread_inputs(model, tokenizer)
     positions = _positions(model)
     length = _max_length(tokenizer, max_length, positions)
@@ -322,7 +322,7 @@ def _file_of(name: str, located: LocatedModel) -> Path:
     return located.path
 
 
-def _check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
+def check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
     """For tokenisers whose files cannot be checked before they are loaded."""
     largest, size = max(tokenizer.get_vocab().values(), default=0), model.get_input_embeddings().weight.shape[0]
     if largest >= size:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from tunewise.errors import ModelError, TunewiseError
-from tunewise.models.load import drop_unread_inputs, load_tokenizer
+from tunewise.models.load import check_vocabulary, drop_unread_inputs, load_tokenizer
 from tunewise.models.locate import LocatedModel
 
 _BARE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
@@ -122,13 +122,17 @@ def load_masked_words(located: LocatedModel, device: torch.device) -> MaskedWord
     """The model in fp32, in eval mode.
 
     Raises:
-        ModelError: it has no layers that predict words, or its tokeniser no mask.
+        ModelError: it has no layers that predict words, NaN in its weights, or its tokeniser no mask.
     """
-    from transformers import AutoModelForMaskedLM
+    from transformers import AutoConfig, AutoModelForMaskedLM
 
     try:
+        config = AutoConfig.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
+        # As in `load_net`: a name in config.json can be a repository, from which transformers would fetch code to run.
+        config._attn_implementation, config._experts_implementation = None, None
         model, report = AutoModelForMaskedLM.from_pretrained(
             located.path,
+            config=config,
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
@@ -148,10 +152,13 @@ def load_masked_words(located: LocatedModel, device: torch.device) -> MaskedWord
             where=located.name,
             fix=FIX,
         )
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+        raise ModelError("the weights hold NaN or infinity", where=located.name, fix=FIX)
     tokenizer = load_tokenizer(located)
     if tokenizer.mask_token_id is None or tokenizer.pad_token_id is None:
         raise ModelError("the tokeniser has no mask or no padding token", where=located.name, fix=FIX)
     tokenizer.padding_side = "right"
+    check_vocabulary(model, tokenizer, located)
     drop_unread_inputs(model, tokenizer)
     positions = getattr(model.config, "max_position_embeddings", None) or 512
     limit = min(positions - 2, tokenizer.model_max_length)  # RoBERTa numbers positions from 2 on
