@@ -11,6 +11,7 @@ from typing import Any
 
 from tunewise.audit.audit import Audit, OnCheck, audit, before_training
 from tunewise.data.prepare import prepare
+from tunewise.engine.augment_check import check_augmentation
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
@@ -127,6 +128,7 @@ def check(
             fix="leave it out",
         )
     _check_balancing(recipe, data.schema.task)
+    check_augmentation(recipe.augment, recipe.objective, recipe.train, data.schema, folder)
     return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
 
 

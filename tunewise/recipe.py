@@ -17,6 +17,7 @@ from tunewise.config.problems import InvalidOptions
 from tunewise.config.validate import validate
 from tunewise.config.yaml_file import read_yaml
 from tunewise.config.yaml_text import write_yaml
+from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.settings import DataConfig
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
@@ -93,6 +94,8 @@ class Recipe(Config):
     task. Where left out: features, head, last_k, full, layerwise, gradual, lora, adapter and scratch."""
 
     objective: ObjectiveConfig = ObjectiveConfig()
+
+    augment: AugmentConfig = AugmentConfig()
 
     train: TrainConfig = TrainConfig()
 
@@ -181,6 +184,9 @@ class Recipe(Config):
             "test": _each(anchor, tests),
         }
         update = {"data": self.data.model_copy(update=data), "models": [anchor(name) for name in self.models]}
+        if self.augment.synonym_model:
+            name = anchor(self.augment.synonym_model)
+            update["augment"] = self.augment.model_copy(update={"synonym_model": name})
         return self.model_copy(update={**update, "model": self.model and anchor(self.model)})
 
     def as_dict(self) -> dict[str, Any]:

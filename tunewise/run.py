@@ -151,6 +151,7 @@ def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, 
         stop=stop,
         fingerprint=recipe.fingerprint,
         handed_over=checked.handed_over_bytes(recipe.model, recipe.method),
+        augment=recipe.augment,
     )
 
 

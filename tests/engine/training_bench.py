@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tunewise.commit import Series
+from tunewise.data.augment_settings import AugmentConfig
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Finished, Observer, Observers
 from tunewise.engine.settings import TrainConfig
@@ -131,6 +132,7 @@ def set_up(
     metric: str | None = None,
     objective: dict[str, Any] | None = None,
     evaluate: dict[str, Any] | None = None,
+    augment: dict[str, Any] | None = None,
     observers: Iterable[Observer] = (),
     stop: Stop | None = None,
     precision: str = "fp32",
@@ -158,5 +160,6 @@ def set_up(
         checkpoints=Series(folder / "checkpoints"),
         stop=stop or Stop(),
         fingerprint="test",
+        augment=AugmentConfig(**(augment or {})),
     )
     return Setup(net, choice.build(config.learning_rate), job, folder)

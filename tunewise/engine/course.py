@@ -88,6 +88,10 @@ class Course:
         epoch, place = self._place(step - 1)
         return epoch + (place + 1) / self._steps_in(epoch)
 
+    def epoch_at(self, step: int) -> int:
+        """The epoch of optimiser step `step`; both start at 0."""
+        return self._place(step)[0]
+
     def validates(self, step: int) -> bool:
         """Whether to validate after `step` steps."""
         every = self.config.evaluate_every

@@ -23,6 +23,16 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """So many (`done`) of all are ready, of what takes a while before the first step."""
+
+    what: str
+    done: int
+    total: int
+    step: int | None = None
+
+
+@dataclass(frozen=True)
 class Planned:
     """The method has decided what trains from here on; `phase` counts its plans from 0. `measuring_flops`: what its
     measurements have taken so far."""
@@ -101,13 +111,15 @@ class Phase:
     step: int | None = None
 
 
-Event = Started | Planned | Step | Evaluated | Saved | Warned | Phase | Finished
+Event = Started | Prepared | Planned | Step | Evaluated | Saved | Warned | Phase | Finished
 
 
 class Observer:
     """Watches a run. A subclass overrides what it cares for."""
 
     def on_started(self, event: Started) -> None: ...
+
+    def on_prepared(self, event: Prepared) -> None: ...
 
     def on_planned(self, event: Planned) -> None: ...
 
@@ -150,7 +162,9 @@ class Observers(Observer):
         for problem in filter(None, problems):
             self.emit(Warned(problem))
 
-    on_started = on_planned = on_step = on_evaluated = on_saved = on_warned = on_phase = on_finished = emit
+    on_started = on_prepared = on_planned = on_step = on_evaluated = on_saved = on_warned = on_phase = on_finished = (
+        emit
+    )
 
     def _tell(self, observer: Observer, event: Event) -> str | None:
         """Why the observer was dropped, or None."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from tunewise.data.inputs import Inputs
 from tunewise.engine.apply import frozen_blocks
+from tunewise.engine.augmented import AugmentedRows
 from tunewise.engine.kept import Context, Spent
 from tunewise.engine.prefix import FrozenPrefix, undisturbed
 from tunewise.engine.stored_states import StoredInputs
@@ -34,12 +35,16 @@ class Feed:
         context: None where nothing is to be kept.
         inputs: by split.
         open: reads a split through the store; an estimate puts another in its place.
+        augmented: what the steps of a training read in the place of `train`; None where that are the rows as they are.
+        mixup: alpha of the mixture of rows in a batch; 0 for none.
     """
 
     net: Net
     context: Context | None
     inputs: dict[str, Inputs]
     open: Callable[[FrozenPrefix, Inputs], tuple[Inputs, Spent]] = FrozenPrefix.open
+    augmented: AugmentedRows | None = None
+    mixup: float = 0.0
     _stored: dict[str, Inputs] = field(default_factory=dict, init=False)
     _whole_flops: StepFlops = field(default_factory=StepFlops, init=False)
     _close: Callable[[], None] | None = field(default=None, init=False)
@@ -62,21 +67,32 @@ class Feed:
     def begin_phase(self, trained: Iterable[str], plan: Plan, reads: Mapping[str, float]) -> Spent:
         """From here on, what trains is this; `reads` says how often each split's rows will be read."""
         self.end_phase()
+        before = self.augmented.begin() if self.augmented else Spent()
         splits = [split for split, times in reads.items() if times >= READS]
         depth = safe_depth(trained, self.net.map, plan)
         if self.context is None or not splits or not depth or self.net.prompt:
-            return Spent()
+            return before
+        if self.augmented is not None and "train" in splits:
+            told = self.augmented.config.told
+            self._note(
+                f"the outputs of the frozen part are not kept for training rows: {told} gives the model other texts"
+            )
+            splits.remove("train")
+            if not splits:
+                return before
         prefix = FrozenPrefix(self.net, depth, self.context, self.inputs["train"])
         if prefix.kind is None:
-            note = f"the outputs of the frozen part are not kept, but computed each time: {prefix.refused}"
-            self.net.notes = tuple(dict.fromkeys((*self.net.notes, note)))
-            return prefix.spent
-        spent = prefix.spent
+            self._note(f"the outputs of the frozen part are not kept, but computed each time: {prefix.refused}")
+            return before + prefix.spent
+        spent = before + prefix.spent
         for split in splits:
             self._stored[split], more = self.open(prefix, self.inputs[split])
             spent += more
         self._close, self._whole_flops = prefix.watch(), prefix.whole_flops
         return spent
+
+    def _note(self, note: str) -> None:
+        self.net.notes = tuple(dict.fromkeys((*self.net.notes, note)))
 
     def end_phase(self) -> None:
         """The model computes everything itself again."""

@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from tunewise.engine.augmented import Reading
 from tunewise.engine.checkpoint import random_state, set_random_state
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
 from tunewise.engine.dropout import Masks
 from tunewise.engine.events import Observers, Warned
 from tunewise.engine.feed import Feed
+from tunewise.engine.step_loss import mixed_loss, mixup_generator, r_drop_loss, twice
 from tunewise.errors import OutOfMemoryError
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
@@ -31,13 +33,18 @@ T = TypeVar("T")
 @dataclass
 class Sums:
     """Of the batches of a step: `loss` over all rows, whose mean is over `n_items`; FLOPs, and those that the stored
-    states spared."""
+    states spared; its `rows` and their `tokens`, each once; how many rows were `changed` by augmentation, and of these
+    `cut`."""
 
     n_items: float
     loss: float = 0.0
     forward_flops: float = 0.0
     backward_flops: float = 0.0
     spared_flops: float = 0.0
+    rows: int = 0
+    tokens: int = 0
+    changed: int = 0
+    cut: int = 0
 
     @property
     def mean_loss(self) -> float:
@@ -67,6 +74,11 @@ class Gradients:
     observers: Observers
     flops: StepFlops | None = field(default=None, init=False)
     _tried: np.ndarray | None = field(default=None, init=False)  # the rows of the last batch
+
+    @property
+    def passes(self) -> int:
+        """How often the model reads a row in a step: twice for R-Drop."""
+        return 2 if self.objective.config.r_drop else 1
 
     def of_step(self, step: int) -> Sums:
         """Leaves the gradients of optimiser step `step` in the parameters.
@@ -103,42 +115,70 @@ class Gradients:
         rows: np.ndarray,
         autocast: Callable[[], AbstractContextManager[Any]],
     ) -> Loss:
-        """Of a batch, which holds these rows."""
+        """Of a batch, which holds these rows as they are, in one pass and unmixed."""
         self._tried = rows
+        return self.objective.loss(self._outputs(batch, autocast), self.targets[rows])
+
+    def _outputs(
+        self, batch: Mapping[str, torch.Tensor], autocast: Callable[[], AbstractContextManager[Any]]
+    ) -> torch.Tensor:
         batch = {key: value.to(self.targets.device) for key, value in batch.items()}
         with autocast(), self.masks.drawing():
-            logits_BC = self.net.model(**batch).logits
-        return self.objective.loss(logits_BC, self.targets[rows])
+            return self.net.model(**batch).logits
 
     def _add_up(self, step: int) -> Sums:
-        sums = Sums(self.objective.n_items(self.targets[self.course.rows(step)]))
+        rows = self.course.rows(step)
+        reading = self._reading(step, rows)
+        lengths_B = reading.lengths_of(rows) if self.feed.augmented else self.feed.inputs["train"].lengths[rows]
+        sums = Sums(
+            self.objective.n_items(reading.targets_of(rows)),
+            rows=len(rows),
+            tokens=int(lengths_B.sum()),
+            changed=reading.changed,
+            cut=reading.cut,
+        )
         self.masks.begin(step)
-        for rows in self.course.micro_batches(step):
-            self._add(rows, sums)
+        for batch in self.course.micro_batches(step):
+            self._add(step, batch, reading, sums)
         return sums
 
-    def _add(self, rows: np.ndarray, sums: Sums) -> None:
+    def _reading(self, step: int, rows: np.ndarray) -> Reading:
+        if self.feed.augmented:
+            return self.feed.augmented.read(rows, self.course.epoch_at(step), self.targets)
+        return Reading(self.feed["train"], self.targets)
+
+    def _add(self, step: int, rows: np.ndarray, reading: Reading, sums: Sums) -> None:
         """A batch's share of the mean over the step's rows."""
-        inputs = self.feed["train"]
         self._tried = rows
-        loss = self._counted_loss(inputs.batch(rows), rows)
+        loss = self._counted_loss(step, rows, reading)
         self.scaler.scale(loss.total / sums.n_items).backward()
-        width = int(inputs.lengths[rows].max())
-        forward = self.flops.forward(len(rows), width) + self.feed.missing_flops("train", rows)
+        width, read = int(reading.lengths_of(rows).max()), self.passes * len(rows)
+        forward = self.flops.forward(read, width) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)
         sums.forward_flops += forward
-        sums.backward_flops += self.flops.backward(len(rows), width)
-        sums.spared_flops += 0.0 if whole is None else whole - forward
+        sums.backward_flops += self.flops.backward(read, width)
+        sums.spared_flops += 0.0 if whole is None else self.passes * whole - forward
         sums.loss += float(loss.total.detach())
 
-    def _counted_loss(self, batch: Mapping[str, torch.Tensor], rows: np.ndarray) -> Loss:
+    def _counted_loss(self, step: int, rows: np.ndarray, reading: Reading) -> Loss:
         """The loss; the first after a plan shows what a batch costs."""
         if self.flops is not None:
-            return self.loss(batch, rows, self.tuned.autocast)
+            return self._step_loss(step, rows, reading)
         with watch_flops(self.net.model, self.net.map) as flops:
-            loss = self.loss(batch, rows, self.tuned.autocast)
+            loss = self._step_loss(step, rows, reading)
         self.flops = flops
         return loss
+
+    def _step_loss(self, step: int, rows: np.ndarray, reading: Reading) -> Loss:
+        """As the step minimises it: of one pass, mixed, or of two."""
+        batch, targets, r_drop = reading.batch(rows), reading.targets_of(rows), self.objective.config.r_drop
+        if r_drop:
+            return r_drop_loss(self.objective, self._outputs(twice(batch), self.tuned.autocast), targets, r_drop)
+        logits_BC = self._outputs(batch, self.tuned.autocast)
+        if self.feed.mixup:
+            generator = mixup_generator(self.course.seed, step, rows)
+            return mixed_loss(self.objective, logits_BC, targets, self.feed.mixup, generator)
+        return self.objective.loss(logits_BC, targets)
 
     def _halve(self, step: int, problem: str) -> None:
         rows = self._tried

@@ -30,6 +30,7 @@ from tunewise.engine.measure import Measuring
 from tunewise.engine.optim import Optimizer
 from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
+from tunewise.engine.step_loss import check_r_drop
 from tunewise.engine.stop import Stop
 from tunewise.engine.vocabulary import only_used_rows
 from tunewise.errors import Interrupted
@@ -117,7 +118,8 @@ class Training:
         self.feed.inputs = {name: with_prompt(rows, self.net.prompt) for name, rows in self.feed.inputs.items()}
         self.inputs = self.feed.inputs["train"]
         torch.manual_seed(self.seed)
-        with only_used_rows(self.net.model, self.inputs):
+        # Other words may have tokens that are in no text of the data: then all rows of the vocabulary train.
+        with nullcontext() if self.feed.augmented else only_used_rows(self.net.model, self.inputs):
             try:
                 self._begin(state, tensors)
                 self._go_on()
@@ -175,6 +177,7 @@ class Training:
             lengths=self.inputs.lengths,
             learning_rate=self.method.learning_rate(self.net.map),
             optimizer=self.optimizer,
+            passes=self.gradients.passes,
         )
         signals = self.gradients.fitting(progress.step, lambda: measuring.fill(signals, needs))
         progress.forward_flops += measuring.forward_flops
@@ -231,6 +234,7 @@ class Training:
         at the beginning of the phase."""
         progress, course = self.progress, self.course
         self._check_disk()
+        check_r_drop(self.objective, self.net.model, self.plan, (lambda message: None) if resumed else self._warn)
         begin, end = progress.planned_at, min(self.plan.until or course.total_steps, course.total_steps)
         reads = {
             "train": (course.epoch_of(end) - course.epoch_of(begin)) * course.rows_per_epoch / len(course.lengths),
@@ -247,7 +251,6 @@ class Training:
     def _step(self) -> None:
         start, progress = time.perf_counter(), self.progress
         rate = self.optimizer.set_rates(progress.step)
-        rows = self.course.rows(progress.step)
         sums = self.gradients.of_step(progress.step)
         loss = sums.mean_loss
         with memory_told(f"updating the weights at step {progress.step + 1}"):
@@ -263,9 +266,7 @@ class Training:
         self.optimizer.adamw.zero_grad(set_to_none=True)
         progress.step += 1
         progress.seconds += time.perf_counter() - start
-        progress.count(sums.forward_flops, sums.backward_flops, sums.spared_flops)
-        tokens = int(self.inputs.lengths[rows].sum())
-        progress.tokens += tokens
+        progress.count(sums)
         self.observers.emit(
             Step(
                 step=progress.step,
@@ -273,7 +274,7 @@ class Training:
                 loss=loss,
                 learning_rate=rate,
                 grad_norm=norm,
-                tokens=tokens,
+                tokens=sums.tokens,
                 seconds=time.perf_counter() - start,
                 forward_flops=sums.forward_flops,
                 backward_flops=sums.backward_flops,

@@ -40,6 +40,7 @@ class Measuring:
         loss: one forward pass over these training rows.
         learning_rate: the method's peak rate, for needs that give none.
         optimizer: of the run, whose moments the measured steps go on from; None before the first step.
+        passes: how often a step of the run reads a row, which a step of a measurement does once.
     """
 
     net: Net
@@ -48,6 +49,7 @@ class Measuring:
     lengths: np.ndarray
     learning_rate: float
     optimizer: Optimizer | None = None
+    passes: int = 1
     step: int = field(default=0, init=False)
     forward_flops: float = 0.0
     backward_flops: float = 0.0
@@ -62,7 +64,8 @@ class Measuring:
         self.step, course = signals.step, self.course
         measures, table = self.measure(needs), self.table()
         whole, to_come = (
-            step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.lengths)
+            self.passes
+            * step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.lengths)
             for first in (0, self.step)
         )
         return replace(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunewise.engine.kept import Spent
+
+if TYPE_CHECKING:
+    from tunewise.engine.gradients import Sums
 
 
 @dataclass
@@ -15,7 +18,9 @@ class Progress:
     one entry per validation. Of the frozen-prefix cache: `elsewhere_*` is what other runs have spent on entries that
     this one read, `spared_flops` what the forward passes would have taken besides without it. `unvalidated`: the
     validation after this step is still to come. `halvings` and `pass_tokens`: how small batches had to become to fit
-    into memory (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite."""
+    into memory (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite.
+    `read_rows`: rows of all steps; `changed_rows` of them had other words than in the data, and `cut_rows` of these
+    were longer than the model reads."""
 
     step: int = 0
     seconds: float = 0.0
@@ -41,17 +46,24 @@ class Progress:
     halvings: int = 0
     pass_tokens: int | None = None
     skipped: int = 0
+    read_rows: int = 0
+    changed_rows: int = 0
+    cut_rows: int = 0
 
     @property
     def uncached_flops(self) -> float:
         """What all would have taken if nothing were kept: what a method may spend must not hang on the cache."""
         return self.forward_flops + self.backward_flops + self.spared_flops
 
-    def count(self, forward: float, backward: float, spared: float = 0.0) -> None:
-        """Adds FLOPs, and those that stored states have spared."""
-        self.forward_flops += forward
-        self.backward_flops += backward
-        self.spared_flops += spared
+    def count(self, step: Sums) -> None:
+        """Adds what a step took, and what it read."""
+        self.forward_flops += step.forward_flops
+        self.backward_flops += step.backward_flops
+        self.spared_flops += step.spared_flops
+        self.tokens += step.tokens
+        self.read_rows += step.rows
+        self.changed_rows += step.changed
+        self.cut_rows += step.cut
 
     def begin_phase(self, spent: Spent, resumed: bool) -> None:
         """Adds what reading through the cache takes at the start of a phase. A run that goes on in the middle of one

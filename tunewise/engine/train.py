@@ -12,13 +12,16 @@ import numpy as np
 import torch
 
 from tunewise.commit import Series, default_cache
+from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
+from tunewise.engine.augment_check import not_for_solvers
+from tunewise.engine.augmented import AugmentedRows, augmented_rows
 from tunewise.engine.device import Tuned
 from tunewise.engine.encode import encode
-from tunewise.engine.events import Observers, Planned, Started, Warned
+from tunewise.engine.events import Observers, Planned, Prepared, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.feed import Feed, Reader
@@ -87,7 +90,7 @@ class Trained:
 class Job:
     """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
     fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
-    than what trains."""
+    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does)."""
 
     objective: Objective
     data: DataBundle
@@ -103,6 +106,8 @@ class Job:
     fingerprint: str
     loop: Callable[..., Training] = Training
     handed_over: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    synonym_rows: int | None = None
 
     @cached_property
     def pass_size(self) -> PassSize:
@@ -178,7 +183,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     inputs = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
-    trained = descend(net, method, job, inputs)
+    trained = descend(net, method, job, inputs, _augmented(net, job))
     trained.reader.spent += Spent(elsewhere_seconds=sum(tokens.elsewhere_seconds for tokens in inputs.values()))
     return trained
 
@@ -199,6 +204,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         job.observers.emit(Warned("focal loss does not apply to a closed solver"))
     if job.config.balanced_batches:
         job.observers.emit(Warned("balanced batches do not apply to a closed solver"))
+    for message in not_for_solvers(job.augment, job.objective.config):
+        job.observers.emit(Warned(message))
     options = plan.solver.options
     context = job.context
     embed = Embedder(
@@ -244,8 +251,28 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     )
 
 
-def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) -> Trained:
+def _augmented(net: Net, job: Job) -> AugmentedRows | None:
+    net.to(torch.device(job.tuned.device))
+    return augmented_rows(
+        net,
+        job.data.splits["train"],
+        job.data.schema,
+        job.augment,
+        job.seed,
+        stop=job.stop.check,
+        warn=lambda message: job.observers.emit(Warned(message)),
+        tell=lambda what, done, total: job.observers.emit(Prepared(what, done, total)),
+        most_rows=job.synonym_rows,
+    )
+
+
+def descend(
+    net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs], augmented: AugmentedRows | None = None
+) -> Trained:
     """Trains by gradient descent on the encoded rows of `train` and `validation`.
+
+    Args:
+        augmented: what training reads in the place of the rows of `train`.
 
     Raises:
         Interrupted, NonFiniteError, OutOfMemoryError, MethodError
@@ -257,7 +284,7 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
     context, size = job.context, job.pass_size
-    feed = Feed(net, context, dict(inputs))
+    feed = Feed(net, context, dict(inputs), augmented=augmented, mixup=job.augment.mixup)
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
@@ -289,6 +316,9 @@ def descend(net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs]) ->
         handed_over=job.handed_over,
     )
     progress = training.run()
+    if augmented is not None:
+        told = augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)
+        job.observers.emit(Warned(told))
     _fold(net, objective)
     sizes = {tensor.name: tensor.size for tensor in net.map.tensors}  # in 4 bits, two weights are one element
     return Trained(

@@ -89,6 +89,9 @@ class Calibration(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.feed.open = self._open
+        if self.feed.augmented is not None:
+            self._not_spent += self.feed.augmented.not_spent
+            self.notes.append("FLOPs are those of the texts as they are: with other words they are a little different")
 
     def _check_disk(self) -> None:
         """It saves no checkpoint, and tells what they would take."""
@@ -202,7 +205,7 @@ class Calibration(Training):
         if self.feed.whole_flops("train", course.rows(first)) is None:
             return 0.0
         batches = (rows for step in range(first, end) for rows in course.micro_batches(step))
-        return sum(self.feed.whole_flops("train", rows) for rows in batches) - forward
+        return self.gradients.passes * sum(self.feed.whole_flops("train", rows) for rows in batches) - forward
 
     def _enough(self, steps: int) -> int:
         """How many steps a phase must have beside its first, whatever the budget."""
@@ -234,7 +237,7 @@ def shapes_of(training: Training) -> Shapes:
     """The shape of every batch to come."""
     lengths, course = training.inputs.lengths, training.course
     found = [
-        (step, len(rows), int(lengths[rows].max()))
+        (step, training.gradients.passes * len(rows), int(lengths[rows].max()))
         for step in range(course.total_steps)
         for rows in course.micro_batches(step)
     ]

@@ -170,7 +170,7 @@ class _Work:
     def _job(self, data: DataBundle, loop: Callable[..., Training]) -> Job:
         watchers = Observers([JsonlLog(self.scratch / "log.jsonl"), TensorBoard(self.scratch / "tensorboard")])
         job = job_of(self.recipe, self.checked, self.tuned, watchers, self.scratch, Stop())
-        return replace(job, data=data, loop=loop)
+        return replace(job, data=data, loop=loop, synonym_rows=ROWS_TO_EVALUATE)
 
     def _evaluate(self, trained: Trained, data: DataBundle) -> float:
         """Milliseconds per row, in prediction."""

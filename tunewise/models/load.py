@@ -176,8 +176,8 @@ def _reading(
     model: nn.Module, tokenizer: Any, model_map: ModelMap, located: LocatedModel, wanted: int | None, notes: list[str]
 ) -> Net:
     """The net of a model for text, with the length of what it reads; `wanted` is the recipe's."""
-    _check_vocabulary(model, tokenizer, located)
-    _drop_unread_inputs(model, tokenizer)
+    check_vocabulary(model, tokenizer, located)
+    drop_unread_inputs(model, tokenizer)
     positions = _positions(model)
     length = longest_text(tokenizer, wanted, positions)
     return Net(model, tokenizer, model_map, located, length, tuple(notes), positions=positions)
@@ -302,7 +302,7 @@ def _settle_cut(tokenizer: Any, schema: Schema, located: LocatedModel, kept: Kep
     return kept, []
 
 
-def _drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
+def drop_unread_inputs(model: nn.Module, tokenizer: Any) -> None:
     """Token types only where the model was pretrained with them: DistilBERT takes none, RoBERTa knows one type only,
     GPT-2 would add the embedding of the token whose id is the type. XLNet has no table of types, but reads them."""
     types = getattr(model.config, "type_vocab_size", 2 if model.config.model_type == "xlnet" else 0)
@@ -363,7 +363,7 @@ def _file_of(name: str, located: LocatedModel) -> Path:
     return located.path
 
 
-def _check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
+def check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:
     """For tokenisers whose files cannot be checked before they are loaded."""
     largest, size = max(tokenizer.get_vocab().values(), default=0), model.get_input_embeddings().weight.shape[0]
     if largest >= size:

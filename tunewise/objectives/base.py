@@ -44,6 +44,11 @@ class Objective(ABC):
     def loss(self, logits_BC: torch.Tensor, targets: torch.Tensor) -> Loss:
         """Loss of a batch, computed in fp32."""
 
+    def divergence(self, logits_BC: torch.Tensor, others_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Sum over the batch's items of what R-Drop adds for two outputs of the same rows, weighted as their losses
+        are: the mean of the KL divergences in both directions, in fp32."""
+        raise NotImplementedError(f"{self.schema.task} has no probabilities to compare")
+
     def unscale(self, logits_BC: np.ndarray) -> np.ndarray:
         """The model's outputs in the unit of the targets."""
         return logits_BC

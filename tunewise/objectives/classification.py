@@ -8,6 +8,7 @@ import numpy as np
 
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.cross_entropy import cross_entropy_sum
+from tunewise.objectives.divergence import divergence_sum
 from tunewise.objectives.weights import class_weights
 
 if TYPE_CHECKING:
@@ -34,3 +35,6 @@ class Classification(Objective):
 
     def loss(self, logits_BC: torch.Tensor, targets: torch.Tensor) -> Loss:
         return Loss(cross_entropy_sum(logits_BC, targets, self.weights, self.config), self.n_items(targets))
+
+    def divergence(self, logits_BC: torch.Tensor, others_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return divergence_sum(logits_BC, others_BC, targets, self.weights)

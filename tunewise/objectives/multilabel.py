@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.cross_entropy import binary_cross_entropy_sum
+from tunewise.objectives.divergence import binary_divergence_sum
 from tunewise.objectives.weights import class_weights
 
 if TYPE_CHECKING:
@@ -29,3 +30,6 @@ class Multilabel(Objective):
 
     def loss(self, logits_BC: torch.Tensor, targets: torch.Tensor) -> Loss:
         return Loss(binary_cross_entropy_sum(logits_BC, targets, self.weights, self.config), self.n_items(targets))
+
+    def divergence(self, logits_BC: torch.Tensor, others_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return binary_divergence_sum(logits_BC, others_BC, self.weights)

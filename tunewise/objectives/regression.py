@@ -22,7 +22,7 @@ class Regression(Objective):
     deviation the root of the mean square.
 
     Raises:
-        RecipeError: class weights or focal loss are asked for.
+        RecipeError: class weights, focal loss or R-Drop are asked for.
     """
 
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
@@ -36,6 +36,12 @@ class Regression(Objective):
         if config.focal_gamma:
             raise RecipeError(
                 "focal loss is for classes; the task is regression", where="objective.focal_gamma", fix="leave it out"
+            )
+        if config.r_drop:
+            raise RecipeError(
+                "R-Drop compares probabilities of classes; the task is regression",
+                where="objective.r_drop",
+                fix="leave it out",
             )
         targets = data.splits["train"].targets.astype(np.float64)
         self.mean, self.deviation = 0.0, 1.0

@@ -24,6 +24,11 @@ class ObjectiveConfig(Config):
     """Focal loss, -(1 - p)^gamma log p for the probability p of what is right: the larger, the less counts what is
     already right with certainty. 0 is cross-entropy; 2 is usual. For classes, labels and entities."""
 
+    r_drop: float = Field(default=0.0, ge=0)
+    """R-Drop: each row goes through the model twice, with different dropout. The loss is the mean of both losses plus
+    so many times the divergence between both predictions (KL, the mean of both directions). A step takes about twice
+    the time and memory. 0: once. For classes, labels and entities."""
+
     standardize: bool = True
     """Regression: train on targets with mean 0 and variance 1, and fold the scale back into the output layer, so that
     the learning rate does not depend on the unit of the target."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.cross_entropy import cross_entropy_sum
+from tunewise.objectives.divergence import divergence_sum
 from tunewise.objectives.weights import class_weights
 
 if TYPE_CHECKING:
@@ -40,3 +41,8 @@ class TokenClassification(Objective):
         tagged_BW = targets_BW >= 0
         total = cross_entropy_sum(logits_BC[tagged_BW], targets_BW[tagged_BW], self.weights, self.config)
         return Loss(total, self.n_items(targets))
+
+    def divergence(self, logits_BC: torch.Tensor, others_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        targets_BW = targets[:, : logits_BC.shape[1]]
+        tagged_BW = targets_BW >= 0
+        return divergence_sum(logits_BC[tagged_BW], others_BC[tagged_BW], targets_BW[tagged_BW], self.weights)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from tunewise.engine.events import Evaluated, Finished, Observer, Saved, Started, Step, Warned
+from tunewise.engine.events import Evaluated, Finished, Observer, Prepared, Saved, Started, Step, Warned
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -52,6 +52,11 @@ class ProgressBar(Observer):
         else:
             resumed = f", resumed after step {event.step}" if event.step else ""
             self._line(f"started, {event.total_steps} steps{resumed}")
+
+    def on_prepared(self, event: Prepared) -> None:
+        last = event.done == event.total
+        if last or self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._line(f"{plain_text(event.what)}: {event.done:,} of {event.total:,}")
 
     def on_step(self, event: Step) -> None:
         self._loss = f"loss {event.loss:.4f}"
