@@ -62,7 +62,7 @@ def build_comparison(
             "fingerprint": data.fingerprint,
             "rows": {name: len(split) for name, split in data.splits.items()},
             "schema": asdict(data.schema),
-            "steps": [asdict(step) for step in data.steps],
+            "steps": [step.as_dict() for step in data.steps],
         },
         "environment": {**environment(), **_tuned(finished.values())},
         "runs": [_run(entry, record) for entry, record in records.items()],
