@@ -67,11 +67,8 @@ class Split:
 
 @dataclass(frozen=True)
 class DataStep:
-    """One thing that was done to the data, with its count: nothing is dropped or changed in silence.
-
-    `rows` are the numbers (from 1) of rows that were changed or left out, where the step knows them all; a record keeps
-    the reason, which names the first.
-    """
+    """One thing that was done to the data, with its count: nothing is dropped or changed in silence. `rows` are the
+    numbers (from 1) of those changed or left out, where the step knows; a record keeps the reason, which names some."""
 
     name: str
     rows_in: int

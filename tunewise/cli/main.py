@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tunewise import __version__
-from tunewise.errors import TunewiseError, TunewiseWarning
+from tunewise.errors import RecipeError, TunewiseError, TunewiseWarning
 
 app = typer.Typer(
     name="tunewise",
@@ -39,6 +39,14 @@ class CacheAction(StrEnum):
 
     SHOW = "show"
     CLEAR = "clear"
+
+
+class FileKind(StrEnum):
+    """What `tunewise check` writes cleaned data as."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 class Proof(StrEnum):
@@ -102,6 +110,12 @@ def check(
     recipe: RecipePath,
     overrides: Overrides = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    write_cleaned: Annotated[
+        Path | None, typer.Option(help="Write the data as training would get it to this new folder.", metavar="DIR")
+    ] = None,
+    file_kind: Annotated[
+        FileKind | None, typer.Option("--as", help="What to write it as; parquet unless given.")
+    ] = None,
 ) -> None:
     """Look for what is wrong with the data of a recipe, before anything trains.
 
@@ -111,8 +125,16 @@ def check(
         from tunewise.api import load_recipe
         from tunewise.cli.checking import check_data
 
-        if not check_data(load_recipe(recipe, overrides), recipe.resolve().parent, as_json):
+        written = _written(write_cleaned, file_kind)
+        if not check_data(load_recipe(recipe, overrides), recipe.resolve().parent, as_json, written):
             raise typer.Exit(1)
+
+
+def _written(folder: Path | None, kind: FileKind | None) -> tuple[Path, str] | None:
+    """Where the cleaned data goes, and as what."""
+    if folder is None and kind is not None:
+        raise RecipeError("--as says what the cleaned data is written as", fix="give --write-cleaned DIR too")
+    return folder and (folder, (kind or FileKind.PARQUET).value)
 
 
 @app.command()
