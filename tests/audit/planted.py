@@ -202,7 +202,7 @@ EDITS: dict[str, Callable[[str, np.random.Generator], str]] = {
 
 def _wrong_labels(made: _Maker) -> None:
     given = made.done.about["label_errors"] = {}
-    for split, count in (("train", 40), ("test", 10)):
+    for split, count in (("train", 40), ("validation", 6), ("test", 10)):
         for row in made.take("label_errors", split, count):
             row["intent"], given[row["text"]] = made.other(row["intent"]), row["intent"]
 
