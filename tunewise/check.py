@@ -149,14 +149,19 @@ def find(recipe: Recipe, folder: Path) -> Found:
     return Found(data, models, found, time.perf_counter() - start, seconds)
 
 
-def check_data(recipe: Recipe, folder: Path, on_check: OnCheck = lambda kind, share: None) -> Audit:
+def check_data(
+    recipe: Recipe, folder: Path, on_check: OnCheck = lambda kind, share: None, data: DataBundle | None = None
+) -> Audit:
     """Everything that the recipe does not leave out is looked for in its data, as its first model reads it.
+
+    Args:
+        data: what the recipe reads, where that was done before.
 
     Raises:
         DataError, ModelError: the data cannot be used at all, or there is no such model.
     """
     located = locate(recipe.all_models[0], folder)
-    data = prepare(recipe.data, folder)
+    data = data or prepare(recipe.data, folder)
     return audit(data, located, recipe.check, on_check=on_check, whole=True, **_as_read(recipe))
 
 

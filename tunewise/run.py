@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunewise.check import OR_AN_ADAPTER, Checked, check
+from tunewise.cleaning.texts import text_steps
 from tunewise.commit import Series, lock
 from tunewise.commit.room import check_room, check_writable
 from tunewise.engine.determinism import kernels_told
@@ -219,6 +220,7 @@ class _Run:
             self.checked.data.schema,
             decision,
             card=lambda size: model_card(record(size).as_dict()),
+            clean=text_steps(self.recipe.data.clean),
         )
         finished = record(saved_bytes)
         with self.stop.deferred():

@@ -67,12 +67,18 @@ class Split:
 
 @dataclass(frozen=True)
 class DataStep:
-    """One thing that was done to the data, with its count: nothing is dropped or changed in silence."""
+    """One thing that was done to the data, with its count: nothing is dropped or changed in silence. `rows` are the
+    numbers (from 1) of those changed or left out, where the step knows; a record keeps the reason, which names some."""
 
     name: str
     rows_in: int
     rows_out: int
     reason: str
+    rows: tuple[int, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a record keeps."""
+        return {"name": self.name, "rows_in": self.rows_in, "rows_out": self.rows_out, "reason": self.reason}
 
 
 @dataclass(frozen=True, eq=False)

@@ -231,7 +231,8 @@ CASES = (
         error(
             "two classes that are probably one: '1' (5 rows) and '1.0' (5 rows)",
             "{folder}/data.csv, row 2, column 'label'",
-            "write both in the same way; if they do differ, list all classes in data.labels",
+            "write both in the same way (`clean: {fold_labels: true}` under data does it); if they do differ, list all "
+            "classes in data.labels",
         ),
     ),
     Case(
@@ -251,7 +252,8 @@ CASES = (
         error(
             "two classes that are probably one: 'yes' (5 rows) and 'yes ' (5 rows)",
             "{folder}/data.csv, row 2, column 'label'",
-            "write both in the same way; if they do differ, list all classes in data.labels",
+            "write both in the same way (`clean: {fold_labels: true}` under data does it); if they do differ, list all "
+            "classes in data.labels",
         ),
     ),
     Case(
@@ -261,7 +263,8 @@ CASES = (
         error(
             "two classes that are probably one: 'Yes' (5 rows) and 'yes' (5 rows)",
             "{folder}/data.csv, row 1, column 'label'",
-            "write both in the same way; if they do differ, list all classes in data.labels",
+            "write both in the same way (`clean: {fold_labels: true}` under data does it); if they do differ, list all "
+            "classes in data.labels",
         ),
     ),
     Case(

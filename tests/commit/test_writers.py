@@ -37,6 +37,8 @@ REVIEWED = {
     ("tunewise/data/token_files.py", "write_text"): STAGED,
     ("tunewise/data/token_files.py", "save_pretrained"): SCRATCH,
     ("tunewise/data/token_files.py", "TemporaryDirectory"): SCRATCH,
+    ("tunewise/data/write_splits.py", "write_bytes"): STAGED,
+    ("tunewise/data/write_splits.py", "write_table"): "into memory",
     ("tunewise/tracking/predictions.py", "write_table"): STAGED,
     ("tunewise/conformance/checks.py", "write_text"): SCRATCH,
     ("tunewise/conformance/matrix.py", "TemporaryDirectory"): SCRATCH,

@@ -18,6 +18,24 @@ LEAST = 0.5
 class CleanConfig(Config):
     """Steps run in the order in which they stand here."""
 
+    html_entities: bool = False
+    """Decode HTML entities that end in a semicolon (`&amp;`, `&#39;`), again and again until none is left. Not for
+    texts that are about HTML."""
+
+    fix_encoding: bool = False
+    """Set texts right that were decoded in the wrong encoding (mojibake: `cafÃ©` becomes `café`), by ftfy. Quotes,
+    ligatures and wide letters stay as they are; U+FFFD cannot be undone, and stays too. Needs tunewise[check]."""
+
+    normalise: bool = False
+    """One way to write the same text: Unicode NFC; line ends as `\\n`; control characters, soft hyphens and characters
+    of no width out (joiners stay between letters that are not ASCII, as in emoji and Persian); each run of spaces, tabs
+    and no-break spaces one space, none beside a line end; nothing blank at either end. Case and punctuation stay."""
+
+    fold_labels: bool = False
+    """Class names that differ only by case or space, or as 1 and 1.0 do, are one class: the spelling in `data.labels`,
+    else the one that most training rows have (at a tie, the first by letter). Not for entities, or several label
+    columns."""
+
     duplicates: Literal["exact", "near"] | None = None
     """Leaves out training rows whose label and text an earlier one has: the same text (exact), or one that is nearly
     the same (near; see `near`). Before splits are cut off, so that no repeated row is in two of them; validation and

@@ -11,8 +11,10 @@ from typing import Any, Self, TextIO
 
 from tunewise.check import check_data
 from tunewise.cli.showing_audit import print_audit
+from tunewise.cli.writing_cleaned import check_target, write_cleaned
 from tunewise.commit import export_file, sealed, sealed_page
 from tunewise.commit.room import check_writable
+from tunewise.data.prepare import prepare
 from tunewise.recipe import Recipe, load_recipe
 from tunewise.report.audit_page import render_audit
 from tunewise.tracking.progress import plain_text
@@ -89,12 +91,23 @@ def load_skipping(path: Path, overrides: Sequence[str], skip: Sequence[str]) -> 
     return load_recipe(path, [*overrides, f"check.skip={json.dumps([*recipe.check.skip, *skip])}"])
 
 
-def check_recipe(recipe: Recipe, folder: Path, out: Path | None, as_json: bool) -> bool:
-    """Prints what was found, and leaves it in `out`; whether it is nothing that the recipe wants to be stopped by."""
+def check_recipe(
+    recipe: Recipe, folder: Path, out: Path | None, as_json: bool, written: tuple[Path, str] | None = None
+) -> bool:
+    """Prints what was found, and leaves it in `out`; whether it is nothing that the recipe wants to be stopped by.
+
+    Args:
+        written: the folder that the data is written to as training would get it, and the kind of file.
+    """
     if out is not None:
         check_writable(out)
+    if written:
+        check_target(written[0])
+    data = prepare(recipe.data, folder)
+    if written:
+        write_cleaned(recipe, folder, data, *written)
     with make_progress(sys.stderr) as progress:
-        found = check_data(recipe, folder, progress.on_check)
+        found = check_data(recipe, folder, progress.on_check, data)
     content = found.as_dict()
     if out is not None:
         write_audit(out, {"created": _now(), "recipe": recipe.as_dict(), **content})

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tunewise import __version__
-from tunewise.errors import TunewiseError, TunewiseWarning
+from tunewise.errors import RecipeError, TunewiseError, TunewiseWarning
 
 app = typer.Typer(
     name="tunewise",
@@ -39,6 +39,14 @@ class CacheAction(StrEnum):
 
     SHOW = "show"
     CLEAR = "clear"
+
+
+class FileKind(StrEnum):
+    """What `tunewise check` writes cleaned data as."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 class Proof(StrEnum):
@@ -104,6 +112,12 @@ def check(
     skip: Annotated[list[str], typer.Option(help="A kind of trouble not to look for.", metavar="KIND")] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    write_cleaned: Annotated[
+        Path | None, typer.Option(help="Write the data as training would get it to this new folder.", metavar="DIR")
+    ] = None,
+    file_kind: Annotated[
+        FileKind | None, typer.Option("--as", help="What to write it as; parquet unless given.")
+    ] = None,
 ) -> None:
     """Look for what is wrong with the data of a recipe, before anything trains.
 
@@ -112,8 +126,17 @@ def check(
     with _errors():
         from tunewise.cli.checking import check_recipe, load_skipping
 
-        if not check_recipe(load_skipping(recipe, overrides, skip), recipe.resolve().parent, out, as_json):
+        written = _written(write_cleaned, file_kind)
+        loaded = load_skipping(recipe, overrides, skip)
+        if not check_recipe(loaded, recipe.resolve().parent, out, as_json, written):
             raise typer.Exit(1)
+
+
+def _written(folder: Path | None, kind: FileKind | None) -> tuple[Path, str] | None:
+    """Where the cleaned data goes, and as what."""
+    if folder is None and kind is not None:
+        raise RecipeError("--as says what the cleaned data is written as", fix="give --write-cleaned DIR too")
+    return folder and (folder, (kind or FileKind.PARQUET).value)
 
 
 @app.command()

@@ -62,7 +62,7 @@ def build_comparison(
             "fingerprint": data.fingerprint,
             "rows": {name: len(split) for name, split in data.splits.items()},
             "schema": asdict(data.schema),
-            "steps": [asdict(step) for step in data.steps],
+            "steps": [step.as_dict() for step in data.steps],
             "findings": [finding.told() for finding in checked.found.audit.findings],
         },
         "environment": {**environment(), **_tuned(finished.values())},

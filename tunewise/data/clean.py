@@ -85,7 +85,8 @@ def usable_rows(
             left = [index for index in keep if index not in bad]
             where = " or ".join(f"'{one}'" for one in column)
             reason = f"{table.source}: nothing in {where} in {row_list(sorted(bad))}; left out"
-            steps.append(DataStep(name, len(keep), len(left), reason))
+            out = tuple(index + 1 for index in keep if index in bad)
+            steps.append(DataStep(name, len(keep), len(left), reason, out))
             keep = left
     if not keep:
         raise DataError(

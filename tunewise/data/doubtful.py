@@ -10,12 +10,14 @@ from functools import cached_property
 
 from tunewise.data.labels import Label, count_names, sort_names
 from tunewise.data.table import as_number, count_rows, fold, listed
+from tunewise.data.tags import Tags
 from tunewise.errors import DataError
 from tunewise.types import DataStep
 
 SEPARATORS = ("|", ";", ",")
 """What divides several labels in one cell in most files."""
 
+_FOLD = " (`clean: {fold_labels: true}` under data does it)"
 _IF_MEANT = "if it is a class of its own, list all classes in data.labels"
 
 
@@ -65,15 +67,26 @@ def check_twins(classes: Classes) -> None:
     """
     counts, seen = classes.counts, {}
     for name in sort_names(counts):
-        number = as_number(name) if re.fullmatch(r"-?[0-9]{1,15}\.0+", name) else None
-        other = seen.setdefault(fold(name) if number is None else str(int(number)), name)
+        other = seen.setdefault(twin_key(name), name)
         if other != name:
             raise DataError(
                 f"two classes that are probably one: {other!r} ({count_rows(counts[other])}) and {name!r} "
                 f"({count_rows(counts[name])})",
                 where=classes.where(name),
-                fix="write both in the same way; if they do differ, list all classes in data.labels",
+                fix=f"write both in the same way{_FOLD if _can_fold(classes) else ''}; if they do differ, list all "
+                "classes in data.labels",
             )
+
+
+def twin_key(name: str) -> str:
+    """What is the same in all spellings of a class."""
+    number = as_number(name) if re.fullmatch(r"-?[0-9]{1,15}\.0+", name) else None
+    return fold(name) if number is None else str(int(number))
+
+
+def _can_fold(classes: Classes) -> bool:
+    """Whether `data.clean.fold_labels` applies: names stand in the cells of one column, and are no tags."""
+    return len(classes.columns) == 1 and not any(isinstance(value, Tags) for value in classes.values)
 
 
 def _check_minus_one(classes: Classes) -> None:

@@ -110,7 +110,8 @@ def without_overlap(parts: Mapping[str, Rows]) -> tuple[dict[str, Rows], list[Da
                 f"{rows.table.source}: {len(shared):,} of {len(rows):,} rows of {name} {_HAVE[kind]} that is also in "
                 f"{' or '.join(later)}: {row_list([rows.indices[place] for place in shared])}; left out of {name}"
             )
-            steps.append(DataStep("overlap", len(rows), len(kept[name]), reason))
+            numbers = tuple(rows.indices[place] + 1 for place in shared)
+            steps.append(DataStep("overlap", len(rows), len(kept[name]), reason, numbers))
     return kept, steps
 
 

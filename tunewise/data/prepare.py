@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tunewise.data.balance import balance
 from tunewise.data.clean import Rows, repeat_steps, usable_rows
-from tunewise.data.doubtful import Classes
+from tunewise.data.cleaned import clean_texts, respelled, respelled_label, spellings
+from tunewise.data.doubtful import Classes, twin_key
 from tunewise.data.groups import read_groups
 from tunewise.data.keys import check_keys, key_columns
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
@@ -52,6 +53,9 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     check_keys(keys, text, label)
     task, why = find_task(config, table, label, text)
     train, steps = _read(config, table, text, label, task)
+    spelling = spellings(config.clean, config.labels, train, task, label)
+    train, more = respelled(train, spelling)
+    steps += more
     train, more = without_repeats(config.clean, train)
     steps += more
     classes = Classes(train.values, train.numbers, table.source, label)
@@ -64,6 +68,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     for name, source in {**given, **tests}.items():
         purpose = "validation" if name == "validation" else "test"
         rows, more = _read(config, load_table(config, source, folder, purpose), text, label, task)
+        rows, folded = respelled(rows, spelling)
+        more += folded
         check_known(rows.values, rows.numbers, known, rows.table.source, config.train)
         if "time" in keys:
             check_same_form(train, rows, keys["time"])
@@ -93,8 +99,8 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
 def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, name: str, with_targets: bool) -> Split:
     """Every row of a new source, in order, in the columns and classes of the training data.
 
-    Rows without text stay in; `limit` does not apply. Without targets, the label column may be absent, and targets
-    are as `labels.no_targets` has them.
+    Rows without text stay in; `limit` does not apply, nor do the steps of `clean` that change texts: the model carries
+    them out itself. Without targets, the label column may be absent, and targets are as `labels.no_targets` has them.
 
     Args:
         config: the data section that the model was trained with: format, delimiter, label.
@@ -117,6 +123,9 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
         values, _ = read_tags(table, label[0], texts)
     else:
         values = read_labels(table, label, schema.task, config.label_separator)
+    if config.clean.fold_labels:
+        spelling = {twin_key(name): name for name in schema.labels}
+        values = [respelled_label(value, spelling) for value in values]
     missing = [index for index, value in enumerate(values) if value is None]
     if missing:
         raise DataError(
@@ -167,6 +176,7 @@ def _read(
         more = [*spaces, *changed]
     else:
         texts, values = check_texts(table, text), read_labels(table, label, task, config.label_separator)
+    texts, cleaned = clean_texts(config.clean, texts, table.source, words=task == "token_classification")
     note = f" ({table.note})" if table.note else ""
     reason = f"{table.source}: {len(table):,} rows, columns {listed(list(table.columns))}{note}"
     rows, steps = usable_rows(table, texts, values, text, label)
@@ -178,7 +188,7 @@ def _read(
     if "time" in keys:
         rows = replace(rows, times=read_times(rows, keys["time"]))
     repairs = [DataStep("repaired", len(table), len(table), f"{table.source}: {what}") for what in table.repairs]
-    return rows, [DataStep("read", len(table), len(table), reason), *repairs, *more, *steps]
+    return rows, [DataStep("read", len(table), len(table), reason), *repairs, *more, *cleaned, *steps]
 
 
 def _apart(config: DataConfig, parts: dict[str, Rows]) -> tuple[dict[str, Rows], list[DataStep]]:

@@ -7,7 +7,7 @@ predict with it. A transformers or PEFT folder is loaded by those libraries with
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tunewise.commit import commit_folder
 from tunewise.commit.room import bytes_in
 from tunewise.engine.apply import insert
 from tunewise.engine.feature_head import FeatureHead
-from tunewise.engine.model_meta import FORMAT, META, plan_of, read_meta, schema_from
+from tunewise.engine.model_meta import META, format_of, plan_of, read_meta, schema_from
 from tunewise.engine.peft_folder import check_adapter, load_adapter, merge, save_adapter
 from tunewise.engine.train import Trained
 from tunewise.errors import CorruptError, ModelError
@@ -40,17 +40,24 @@ def handover_kind(declared: Handover, merge: bool) -> Handover:
 
 
 def save_model(
-    trained: Trained, kind: Handover, folder: Path, schema: Schema, decision: dict[str, Any], card: Callable[[int], str]
+    trained: Trained,
+    kind: Handover,
+    folder: Path,
+    schema: Schema,
+    decision: dict[str, Any],
+    card: Callable[[int], str],
+    clean: Sequence[str] = (),
 ) -> int:
     """Commits the model folder and returns its size in bytes.
 
     Args:
         decision: `threshold` and `positive`, as chosen on validation.
         card: from the size of the model files in bytes to the text of README.md.
+        clean: steps of `data.clean` (`cleaning.texts`) that its texts have to go through.
     """
     net = trained.net
     meta = {
-        "format": FORMAT if net.kept != "head" else 1,
+        "format": format_of(net.kept, clean),
         "kind": kind,
         "schema": asdict(schema),
         "max_length": net.max_length,
@@ -58,6 +65,7 @@ def save_model(
         "base": _described(net.located, needed=kind != "transformers"),
         "plan": None if kind == "transformers" else trained.plan.as_dict(),
         **decision,
+        **({"clean": list(clean)} if clean else {}),
     }
 
     def write(staging: Path) -> None:

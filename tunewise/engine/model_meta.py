@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from tunewise.cleaning.texts import TEXT_STEPS
 from tunewise.commit import verify
 from tunewise.errors import CorruptError, StoreError
 from tunewise.types import CARD, Handover, Kept, Plan, Schema, Task
 
-FORMAT = 2
-"""2 for models that do not read the beginning of long texts, which programs of format 1 would read; else 1."""
+FORMAT = 3
+"""What programs of an older format would do otherwise decides: 3 for models that clean texts before they read them, 2
+for those that do not read the beginning of long texts, else 1."""
 META = "tunewise.json"
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
@@ -50,6 +53,11 @@ def read_meta(folder: Path) -> dict[str, Any]:
         ) from None
 
 
+def format_of(kept: Kept, clean: Sequence[str]) -> int:
+    """The least format whose programs do right by a model."""
+    return 3 if clean else 2 if kept != "head" else 1
+
+
 def schema_from(stored: dict[str, Any]) -> Schema:
     """The schema that `asdict` gave."""
     return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]))
@@ -61,7 +69,8 @@ def plan_of(meta: dict[str, Any]) -> Plan:
 
 
 def _checked(meta: dict[str, Any]) -> dict[str, Any]:
-    meta = {**{key: meta[key] for key in _KEYS}, "kept": meta.get("kept")}  # models made before do not say it
+    # Models made before do not say what is kept; those that clean nothing do not say so.
+    meta = {**{key: meta[key] for key in _KEYS}, "kept": meta.get("kept"), "clean": meta.get("clean", [])}
     schema, base = meta["schema"], meta["base"]
     _expect(meta["kind"] in get_args(Handover), "kind")
     _expect(schema["task"] in get_args(Task) and isinstance(schema["label"], str), "schema")
@@ -69,6 +78,8 @@ def _checked(meta: dict[str, Any]) -> dict[str, Any]:
     _expect(schema["task"] == "regression" or bool(schema["labels"]), "schema")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
     _expect(meta["kept"] is None or meta["kept"] in get_args(Kept), "kept")
+    clean = meta["clean"]
+    _expect(_are_texts(clean) and clean == [step for step in TEXT_STEPS if step in clean], "clean")
     _expect(_are_texts([base["name"], base["path"], base["fingerprint"], base.get("weights", "")]), "base")
     _expect(meta["threshold"] is None or _is_number(meta["threshold"]), "threshold")
     _expect(meta["positive"] is None or meta["positive"] in schema["labels"], "positive")

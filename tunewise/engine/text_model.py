@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunewise.data.cleaned import check_installed, cleaned_row
 from tunewise.data.cuts import Losses
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
@@ -26,7 +27,8 @@ Text = str | tuple[str, str] | list[str]
 
 
 class TextModel:
-    """Predicts for texts, in batches, whatever kind of folder the model was handed over in.
+    """Predicts for texts, in batches, whatever kind of folder the model was handed over in. Texts go through the steps
+    of `data.clean` that the model was trained with.
 
     Attributes:
         labels: class names in the order of the columns of `scores`; empty for regression.
@@ -37,6 +39,9 @@ class TextModel:
         with memory_told("loading the model"):
             self._net, self._plan, self._head, meta = load_model(folder, torch.device(device))
         self._size = PassSize()
+        self._clean: list[str] = meta["clean"]
+        for step in self._clean:
+            check_installed(step)
         self._threshold, self._positive = meta["threshold"], meta["positive"]
         self.schema = schema_from(meta["schema"])
         self.labels, self.task = self.schema.labels, self.schema.task
@@ -106,8 +111,11 @@ class TextModel:
         return {"words": words, "tags": tags, "entities": entities}
 
     def _row(self, place: int, text: Text) -> tuple[str, ...]:
-        if self.task == "token_classification":
-            return (self._words(place, text),)
+        """A row as the model reads it: cleaned as the texts were that it was trained on."""
+        words = self.task == "token_classification"
+        return cleaned_row((self._words(place, text),) if words else self._texts(place, text), self._clean, words)
+
+    def _texts(self, place: int, text: Text) -> tuple[str, ...]:
         wanted = len(self.schema.text)
         row = tuple(text) if isinstance(text, (tuple, list)) else (text,)
         if len(row) != wanted or not all(isinstance(part, str) for part in row):
@@ -136,6 +144,7 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel:
     Raises:
         StoreError: there is no model of tunewise there, or it is damaged.
         ModelError: the base model it needs is not there.
+        DataError: a package that its cleaning of texts needs is not there.
     """
     folder = Path(folder)
     path = next((place for place in (folder / "model", folder) if (place / META).is_file()), None)

@@ -23,7 +23,7 @@ def used_data(data: DataBundle, findings: Sequence[Finding] = ()) -> UsedData:
     return UsedData(
         fingerprint=data.fingerprint,
         rows={name: len(split) for name, split in data.splits.items()},
-        steps=[asdict(step) for step in data.steps],
+        steps=[step.as_dict() for step in data.steps],
         schema=asdict(data.schema),
         findings=[finding.told() for finding in findings],
     )
