@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tunewise.audit.checks import CHECKS, Check
-from tunewise.audit.finding import Finding
+from tunewise.audit.finding import CannotLook, Finding
 from tunewise.audit.settings import CheckConfig, Kind
 from tunewise.audit.view import View
 from tunewise.errors import DataError
@@ -71,7 +71,11 @@ def audit(
             left_out[check.kind] = f"needs {' and '.join(lacking)}: pip install 'tunewise[check]'"
             continue
         begun = time.perf_counter()
-        findings += check.find(replace(view, progress=_told(check, on_check)))
+        try:
+            findings += list(check.find(replace(view, progress=_told(check, on_check))))
+        except CannotLook as reason:
+            left_out[check.kind] = str(reason)
+            continue
         seconds[check.kind] = time.perf_counter() - begun
     return Audit(tuple(findings), seconds, left_out)
 
@@ -99,7 +103,7 @@ def refuse_blocked(found: Audit, config: CheckConfig) -> None:
             raise DataError(
                 f"the recipe wants to be stopped by {kind}, which cannot be looked for: it {found.left_out[kind]}",
                 where="check.block",
-                fix="install it, or take it out of the list",
+                fix="give it what it needs, or take it out of the list",
             )
     if bad := found.of(config.block):
         raise DataError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tunewise.audit import conflicting_labels, duplicates, leakage
+from tunewise.audit import conflicting_labels, duplicates, label_errors, leakage, personal_data
 from tunewise.audit.finding import Finding
 from tunewise.audit.settings import Kind
 from tunewise.audit.view import View
@@ -33,4 +33,6 @@ CHECKS: tuple[Check, ...] = (
     Check("duplicates", duplicates.find, "Repeated rows"),
     Check("conflicting_labels", conflicting_labels.find, "One text, several labels"),
     Check("leakage", leakage.find, "Test rows that the model has seen"),
+    Check("label_errors", label_errors.find, "Labels that are likely wrong", packages=("cleanlab",)),
+    Check("personal_data", personal_data.find, "Personal data", packages=("presidio_analyzer",)),
 )

@@ -6,9 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from tunewise.cleaning.personal_data import KINDS, PersonalKind
 from tunewise.config.base import Config
 
-Kind = Literal["duplicates", "leakage", "conflicting_labels"]
+Kind = Literal["duplicates", "leakage", "conflicting_labels", "label_errors", "personal_data"]
 """What can be looked for; each has a file of that name in this room."""
 
 
@@ -19,3 +20,9 @@ class CheckConfig(Config):
 
     skip: list[Kind] = Field(default_factory=list)
     """What `tunewise check` does not look for."""
+
+    personal_data: list[PersonalKind] = Field(default=list(KINDS), min_length=1)
+    """The kinds of personal data to look for; all where left out."""
+
+    names: str | None = None
+    """An installed model of spaCy, such as en_core_web_sm: by it, personal data are names of persons and places too."""

@@ -102,6 +102,7 @@ def check(
     recipe: RecipePath,
     overrides: Overrides = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    suspects: Annotated[Path | None, typer.Option(help="CSV file for the labels that are likely wrong.")] = None,
 ) -> None:
     """Look for what is wrong with the data of a recipe, before anything trains.
 
@@ -111,7 +112,7 @@ def check(
         from tunewise.api import load_recipe
         from tunewise.cli.checking import check_data
 
-        if not check_data(load_recipe(recipe, overrides), recipe.resolve().parent, as_json):
+        if not check_data(load_recipe(recipe, overrides), recipe.resolve().parent, as_json, suspects):
             raise typer.Exit(1)
 
 

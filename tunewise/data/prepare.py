@@ -13,9 +13,11 @@ from tunewise.data.clean import Rows, repeat_steps, usable_rows
 from tunewise.data.doubtful import Classes
 from tunewise.data.groups import read_groups
 from tunewise.data.keys import check_keys, key_columns
+from tunewise.data.label_list import corrected, read_label_list
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
 from tunewise.data.load import load_table
 from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
+from tunewise.data.personal_data import private_rows, without_personal_data
 from tunewise.data.plausible import plausible_steps
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
 from tunewise.data.sentences import read_tags, read_words
@@ -49,6 +51,13 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     check_keys(keys, text, label)
     task, why = find_task(config, table, label, text)
     train, steps = _read(config, table, text, label, task)
+    train, more = private_rows(config.clean.personal_data, train, "train", task)
+    steps += more
+    lists = read_label_list(config.clean.labels, folder) if config.clean.labels else None
+    if lists:
+        lists.check_sources(["train", *(["validation"] if config.validation else []), *tests])
+        train, more = corrected(train, "train", lists, task)
+        steps += more
     classes = Classes(train.values, train.numbers, table.source, label)
     schema = find_schema(config, text, task, classes)
     steps += [*schema_steps(config, schema, why, classes), *repeat_steps(train)]
@@ -59,6 +68,11 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     for name, source in {**given, **tests}.items():
         purpose = "validation" if name == "validation" else "test"
         rows, more = _read(config, load_table(config, source, folder, purpose), text, label, task)
+        rows, private = private_rows(config.clean.personal_data, rows, name, task)
+        more += private
+        if lists:
+            rows, corrections = corrected(rows, name, lists, task)
+            more += corrections
         check_known(rows.values, rows.numbers, known, rows.table.source, config.train)
         if "time" in keys:
             check_same_form(train, rows, keys["time"])
@@ -99,6 +113,8 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
     table = load_table(config, source, folder, "test")
     tagged = schema.task == "token_classification"
     texts = read_words(table, table.find(schema.text[0]))[0] if tagged else check_texts(table, schema.text)
+    if config.clean.personal_data and config.clean.personal_data.do != "drop":
+        texts, _, _ = without_personal_data(config.clean.personal_data, texts, schema.task)
     several = isinstance(config.label, list) and len(config.label) > 1
     label = schema.labels if several else (schema.label,)
     indices = tuple(range(len(table)))
