@@ -42,8 +42,9 @@ class _Judged:
 
 def find(view: View) -> Iterator[Finding]:
     """Train is judged by cross-validation within train, every other split by a model of train, so that corrections of
-    train are made without a look at the test. Which labels are wrong is decided by the package cleanlab, from the rows
-    of all splits (Northcutt et al. 2021, "Confident Learning"); for numbers, those far off the predicted ones are told.
+    train are made without a look at the test. Which labels are wrong is decided by the package cleanlab: in train from
+    its own rows, in the other splits, which may be small, from the rows of all (Northcutt et al. 2021,
+    "Confident Learning"); for numbers, those far off the predicted ones are told.
 
     Raises:
         CannotLook: the labels are of words, or there are too few rows.
@@ -55,9 +56,12 @@ def find(view: View) -> Iterator[Finding]:
     judges = _judgeable(view, splits["train"])
     rows = np.isin(targets, judges) if view.task == "classification" else np.ones(len(targets), dtype=bool)
     scores = _scores(view, rows, judges)
-    judged = _JUDGE[view.task](targets[rows], scores, judges)
     origin = np.concatenate([np.full(len(split), place) for place, split in enumerate(splits.values())])[rows]
     inner = np.concatenate([np.arange(len(split)) for split in splits.values()])[rows]
+    train = origin == list(splits).index("train")
+    judged = _JUDGE[view.task](targets[rows], scores, judges)
+    alone = _JUDGE[view.task](targets[rows][train], scores[train], judges)
+    judged.wrong[train], judged.quality[train], judged.suggested[train] = alone.wrong, alone.quality, alone.suggested
     for place, (name, split) in enumerate(splits.items()):
         mine = np.flatnonzero(origin == place)
         bad = mine[judged.wrong[mine]]
