@@ -54,6 +54,9 @@ HEAVY = {
     "safetensors",
     "tokenizers",
     "huggingface_hub",
+    "cleanlab",
+    "presidio_analyzer",
+    "spacy",
 }
 STARTS = ["tunewise", "tunewise.recipe", "tunewise.check", "tunewise.cli.main", "tunewise.api"]
 

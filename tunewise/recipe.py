@@ -182,6 +182,7 @@ class Recipe(Config):
             "train": anchor(self.data.train),
             "validation": self.data.validation and anchor(self.data.validation),
             "test": _each(anchor, tests),
+            "clean": self.data.clean.anchored(anchor),
         }
         update = {"data": self.data.model_copy(update=data), "models": [anchor(name) for name in self.models]}
         if self.augment.synonym_model:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tunewise.audit.checks import CHECKS, Check
-from tunewise.audit.finding import Finding
+from tunewise.audit.finding import CannotLook, Finding
 from tunewise.audit.overview import Overview, overview
 from tunewise.audit.rendered import Rendered, rendered
 from tunewise.audit.settings import CheckConfig, Kind
@@ -113,7 +113,11 @@ def audit(
             continue
         on_check(check.title, 0.0)
         begun = time.perf_counter()
-        findings += check.find(replace(view, progress=_told(check, on_check)))
+        try:
+            findings += list(check.find(replace(view, progress=_told(check, on_check))))
+        except CannotLook as reason:
+            left_out[check.kind] = str(reason)
+            continue
         seconds[check.kind] = time.perf_counter() - begun
         on_check(check.title, 1.0)
     found = Audit(tuple(findings), seconds, left_out, tuple(config.block))

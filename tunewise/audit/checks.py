@@ -12,11 +12,13 @@ from tunewise.audit import (
     encoding,
     giveaway,
     imbalance,
+    label_errors,
     language,
     leakage,
     near_duplicates,
     near_leakage,
     outliers,
+    personal_data,
     truncation,
     whitespace,
 )
@@ -58,6 +60,13 @@ CHECKS: tuple[Check, ...] = (
         "Test rows that the model has seen",
         fine="no text of a test set is in train or validation, and none of validation in train",
     ),
+    Check(
+        "label_errors",
+        label_errors.find,
+        "Labels that are likely wrong",
+        packages=("cleanlab",),
+        fine="no label is likely wrong",
+    ),
     Check("near_duplicates", near_duplicates.find, "Nearly repeated rows", fine="no split nearly repeats a row"),
     Check(
         "near_leakage",
@@ -82,6 +91,13 @@ CHECKS: tuple[Check, ...] = (
         fine="no text is surely in another language than the others",
     ),
     Check("outliers", outliers.find, "Unusual texts", fine="no text is far longer, shorter or emptier than the others"),
+    Check(
+        "personal_data",
+        personal_data.find,
+        "Personal data",
+        packages=("presidio_analyzer",),
+        fine="no text holds personal data of the kinds that are looked for",
+    ),
     Check("truncation", truncation.find, "Texts that are cut", fine="the model reads every text whole"),
     Check(
         "giveaway",

@@ -12,6 +12,10 @@ EXAMPLES = 5
 """Rows of a finding that are shown; all of them stand in its `rows`."""
 
 
+class CannotLook(Exception):
+    """Raised by a check that is not for this data: why, so that "which ..." reads as a sentence."""
+
+
 @dataclass(frozen=True)
 class Example:
     """A row that shows a finding: its number in its source (from 1), its text, shortened, and what is to be seen."""

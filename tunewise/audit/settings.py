@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tunewise.cleaning.personal_data import KINDS, PersonalKind
 from tunewise.cleaning.settings import LEAST, NEAR
 from tunewise.config.base import Config
 
@@ -13,12 +14,14 @@ Kind = Literal[
     "duplicates",
     "conflicting_labels",
     "leakage",
+    "label_errors",
     "near_duplicates",
     "near_leakage",
     "encoding",
     "whitespace",
     "language",
     "outliers",
+    "personal_data",
     "truncation",
     "giveaway",
     "imbalance",
@@ -42,6 +45,12 @@ class CheckConfig(Config):
     language: str | None = Field(default=None, pattern="^[a-z]{2,3}$")
     """The language that texts should have (a code of ISO 639, such as `en`). Where left out: that of most training
     rows."""
+
+    personal_data: list[PersonalKind] = Field(default=list(KINDS), min_length=1)
+    """The kinds of personal data to look for; all where left out."""
+
+    names: str | None = None
+    """An installed model of spaCy, such as en_core_web_sm: by it, personal data are names of persons and places too."""
 
     @model_validator(mode="after")
     def _looked_for(self) -> CheckConfig:

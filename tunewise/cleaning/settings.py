@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
 
+from tunewise.cleaning.label_list import LabelListConfig
+from tunewise.cleaning.personal_settings import PersonalDataConfig
 from tunewise.config.base import Config
 
 NEAR = 0.7
@@ -36,6 +39,15 @@ class CleanConfig(Config):
     else the one that most training rows have (at a tie, the first by letter). Not for entities, or several label
     columns."""
 
+    personal_data: PersonalDataConfig | None = None
+    """What to do with e-mail addresses, phone, card and account numbers, IP addresses and national ids in the texts of
+    every split, and of files that are evaluated or predicted later: `replace`, `hash` or `drop`."""
+
+    labels: LabelListConfig | None = None
+    """Table of rows whose labels are likely wrong, as `tunewise check --suspects FILE` writes it and you have looked
+    through it: what its column `action` says, drop or relabel, is done. `{file: FILE, do: relabel, at_most: 0.1}` does
+    one thing with all rows of low quality."""
+
     duplicates: Literal["exact", "near"] | None = None
     """Leaves out training rows whose label and text an earlier one has: the same text (exact), or one that is nearly
     the same (near; see `near`). Before splits are cut off, so that no repeated row is in two of them; validation and
@@ -44,3 +56,10 @@ class CleanConfig(Config):
     near: float = Field(default=NEAR, ge=LEAST, le=1)
     """From which similarity on `duplicates: near` and `data.overlap_near` take texts as nearly equal: the Jaccard
     similarity of their runs of three characters, without case and punctuation; of pairs, that of both parts."""
+
+    def anchored(self, anchor: Callable[[str], str]) -> CleanConfig:
+        """The same with absolute paths."""
+        if self.labels is None:
+            return self
+        labels = self.labels.model_copy(update={"file": anchor(self.labels.file)})
+        return self.model_copy(update={"labels": labels})

@@ -11,6 +11,7 @@ from typing import Any, Self, TextIO
 
 from tunewise.check import check_data
 from tunewise.cli.showing_audit import print_audit
+from tunewise.cli.suspects import refuse_skipped, write_suspects
 from tunewise.cli.writing_cleaned import check_target, write_cleaned
 from tunewise.commit import export_file, sealed, sealed_page
 from tunewise.commit.room import check_writable
@@ -92,13 +93,21 @@ def load_skipping(path: Path, overrides: Sequence[str], skip: Sequence[str]) -> 
 
 
 def check_recipe(
-    recipe: Recipe, folder: Path, out: Path | None, as_json: bool, written: tuple[Path, str] | None = None
+    recipe: Recipe,
+    folder: Path,
+    out: Path | None,
+    as_json: bool,
+    written: tuple[Path, str] | None = None,
+    suspects: Path | None = None,
 ) -> bool:
     """Prints what was found, and leaves it in `out`; whether it is nothing that the recipe wants to be stopped by.
 
     Args:
         written: the folder that the data is written to as training would get it, and the kind of file.
+        suspects: the file for labels that are likely wrong.
     """
+    if suspects:
+        refuse_skipped(recipe.check)
     if out is not None:
         check_writable(out)
     if written:
@@ -108,6 +117,7 @@ def check_recipe(
         write_cleaned(recipe, folder, data, *written)
     with make_progress(sys.stderr) as progress:
         found = check_data(recipe, folder, progress.on_check, data)
+    told = write_suspects(found, data, recipe.data, suspects) if suspects else 0
     content = found.as_dict()
     if out is not None:
         write_audit(out, {"created": _now(), "recipe": recipe.as_dict(), **content})
@@ -115,6 +125,8 @@ def check_recipe(
         print(json.dumps(content, allow_nan=False))
     else:
         print_audit(content)
+        if suspects:
+            print(f"{told:,} labels that are likely wrong: {plain_text(str(suspects))}")
         if out is not None:
             print(f"\npage:    {plain_text(str(out / PAGE))}\nresults: {plain_text(str(out / RESULT))}")
     return not found.blocked

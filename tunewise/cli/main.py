@@ -112,6 +112,7 @@ def check(
     skip: Annotated[list[str], typer.Option(help="A kind of trouble not to look for.", metavar="KIND")] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    suspects: Annotated[Path | None, typer.Option(help="CSV file for the labels that are likely wrong.")] = None,
     write_cleaned: Annotated[
         Path | None, typer.Option(help="Write the data as training would get it to this new folder.", metavar="DIR")
     ] = None,
@@ -128,7 +129,7 @@ def check(
 
         written = _written(write_cleaned, file_kind)
         loaded = load_skipping(recipe, overrides, skip)
-        if not check_recipe(loaded, recipe.resolve().parent, out, as_json, written):
+        if not check_recipe(loaded, recipe.resolve().parent, out, as_json, written, suspects):
             raise typer.Exit(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -29,6 +29,8 @@ def fields_of(model: type[Config], prefix: str = "") -> list[FieldHelp]:
         else:
             explanation = " ".join((field.description or "").split())
             found.append(FieldHelp(path, field_in_words(field), default_in_words(field), explanation))
+            for section in filter(is_config, get_args(field.annotation)):  # one that may be left out
+                found += [option for option in fields_of(section, f"{path}.") if option.explanation]
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunewise.data.balance import balance
 from tunewise.data.clean import Rows, repeat_steps, usable_rows
-from tunewise.data.cleaned import clean_texts, respelled, respelled_label, spellings
+from tunewise.data.cleaned import clean_texts, respelled_label
 from tunewise.data.doubtful import Classes, twin_key
 from tunewise.data.groups import read_groups
 from tunewise.data.keys import check_keys, key_columns
@@ -18,8 +18,9 @@ from tunewise.data.labels import check_known, count_names, is_missing, read_labe
 from tunewise.data.load import load_table
 from tunewise.data.near_overlap import near_apart
 from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
+from tunewise.data.personal_data import without_personal_data
 from tunewise.data.plausible import plausible_steps
-from tunewise.data.repeats import without_repeats
+from tunewise.data.row_cleaning import row_cleaning
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
 from tunewise.data.sensitive import check_sensitive
 from tunewise.data.sentences import read_tags, read_words
@@ -53,10 +54,9 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     check_keys(keys, text, label)
     task, why = find_task(config, table, label, text)
     train, steps = _read(config, table, text, label, task)
-    spelling = spellings(config.clean, config.labels, train, task, label)
-    train, more = respelled(train, spelling)
-    steps += more
-    train, more = without_repeats(config.clean, train)
+    given = {"validation": config.validation} if config.validation else {}
+    clean = row_cleaning(config, folder, train, task, label, ["train", *given, *tests])
+    train, more = clean(train, "train")
     steps += more
     classes = Classes(train.values, train.numbers, table.source, label)
     schema = find_schema(config, text, task, classes)
@@ -64,12 +64,11 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
     steps += plausible_steps(train, task, given_validation=bool(config.validation))
     known = schema.labels if task == "token_classification" else sort_names(count_names(train.values))
     parts = {"train": train}
-    given = {"validation": config.validation} if config.validation else {}
     for name, source in {**given, **tests}.items():
         purpose = "validation" if name == "validation" else "test"
         rows, more = _read(config, load_table(config, source, folder, purpose), text, label, task)
-        rows, folded = respelled(rows, spelling)
-        more += folded
+        rows, cleaned = clean(rows, name)
+        more += cleaned
         check_known(rows.values, rows.numbers, known, rows.table.source, config.train)
         if "time" in keys:
             check_same_form(train, rows, keys["time"])
@@ -112,6 +111,10 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
     table = load_table(config, source, folder, "test")
     tagged = schema.task == "token_classification"
     texts = read_words(table, table.find(schema.text[0]))[0] if tagged else check_texts(table, schema.text)
+    if config.clean.personal_data and config.clean.personal_data.do != "drop":
+        # In the order of training; the other steps are the model's own, and change nothing a second time.
+        texts, _ = clean_texts(config.clean, texts, table.source, words=tagged)
+        texts, _, _ = without_personal_data(config.clean.personal_data, texts, schema.task)
     several = isinstance(config.label, list) and len(config.label) > 1
     label = schema.labels if several else (schema.label,)
     indices = tuple(range(len(table)))

@@ -1,0 +1,74 @@
+"""Personal data in the texts: how much of which kind, shown only behind stars."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from tunewise.audit.finding import EXAMPLES, CannotLook, Example, Finding
+from tunewise.audit.view import LETTERS, View, row_numbers
+from tunewise.cleaning.personal_data import Found, by_stars, replaced
+from tunewise.data.personal_data import personal_finder
+from tunewise.data.table import short
+from tunewise.errors import DataError
+from tunewise.types import Split
+
+TELL = 500  # rows after which progress is told
+
+
+def find(view: View) -> Iterator[Finding]:
+    """A finding for each split that holds some, with counts by kind.
+
+    Raises:
+        CannotLook: what is needed is not installed.
+    """
+    try:
+        finder = personal_finder(view.config.personal_data, view.config.names, "check")
+    except DataError as problem:
+        raise CannotLook(f"needs what is not installed: {problem.what}") from None
+    done, whole = 0, sum(map(len, view.data.splits.values()))
+    for name, split in view.data.splits.items():
+        held: dict[int, list[Sequence[Found]]] = {}
+        for place, texts in enumerate(split.texts):
+            found = [finder(text) for text in texts]
+            if any(found):
+                held[place] = found
+            done += 1
+            if done % TELL == 0 or done == whole:
+                view.progress(done / whole)
+        if held:
+            yield _finding(name, split, held)
+
+
+def _finding(name: str, split: Split, held: dict[int, list[Sequence[Found]]]) -> Finding:
+    counts: Counter[str] = Counter()
+    rows: dict[str, list[int]] = defaultdict(list)
+    for place, found in held.items():
+        kinds = Counter(one.kind for part in found for one in part)
+        counts += kinds
+        for kind in kinds:
+            rows[kind].append(place)
+    told = ", ".join(f"{kind} {count:,}" for kind, count in counts.most_common())
+    return Finding(
+        kind="personal_data",
+        split=name,
+        rows=row_numbers(split, held),
+        of=len(split),
+        what=f"{len(held):,} of {len(split):,} rows hold personal data: {told}",
+        fix="a model can give away what it was trained on: `data: {clean: {personal_data: replace}}` takes it out",
+        examples=tuple(_example(split, place, held[place]) for place in _shown(rows)),
+        details={"counts": dict(counts), "rows_by_kind": {kind: row_numbers(split, at) for kind, at in rows.items()}},
+    )
+
+
+def _shown(rows: dict[str, list[int]]) -> list[int]:
+    """Rows with each kind in turn."""
+    deepest = max(map(len, rows.values()))
+    in_turn = [at[depth] for depth in range(min(deepest, EXAMPLES)) for at in rows.values() if depth < len(at)]
+    return list(dict.fromkeys(in_turn))[:EXAMPLES]
+
+
+def _example(split: Split, place: int, found: list[Sequence[Found]]) -> Example:
+    texts = [replaced(text, held, by_stars) for text, held in zip(split.texts[place], found, strict=True)]
+    kinds = ", ".join(dict.fromkeys(one.kind for held in found for one in held))
+    return Example(int(split.rows[place]), short(" | ".join(texts), LETTERS), kinds)
