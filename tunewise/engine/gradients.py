@@ -123,11 +123,11 @@ class Gradients:
         self._tried = rows
         loss = self._counted_loss(inputs.batch(rows), rows)
         self.scaler.scale(loss.total / sums.n_items).backward()
-        width = int(inputs.lengths[rows].max())
-        forward = self.flops.forward(len(rows), width) + self.feed.missing_flops("train", rows)
+        shape = inputs.shape(rows)
+        forward = self.flops.forward(*shape) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)
         sums.forward_flops += forward
-        sums.backward_flops += self.flops.backward(len(rows), width)
+        sums.backward_flops += self.flops.backward(*shape)
         sums.spared_flops += 0.0 if whole is None else whole - forward
         sums.loss += float(loss.total.detach())
 
@@ -147,10 +147,13 @@ class Gradients:
             raise OutOfMemoryError(what, where=problem, fix=WHAT_WOULD_FIT)
         width = int(self.feed.inputs["train"].lengths[rows].max())
         if len(rows) == 1:
+            windows, tokens = self.feed.inputs["train"].shape(rows)
+            in_windows = f" in {windows} windows" if windows > 1 else ""
+            lower = f"train.max_chunks below {windows}" if windows > 1 else f"train.max_length below {tokens}"
             raise OutOfMemoryError(
-                f"memory ran out at step {step + 1} with a single row of {width:,} tokens in a batch",
+                f"memory ran out at step {step + 1} with a single row of {width:,} tokens{in_windows} in a batch",
                 where=problem,
-                fix=f"set train.max_length below {width}, or {WHAT_WOULD_FIT}",
+                fix=f"set {lower}, or {WHAT_WOULD_FIT}",
             )
         fewer = self.course.halve(rows)
         told = (

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tunewise.commit import verify
+from tunewise.config.reading import Chunks, Pooling, Reading
 from tunewise.errors import CorruptError, StoreError
 from tunewise.types import CARD, Handover, Kept, Plan, Schema, Task
 
-FORMAT = 2
-"""2 for models that do not read the beginning of long texts, which programs of format 1 would read; else 1."""
+FORMAT = 3
+"""3 for models that read long texts in windows, 2 for those that read their ends: older programs would read the
+beginning; else 1."""
 META = "tunewise.json"
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
@@ -68,13 +70,29 @@ def _checked(meta: dict[str, Any]) -> dict[str, Any]:
     _expect(_are_texts(schema["text"]) and _are_texts(schema["labels"]), "schema")
     _expect(schema["task"] == "regression" or bool(schema["labels"]), "schema")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
-    _expect(meta["kept"] is None or meta["kept"] in get_args(Kept), "kept")
+    meta["kept"] = reading_from(meta["kept"])
     _expect(_are_texts([base["name"], base["path"], base["fingerprint"], base.get("weights", "")]), "base")
     _expect(meta["threshold"] is None or _is_number(meta["threshold"]), "threshold")
     _expect(meta["positive"] is None or meta["positive"] in schema["labels"], "positive")
     plan = plan_of(meta)
     _expect(_is_number(plan.learning_rate) and type(plan.virtual_tokens) is int, "plan")
     return meta
+
+
+def format_of(kept: Reading) -> int:
+    """The oldest format that can say it."""
+    return 3 if isinstance(kept, Chunks) else 1 if kept == "head" else 2
+
+
+def reading_from(stored: Any) -> Reading | None:
+    """What is read of long texts: stored is a word, or the fields of `Chunks`; models made before say nothing."""
+    if isinstance(stored, dict):
+        stride, most, pooling = stored["stride"], stored["most"], stored["pooling"]
+        _expect(type(stride) is int and type(most) is int and stride >= 0 and most >= 1, "kept")
+        _expect(pooling in get_args(Pooling), "kept")
+        return Chunks(stride, most, pooling)
+    _expect(stored is None or stored in get_args(Kept), "kept")
+    return stored
 
 
 def _are_texts(values: Any) -> bool:
