@@ -119,6 +119,10 @@ def check(
         raise RecipeError(
             "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
         )
+    if recipe.train.cut != "head" and not data.schema.text:
+        raise RecipeError(
+            f"images are not cut; train.cut is '{recipe.train.cut}'", where="train.cut", fix="leave it out"
+        )
     if recipe.train.cut != "head" and data.schema.task == "token_classification":
         raise RecipeError(
             f"entities are found from the beginning of a text on; train.cut is '{recipe.train.cut}'",
