@@ -142,6 +142,7 @@ def test_where_all_texts_fit_nothing_changes_by_a_bit(
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_what_stands_anywhere_is_learned(training: Callable[..., Setup], long: Callable[..., DataBundle]) -> None:
     data = long(train=120)
     before = f"{MORE} {MORE}"

@@ -16,7 +16,7 @@ from tunewise.config.reading import Chunks, Reading
 from tunewise.data.cuts import Losses, call, encode_cut
 from tunewise.data.ragged import Ragged
 from tunewise.data.sentences import words_of
-from tunewise.data.windows import Windows, check_room, encode_windows
+from tunewise.data.windows import Windows, check_room, windows_of_rows
 from tunewise.types import CUT, NO_WORD
 
 if TYPE_CHECKING:
@@ -163,12 +163,12 @@ def _parts(texts: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...
 def _tokenise(
     texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool, kept: Reading
 ) -> Tokens:
+    if isinstance(kept, Chunks):
+        return _in_windows(texts, tokenizer, max_length, kept)
     spans = {"return_offsets_mapping": True} if by_word else {}
     found = call(tokenizer, texts, **spans)
     before = np.array([len(row) for row in found["input_ids"]], dtype=np.int64)
     too_long = np.flatnonzero(before > max_length)
-    if isinstance(kept, Chunks):
-        return _in_windows(texts, found, before, tokenizer, max_length, kept)
     if len(too_long):
         short = encode_cut([texts[row] for row in too_long], tokenizer, max_length, kept, **spans)
         for name in short.keys() & found.keys():
@@ -192,34 +192,32 @@ def _tokenise(
     )
 
 
-def _in_windows(
-    texts: Sequence[tuple[str, ...]], found: Any, before: np.ndarray, tokenizer: Any, max_length: int, chunks: Chunks
-) -> Tokens:
-    """Rows in as many windows as they need.
-
-    Args:
-        found: what the tokeniser gives for them uncut; `before` are their lengths.
-    """
+def _in_windows(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, chunks: Chunks) -> Tokens:
+    """Rows in as many windows as they need."""
+    found = call(tokenizer, texts, return_special_tokens_mask=True)
+    before = np.array([len(row) for row in found["input_ids"]], dtype=np.int64)
     too_long = np.flatnonzero(before > max_length)
-    places = [[np.arange(length)] for length in before]
-    if len(too_long):
-        long = encode_windows([texts[row] for row in too_long], tokenizer, max_length, chunks)
-        for row, windows in zip(too_long, long, strict=True):
-            places[row] = windows
+    windows = windows_of_rows(found, too_long, max_length, chunks)
 
     def of_windows(name: str, empty: int) -> list[list[int]]:
-        rows = zip(found[name], places, strict=True)
-        return [[row[place] for place in window] or [empty] for row, windows in rows for window in windows]
+        parts: list[list[int]] = []
+        for row, values in enumerate(found[name]):
+            whole = row not in windows
+            parts += [values or [empty]] if whole else [[values[place] for place in one] for one in windows[row]]
+        return parts
 
-    pad, counts = tokenizer.pad_token_id, [len(windows) for windows in places]
-    lost = np.array([before[row] - len(np.unique(np.concatenate(places[row]))) for row in too_long], dtype=np.int64)
+    counts = np.ones(len(texts), dtype=np.int64)
+    counts[too_long] = [len(windows[row]) for row in too_long]
+    read = [len(np.unique(np.concatenate(windows[row]))) for row in too_long]
+    lost = before[too_long] - np.array(read, dtype=np.int64)
+    pad = tokenizer.pad_token_id
     return Tokens(
         ids=Ragged.of(of_windows("input_ids", pad), np.int32),
         kinds=Ragged.of(of_windows("token_type_ids", 0), np.int8) if "token_type_ids" in found else None,
         pad=pad,
         cut=int((lost > 0).sum()),
         lost=int(lost.sum()),
-        windows=Windows.of_counts(counts) if max(counts) > 1 else None,
+        windows=Windows.of_counts(counts) if counts.max() > 1 else None,
         cut_rows=too_long[lost > 0],
     )
 

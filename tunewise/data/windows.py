@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunewise.config.reading import WINDOW_PLACES, Chunks
-from tunewise.data.cuts import call, spans
+from tunewise.data.cuts import spans
 from tunewise.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -81,15 +81,17 @@ def window_starts(tokens: int, room: int, chunks: Chunks) -> list[int]:
     return [min(step * number, max(0, tokens - room)) for number in range(min(count, chunks.most))]
 
 
-def encode_windows(
-    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, chunks: Chunks
-) -> list[list[np.ndarray]]:
-    """Of rows that are longer than `max_length`: the places, in the uncut row, of the tokens of each of its windows, at
-    most so many. Special tokens are in each, and of a pair the shorter text, of which at most half of the room is kept;
-    the longer (of equals the first) is in windows."""
-    found = call(tokenizer, texts, return_special_tokens_mask=True)
-    lengths = [len(ids) for ids in found["input_ids"]]
-    return [_places(length, [*spans(found, row)], max_length, chunks) for row, length in enumerate(lengths)]
+def windows_of_rows(
+    found: Any, rows: Sequence[int] | np.ndarray, max_length: int, chunks: Chunks
+) -> dict[int, list[np.ndarray]]:
+    """Of these rows, which are longer than `max_length`: the places, in the uncut row, of the tokens of each of its
+    windows. Special tokens are in each, and of a pair the shorter text, of which at most half of the room is kept; the
+    longer (of equals the first) is in windows.
+
+    Args:
+        found: what the tokeniser gives for all rows uncut, with the mask of special tokens.
+    """
+    return {int(row): _places(len(found["input_ids"][row]), [*spans(found, row)], max_length, chunks) for row in rows}
 
 
 def _places(length: int, owned: list[tuple[int, int]], max_length: int, chunks: Chunks) -> list[np.ndarray]:

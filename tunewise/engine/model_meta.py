@@ -71,6 +71,7 @@ def _checked(meta: dict[str, Any]) -> dict[str, Any]:
     _expect(schema["task"] == "regression" or bool(schema["labels"]), "schema")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
     meta["kept"] = reading_from(meta["kept"])
+    _expect(not isinstance(meta["kept"], Chunks) or schema["task"] != "token_classification", "kept")
     _expect(_are_texts([base["name"], base["path"], base["fingerprint"], base.get("weights", "")]), "base")
     _expect(meta["threshold"] is None or _is_number(meta["threshold"]), "threshold")
     _expect(meta["positive"] is None or meta["positive"] in schema["labels"], "positive")
