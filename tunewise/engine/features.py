@@ -44,6 +44,8 @@ GRIDS = {
     "mlp": (1e-4, 1e-2),
 }
 
+POOLED_AT_ONCE = 1000  # texts in windows: 8 windows of 384 numbers each are 12 MB
+
 
 @dataclass
 class Embedder:
@@ -111,13 +113,17 @@ class Embedder:
         self.chunked_rows = np.union1d(self.chunked_rows, losses.chunked_rows)
 
     def _of_texts(self, vectors_WD: np.ndarray, windows: Windows) -> np.ndarray:
-        """The vectors of texts (N, D) from those of their windows, as long as those of texts in one window."""
-        places_NK = torch.from_numpy(windows.places(np.arange(len(windows))))
-        vectors_ND = pooled(torch.from_numpy(vectors_WD), places_NK, self.net.kept.pooling)
-        if self.normalize:
-            several_N = torch.from_numpy(windows.counts > 1)
-            vectors_ND[several_N] = nn.functional.normalize(vectors_ND[several_N], dim=-1)
-        return vectors_ND.numpy()
+        """The vectors of texts (N, D): those of texts in one window as they are, of others pooled, and as long."""
+        vectors_ND = vectors_WD[windows.starts[:-1]]
+        several = np.flatnonzero(windows.counts > 1)
+        for start in range(0, len(several), POOLED_AT_ONCE):
+            rows = several[start : start + POOLED_AT_ONCE]
+            parts_WD, places_BK = (
+                torch.from_numpy(found) for found in (vectors_WD[windows.of(rows)], windows.places(rows))
+            )
+            pooled_BD = pooled(parts_WD, places_BK, self.net.kept.pooling)
+            vectors_ND[rows] = nn.functional.normalize(pooled_BD, dim=-1) if self.normalize else pooled_BD
+        return vectors_ND
 
     def _kept(self, tokens: Tokens) -> np.ndarray:
         """The vectors of rows that are one window each, read from the cache where they are there."""
