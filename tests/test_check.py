@@ -74,7 +74,7 @@ def test_only_the_model_of_a_run(recipe: Callable[..., Recipe], tmp_path: Path, 
     assert only.seconds < found.seconds
 
 
-@pytest.mark.parametrize("cut", ["tail", "both"])
+@pytest.mark.parametrize("cut", ["tail", "both", "chunks"])
 def test_entities_are_read_from_the_beginning(cut: str, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     (tmp_path / "train.conll").write_text("".join(f"a{row} B-x\nb O\n\n" for row in range(40)))
     data = {"train": "train.conll"}

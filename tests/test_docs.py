@@ -200,10 +200,14 @@ def test_every_dependency_is_explained() -> None:
 def test_the_recipe_of_long_texts_is_one_and_its_line_is_what_is_told() -> None:
     import yaml
 
+    from tunewise.config.reading import Chunks
     from tunewise.recipe import recipe_from
 
     page = (ROOT / "docs/long-texts.md").read_text(encoding="utf-8")
-    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, flags=re.DOTALL).group(1))
-    recipe = recipe_from({"model": "m", "data": {"train": "a.csv", "label": "label"}, **shown})
+    recipe, windows = (
+        recipe_from({"model": "m", "data": {"train": "a.csv", "label": "label"}, **yaml.safe_load(shown)})
+        for shown in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    )
     assert (recipe.train.cut, recipe.train.max_length) == ("both", 256)
-    assert re.findall(r"^\| `(\w+)`", page, flags=re.MULTILINE) == ["cut", "head", "tail", "both"]
+    assert windows.train.kept == Chunks(stride=32) and "8          # windows of a text at most" in page
+    assert re.findall(r"^\| `(\w+)`", page, flags=re.MULTILINE) == ["cut", "head", "tail", "both", "chunks"]

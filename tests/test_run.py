@@ -19,6 +19,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
 
 from tunewise.commit import lock, sealed, verify
+from tunewise.config.reading import Chunks
 from tunewise.engine import evaluation
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer
@@ -167,6 +168,20 @@ def test_what_is_cut_is_in_the_record_and_in_the_card(recipe: Callable[..., Reci
     assert load(tmp_path / "run")._net.kept == "both"
     again = load_recipe(tmp_path / "run" / "recipe.yaml")
     assert again.train.cut == "both" and again.fingerprint == record.tuned["recipe"]
+
+
+def test_windows_are_in_the_record_and_in_what_is_handed_over(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    chosen = recipe("lora", cut="chunks", chunk_stride=1, max_length=6, epochs=1)
+    record = run(chosen, tmp_path / "run", folder=tmp_path)
+    assert " of train are longer than 6 tokens and are read in " in record.warnings[0]
+    said = read_predictions(tmp_path / "run", "test")
+    with (tmp_path / "classification.csv").open(newline="", encoding="utf-8") as file:
+        texts = [row["message"] for row in csv.DictReader(file)]
+    again = load(tmp_path / "run")
+    np.testing.assert_allclose(again.scores([texts[row - 1] for row in said.rows]), said.scores, rtol=1e-5, atol=1e-6)
+    assert again._net.kept == Chunks(stride=1)
+    assert "windows over all of it" in (tmp_path / "run" / "model" / "README.md").read_text()
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").train == chosen.train
 
 
 def test_stopped_and_resumed_is_uninterrupted(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

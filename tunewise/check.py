@@ -121,6 +121,10 @@ def check(
         raise RecipeError(
             "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
         )
+    if recipe.train.cut != "head" and not data.schema.text:
+        raise RecipeError(
+            f"images are not cut; train.cut is '{recipe.train.cut}'", where="train.cut", fix="leave it out"
+        )
     if recipe.train.cut != "head" and data.schema.task == "token_classification":
         raise RecipeError(
             f"entities are found from the beginning of a text on; train.cut is '{recipe.train.cut}'",
@@ -166,8 +170,11 @@ def check_data(
 
 
 def _as_read(recipe: Recipe) -> dict[str, Any]:
-    kept = recipe.train.cut
-    return {"max_length": recipe.train.max_length, "kept": kept, "sensitive": tuple(recipe.data.sensitive)}
+    return {
+        "max_length": recipe.train.max_length,
+        "kept": recipe.train.kept,
+        "sensitive": tuple(recipe.data.sensitive),
+    }
 
 
 def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel) -> None:

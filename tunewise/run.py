@@ -132,7 +132,7 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         dropout=recipe.train.dropout,
         max_length=recipe.train.max_length,
         attention=tuned.attention,
-        kept=recipe.train.cut,
+        kept=recipe.train.kept,
     )
 
 

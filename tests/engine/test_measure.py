@@ -63,7 +63,7 @@ class Case:
             self.step += 1
 
     def measuring(self, learning_rate: float = 1e-3, **changes: Any) -> Measuring:
-        made = Measuring(self.net, self.loss, self.course, self.tokens.lengths, learning_rate, self.optimizer)
+        made = Measuring(self.net, self.loss, self.course, self.tokens, learning_rate, self.optimizer)
         made.step = self.step
         for name, value in changes.items():
             setattr(made, name, value)

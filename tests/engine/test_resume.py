@@ -46,6 +46,12 @@ CASES = {
     "schedule": ({"method": "full", "schedule": "slanted_triangular", "save_steps": 6}, [1, 7]),
     "accumulate": ({"method": "full", "batch_size": 2, "accumulate": 4, "save_steps": 6}, [7]),
     "batches_by_tokens": ({"method": "full", "batch_tokens": 60, "accumulate": 2, "save_steps": 3}, [4, 7]),
+    "windows": ({"method": "full", "cut": "chunks", "max_length": 6, "save_steps": 6}, [4, 7]),
+    "windows_of_a_frozen_part": (
+        {"method": "last_k", "options": {"k": 1}, "cut": "chunks", "max_length": 6, "chunk_stride": 1}
+        | {"batch_tokens": 60, "save_steps": 4},
+        [5],
+    ),
     "balanced_batches": (
         {"method": "full", "balanced_batches": True, "counts": (16, 6, 3), "accumulate": 2, "save_steps": 2},
         [2, 5],

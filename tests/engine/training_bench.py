@@ -141,12 +141,12 @@ def set_up(
     """A training of `method` in `folder`; `settings` are those of the `train` section."""
     torch.set_num_threads(1)
     schema = data.schema
-    read = {"max_length": max_length, "kept": settings.get("cut")}
-    net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, **read)
-    choice = MethodChoice(name=method, options=options or {})
     length = {} if "max_steps" in settings else {"epochs": 2}
     size = {} if "batch_tokens" in settings else {"batch_size": 8}
     config = TrainConfig(**{"learning_rate": 2e-3, **size, **length, **settings})
+    read = {"max_length": max_length, "kept": config.kept if "cut" in settings else None}
+    net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, **read)
+    choice = MethodChoice(name=method, options=options or {})
     job = Job(
         objective=make_objective(ObjectiveConfig(**(objective or {})), data),
         data=data,

@@ -58,12 +58,22 @@ def test_whatever_the_course(method, train, recipe, estimated, real) -> None:
     assert_same_flops(estimated(chosen), real(chosen))
 
 
-@pytest.mark.parametrize("method", ["head", "last_k"])
+@pytest.mark.parametrize("method", ["features", "head", "last_k", "chosen_blocks"])
+def test_rows_in_windows_cost_all_their_windows(method, recipe, estimated, real) -> None:
+    windows = {"cut": "chunks", "chunk_stride": 1, "max_length": 10}
+    cost = estimated(recipe(method, **windows))
+    assert_same_flops(cost, real(recipe(method, **windows)))
+    assert cost.forward_flops > 1.3 * estimated(recipe(method, max_length=10)).forward_flops
+
+
+@pytest.mark.parametrize(
+    ("method", "train"), [("head", {}), ("last_k", {}), ("last_k", {"cut": "chunks", "max_length": 10})]
+)
 def test_where_few_rows_are_kept_all_are_counted(
-    method, recipe, estimated, real, monkeypatch: pytest.MonkeyPatch
+    method, train, recipe, estimated, real, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "MOST_STEPS", 2)
-    chosen, opened = recipe(method, batch_size=4), []
+    chosen, opened = recipe(method, batch_size=4, **train), []
 
     def watched(*arguments):
         opened.append(open_some(*arguments))

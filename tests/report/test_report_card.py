@@ -160,6 +160,7 @@ def test_an_adapter_beside_changed_layers_is_loaded_by_tunewise() -> None:
         (None, None),
         ("tail", "trained on the end; the tokeniser keeps that by itself."),
         ("both", "the code above keeps the beginning, `tunewise.load` below cuts as in training."),
+        ("chunks", "the model was trained on windows over all of it, whose outputs become one, as in the code above."),
     ],
 )
 @pytest.mark.parametrize("kind", ["transformers", "peft"])
@@ -169,6 +170,48 @@ def test_what_is_kept_of_long_texts_is_told(kind: str, cut: str | None, told: st
     code = loading_code(made)
     assert ("Of a text that is too long" in code) == bool(told) and (told or "") in code
     assert code.index("tunewise import load") > code.find("tunewise.load` below")
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+@pytest.mark.parametrize(
+    "how", [{}, {"chunk_stride": 2, "chunk_pooling": "max"}, {"max_chunks": 2}, {"max_length": 40}], ids=str
+)
+def test_the_code_reads_windows_as_tunewise_does(
+    how: dict[str, Any], family: str, tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from tunewise.data.tokenise import tokenise
+    from tunewise.engine.settings import TrainConfig
+    from tunewise.models.windows import pooled
+
+    base = tiny_model(family)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.unk_token
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, pad_token_id=tokenizer.pad_token_id)
+    model.eval().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    made = record("transformers", model={"name": str(base)})
+    made["recipe"]["train"] = train = {"cut": "chunks", "max_length": 5, **how}
+    names = run_code(model_card(made), tmp_path)
+    config = TrainConfig(**train)
+    tokens = tokenise([("a text like those in the data",)], tokenizer, config.max_length, kept=config.kept)
+    assert names["batch"]["input_ids"].tolist() == [row.tolist() for row in tokens.ids]
+    batch = tokens.batch([0])
+    places = batch.pop("window_places", torch.tensor([[0]]))
+    with torch.no_grad():
+        wanted = pooled(model(**batch).logits, places, config.chunk_pooling)[0]
+    torch.testing.assert_close(names["logits"], wanted, rtol=1e-5, atol=1e-6)
+    assert (len(tokens.ids) == 1) == (config.max_length == 40)
+
+
+def test_the_code_for_pairs_in_windows_says_what_it_does_not() -> None:
+    made = record("transformers")
+    made["data"]["schema"]["text"], made["recipe"]["train"] = ["first", "second"], {"cut": "chunks"}
+    code = loading_code(made)
+    assert "windows over all of the longer text" in code and "truncation=True" in code and "starts = " not in code
 
 
 def test_the_code_reads_no_more_of_a_text_than_the_training_did(

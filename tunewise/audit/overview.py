@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tunewise.audit.groups import Group, bears, characters, groups_of, label_names, tag_types
-from tunewise.audit.reading import model_limit, reader_of, reading_of
+from tunewise.audit.texts_read import model_limit, reader_of, reading_of
 from tunewise.audit.view import View
+from tunewise.config.reading import kept_word
 from tunewise.types import Split
 
 QUANTILES = {"min": 0.0, "5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "max": 1.0}
@@ -85,9 +86,9 @@ def overview(view: View, progress: Callable[[float], None] = lambda share: None)
         model=view.located.name,
         limit=_limit(net.max_length),
         model_limit=_limit(model_limit(view)),
-        kept=net.kept,
+        kept=kept_word(net.kept),
         splits=tuple(splits),
-        steps=tuple(asdict(step) for step in view.data.steps),
+        steps=tuple(step.as_dict() for step in view.data.steps),
     )
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from tunewise.audit.reading import reader_of, reading_of
+from tunewise.audit.texts_read import reader_of, reading_of
 from tunewise.audit.view import View
+from tunewise.config.reading import Chunks
 from tunewise.data.cuts import BEGINNING, call, encode_cut
 
 LOST_SHOWN = 40
@@ -50,7 +51,8 @@ class Rendered:
 
 
 def rendered(view: View) -> tuple[Rendered, ...]:
-    """The first row of train, the longest, and another one that is cut."""
+    """The first row of train, the longest, and another one that is cut. Of texts that are read in windows, which follow
+    from their tokens, the tokens are shown once."""
     split, reading = view.data.splits["train"], reading_of(view, "train")
     chosen = {0: "the first row"}
     longest = int(reading.whole.argmax())
@@ -63,8 +65,8 @@ def rendered(view: View) -> tuple[Rendered, ...]:
             row=int(split.rows[place]),
             why=why,
             label=view.label_of(split, place),
-            tokens=int(reading.tokens.lengths[place]),
-            lost=int(reading.whole[place] - reading.tokens.lengths[place]),
+            tokens=int(reading.whole[place] - reading.lost[place]),
+            lost=int(reading.lost[place]),
             pieces=tuple(_pieces(view, place)),
         )
         for place, why in chosen.items()
@@ -76,14 +78,15 @@ def _pieces(view: View, place: int) -> Iterator[Piece]:
     net, split = reader_of(view), view.data.splits["train"]
     texts = split.texts[place]
     whole = _owned(call(net.tokenizer, [texts], return_special_tokens_mask=True))
-    read = whole
-    if len(whole) > net.max_length:
-        mask = {} if net.kept == "both" else {"return_special_tokens_mask": True}  # which asks for it itself
-        read = _owned(encode_cut([texts], net.tokenizer, net.max_length, net.kept, **mask))
+    lost = int(reading_of(view, "train").lost[place])
+    read, kept = whole, "head" if isinstance(net.kept, Chunks) else net.kept
+    if lost:
+        mask = {} if kept == "both" else {"return_special_tokens_mask": True}  # which asks for it itself
+        read = _owned(encode_cut([texts], net.tokenizer, len(whole) - lost, kept, **mask))
     tags = _tags(view, place)
     names, seen = net.tokenizer.convert_ids_to_tokens, {0: 0, 1: 0}
     left = Counter(owner for _, owner in read)
-    cuts = {text: _cut(whole, read, text, net.kept) for text in (0, 1)}
+    cuts = {text: _cut(whole, read, text, kept) for text in (0, 1)}
     for number, (token, owner) in enumerate(read):
         if owner is None:
             yield Piece(names(token), "special")

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.reading import Reading, model_limit, reader_of, reading_of
+from tunewise.audit.texts_read import TextsRead, model_limit, reader_of, reading_of
 from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.config.reading import Chunks, kept_word
 from tunewise.types import Split
 
-WHERE = {"head": "at their ends", "tail": "at their beginnings", "both": "in their middles"}
+WHERE = {"head": "at their ends", "tail": "at their beginnings", "both": "in their middles", "chunks": "at their ends"}
 
 
 def find(view: View) -> Iterator[Finding]:
@@ -24,27 +25,34 @@ def find(view: View) -> Iterator[Finding]:
             yield _finding(view, split, reading)
 
 
-def _finding(view: View, split: Split, reading: Reading) -> Finding:
+def _finding(view: View, split: Split, reading: TextsRead) -> Finding:
     net, rows = reader_of(view), reading.tokens.cut_rows
-    lost = reading.whole[rows] - reading.tokens.lengths[rows]
+    lost = reading.lost[rows]
     order = np.argsort(-lost, kind="stable")
     notes = {
         int(rows[place]): f"{reading.whole[rows[place]]:,} tokens, of which {lost[place]:,} are lost" for place in order
     }
-    words = reading.tokens.cut_words
+    words, word = reading.tokens.cut_words, kept_word(net.kept)
+    windows = f"{net.kept.most} windows of " if isinstance(net.kept, Chunks) else ""
+    room = f"{windows}{net.max_length:,} tokens"
     without = f"; {words:,} words have no token left, and are taken for O" if words else ""
+    fix = (
+        "raise train.max_chunks"
+        if windows
+        else _fix(net.max_length, model_limit(view), view.task == "token_classification" or word != "head")
+    )
     return Finding(
         kind="truncation",
         split=split.name,
         rows=row_numbers(split, (int(row) for row in rows)),
         of=len(split),
-        what=f"{len(rows):,} of {len(split):,} rows are longer than {net.max_length:,} tokens and will be cut "
-        f"{WHERE[net.kept]}: {lost.sum():,} tokens are lost, {np.median(lost):g} of a row in the median{without}",
-        fix=_fix(net.max_length, model_limit(view), view.task == "token_classification" or net.kept != "head"),
+        what=f"{len(rows):,} of {len(split):,} rows are longer than {room} and will be cut "
+        f"{WHERE[word]}: {lost.sum():,} tokens are lost, {np.median(lost):g} of a row in the median{without}",
+        fix=fix,
         examples=examples_of(split, notes),
         details={
             "limit": net.max_length,
-            "kept": net.kept,
+            "kept": word,
             "tokens_lost": int(lost.sum()),
             "median_lost": float(np.median(lost)),
             "most_lost": int(lost.max()),

@@ -8,10 +8,11 @@ from typing import Any
 
 from tunewise.audit.finding import EXAMPLES, Example
 from tunewise.audit.settings import CheckConfig
+from tunewise.config.reading import Reading
 from tunewise.data.table import short
 from tunewise.data.tags import is_plain, type_of
 from tunewise.models.locate import LocatedModel
-from tunewise.types import DataBundle, Kept, Split, Task
+from tunewise.types import DataBundle, Split, Task
 
 LETTERS = 120  # of a text that are shown
 
@@ -31,7 +32,7 @@ class View:
         max_length: `train.max_length`, None for the model's own limit.
         kept: `train.cut`, None for what the tokeniser's own files say.
         sensitive: `data.sensitive`.
-        memory: what one check has worked out and others use: the tokeniser, lengths in tokens (`audit.reading`).
+        memory: what one check has worked out and others use: the tokeniser, lengths in tokens (`audit.texts_read`).
     """
 
     data: DataBundle
@@ -39,7 +40,7 @@ class View:
     located: LocatedModel
     progress: Progress = no_progress
     max_length: int | None = None
-    kept: Kept | None = None
+    kept: Reading | None = None
     sensitive: tuple[str, ...] = ()
     memory: dict[Any, Any] = field(default_factory=dict, repr=False)
 

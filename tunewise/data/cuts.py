@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tunewise.config.reading import Chunks, Reading
 from tunewise.types import Kept
 
 BEGINNING = 4  # the part of a text that is kept of its beginning, where both ends are: a quarter
@@ -20,19 +21,33 @@ _LOST: Mapping[Kept, str] = {"head": "at their ends", "tail": "at their beginnin
 @dataclass(frozen=True, eq=False)
 class Losses:
     """What was cut: how many texts, the tokens they lost, how many words have no token, and the numbers of the rows
-    (from 0, int64) with a text that was cut."""
+    (from 0, int64) with a text that was cut. What was read in more than one window instead: so many texts (`chunked`),
+    in so many windows, and the numbers of their rows."""
 
     texts: int
     tokens: int
     words: int
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    chunked: int = 0
+    windows: int = 0
+    chunked_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    def told(self, of_what: str, max_length: int, kept: Kept) -> str:
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.texts or self.words or self.chunked)
+
+    def told(self, of_what: str, max_length: int, kept: Reading) -> str:
         """The warning that texts were too long, and that words have no token: nothing is cut in silence."""
+        if self.chunked:
+            read = (
+                f"{self.chunked} {of_what} are longer than {max_length} tokens and are read in {self.windows} windows"
+            )
+            return f"{read}; {self.texts} lost {self.tokens} tokens at their ends" if self.texts else read
         cut = f"{self.texts} {of_what} are longer than {max_length} tokens and were cut"
         without = f"{self.words} words have no token, and are taken for O"
         if self.texts:
-            longer = f"{cut}; {self.tokens} tokens {_LOST[kept]} are lost"
+            where = _LOST["head" if isinstance(kept, Chunks) else kept]
+            longer = f"{cut}; {self.tokens} tokens {where} are lost"
             return f"{longer}; {without}" if self.words else longer
         return f"{without} ({of_what.removeprefix('of ')})"
 
@@ -64,13 +79,13 @@ def encode_cut(
     with _keeping(tokenizer, "right"):  # the last, since a fast tokeniser saves at which side it has cut last
         heads = call(tokenizer, texts, return_special_tokens_mask=True, **cut)
     for row, ids in enumerate(heads["input_ids"]):
-        for start, end in _spans(heads, row):
+        for start, end in spans(heads, row):
             middle = start + math.ceil((end - start) / BEGINNING)
             ids[middle:end] = tails["input_ids"][row][middle:end]
     return heads
 
 
-def _spans(found: Any, row: int) -> Iterator[tuple[int, int]]:
+def spans(found: Any, row: int) -> Iterator[tuple[int, int]]:
     """Where each text's own tokens lie in a row: the first, and the place behind the last."""
     if found.is_fast:
         owners = found.sequence_ids(row)

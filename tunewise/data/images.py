@@ -26,6 +26,10 @@ class Images:
     def lengths(self) -> np.ndarray:
         return np.ones(len(self.pixels), dtype=np.int64)
 
+    def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
+        """See `Inputs`."""
+        return len(rows), 1
+
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """pixel_values, float32 (B, channels, height, width)."""
         import torch

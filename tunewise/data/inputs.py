@@ -19,6 +19,11 @@ class Inputs(Protocol):
 
     def __len__(self) -> int: ...
 
+    def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
+        """How many sequences the model reads for a batch of these rows (a row in windows is several), and the tokens of
+        each, padding included."""
+        ...
+
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The arguments of the model's forward pass for these rows, padded to the longest."""
         ...

@@ -14,21 +14,23 @@ import numpy as np
 
 from tunewise.commit.arrays import write_array
 from tunewise.commit.files import explained
+from tunewise.config.reading import Chunks, Reading
 from tunewise.data.ragged import Ragged
 from tunewise.data.tokenise import Tokens
-from tunewise.types import Kept
+from tunewise.data.windows import Windows
 
-_NUMBERS, _CUT_ROWS = "tokens.json", "cut_rows.npy"
+_NUMBERS, _CUT_ROWS, _WINDOWS = "tokens.json", "cut_rows.npy", "windows.npy"
 _TEXTS_AT_ONCE = 10_000
 
 
 def tokens_key(
-    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool, kept: Kept = "head"
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool, kept: Reading = "head"
 ) -> str:
     """sha256 of everything that decides what `tokenise` gives."""
     digest = hashlib.sha256()
     versions = [importlib.metadata.version(package) for package in ("transformers", "tokenizers")]
-    digest.update(json.dumps(["tokens", max_length, by_word, kept, type(tokenizer).__qualname__, *versions]).encode())
+    how = [kept.stride, kept.most] if isinstance(kept, Chunks) else kept
+    digest.update(json.dumps(["tokens", max_length, by_word, how, type(tokenizer).__qualname__, *versions]).encode())
     for name, content in _files(tokenizer).items():
         digest.update(json.dumps([name, len(content)]).encode() + content)
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
@@ -49,6 +51,8 @@ def write_tokens(folder: Path, tokens: Tokens) -> None:
     numbers = {"pad": tokens.pad, "cut": tokens.cut, "lost": tokens.lost, "opens": tokens.opens}
     (folder / _NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
     write_array(folder / _CUT_ROWS, tokens.cut_rows)
+    if tokens.windows is not None:
+        write_array(folder / _WINDOWS, tokens.windows.starts)
     for name in ("ids", "kinds", "words"):
         rows = getattr(tokens, name)
         if rows is not None:
@@ -64,7 +68,10 @@ def read_tokens(folder: Path) -> Tokens:
     """
     numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
     parts = {name: _rows(folder, name) for name in ("ids", "kinds", "words")}
-    return Tokens(**parts, **numbers, cut_rows=np.load(folder / _CUT_ROWS, allow_pickle=False))
+    windows = None
+    if (folder / _WINDOWS).exists():
+        windows = Windows(np.load(folder / _WINDOWS, allow_pickle=False))
+    return Tokens(**parts, **numbers, windows=windows, cut_rows=np.load(folder / _CUT_ROWS, allow_pickle=False))
 
 
 def _rows(folder: Path, name: str) -> Ragged | None:
@@ -77,4 +84,5 @@ def _rows(folder: Path, name: str) -> Ragged | None:
 def bytes_on_disk(tokens: Tokens) -> int:
     """What the files of `tokens` take, about."""
     parts = (rows for rows in (tokens.ids, tokens.kinds, tokens.words) if rows is not None)
-    return 1000 + tokens.cut_rows.nbytes + sum(rows.flat.nbytes + rows.offsets.nbytes for rows in parts)
+    starts = 0 if tokens.windows is None else tokens.windows.starts.nbytes
+    return 1000 + tokens.cut_rows.nbytes + starts + sum(rows.flat.nbytes + rows.offsets.nbytes for rows in parts)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunewise.config.reading import Chunks, Reading
 from tunewise.data.cuts import Losses, call, encode_cut
 from tunewise.data.ragged import Ragged
 from tunewise.data.sentences import words_of
-from tunewise.types import CUT, NO_WORD, Kept
+from tunewise.data.windows import Windows, check_room, windows_of_rows
+from tunewise.types import CUT, NO_WORD
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +33,9 @@ class Tokens:
     """Token ids per row, unpadded, int32. `kinds` (token type ids), int8, where the tokeniser makes them. `cut` counts
     the rows that were longer than the limit, `lost` the tokens they lost, and `cut_rows` are their numbers, int64.
     `opens`: how many tokens (1 or 0) the tokeniser puts before every text. `words`, where the model answers for each
-    word: the place of each word's first token in its row, int32, CUT where it has none. `elsewhere_seconds` is what
-    they would have taken longer here, had not another run kept them."""
+    word: the place of each word's first token in its row, int32, CUT where it has none. `windows`, where a text is read
+    in more than one: `ids` and `kinds` are theirs. `elsewhere_seconds` is what they would have taken longer here, had
+    not another run kept them."""
 
     ids: Ragged
     kinds: Ragged | None
@@ -40,23 +44,37 @@ class Tokens:
     lost: int
     opens: int = 0
     words: Ragged | None = None
+    windows: Windows | None = None
     elsewhere_seconds: float = 0.0
     cut_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.ids) if self.windows is None else len(self.windows)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, of all its windows, int64 (N,)."""
+        return self.ids.lengths if self.windows is None else self.windows.sums(self.ids.lengths)
 
     @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each row, int64 (N,)."""
-        return self.ids.lengths
+    def each_window(self) -> Tokens:
+        """The same with a row for each window."""
+        return replace(self, windows=None)
+
+    def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
+        """See `Inputs`."""
+        rows = np.asarray(rows) if self.windows is None else self.windows.of(np.asarray(rows))
+        return len(rows), int(self.ids.lengths[rows].max())
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """Pads the rows on the right: input_ids, attention_mask (and token_type_ids), int64 (B, T); and `word_places`
-        (B, W), NO_WORD where a row has fewer words."""
+        (B, W), NO_WORD where a row has fewer words. Where a row has more than one window, the windows of all rows, and
+        `window_places` (see `data.windows`)."""
         import torch
 
         rows = np.asarray(rows, dtype=np.int64)
+        if self.windows is not None:
+            return self.windows.batch(self.each_window, rows)
         ids_BT, held_BT = self.ids.padded(rows, self.pad)
         batch = {"input_ids": ids_BT, "attention_mask": held_BT.astype(np.int64)}
         if self.kinds is not None:
@@ -73,7 +91,10 @@ class Tokens:
     @property
     def losses(self) -> Losses:
         """What was cut, all in one."""
-        return Losses(self.cut, self.lost, self.cut_words, self.cut_rows)
+        counts = np.ones(0, np.int64) if self.windows is None else self.windows.counts
+        chunked = np.flatnonzero(counts > 1)
+        windows = int(counts[chunked].sum())
+        return Losses(self.cut, self.lost, self.cut_words, self.cut_rows, len(chunked), windows, chunked)
 
     def seen(self, targets: np.ndarray) -> np.ndarray:
         """Tags (N, W) with -1 for words without a token, of which a model cannot learn anything."""
@@ -86,16 +107,22 @@ class Tokens:
 
 
 def tokenise(
-    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, *, by_word: bool = False, kept: Kept = "head"
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, *, by_word: bool = False, kept: Reading = "head"
 ) -> Tokens:
-    """Encodes rows of one text or two. Rows longer than `max_length` tokens are cut (see `data.cuts`) and counted.
+    """Encodes rows of one text or two. Rows longer than `max_length` tokens are cut (see `data.cuts`), or read in
+    windows (see `data.windows`), and counted.
 
     Args:
-        kept: which end of a text that is cut stays; the beginning, where the rows are words.
+        kept: which end of a text that is cut stays, or how windows are made; the beginning, where the rows are words.
         by_word: the rows are words with a space between each; finds the first token of each word, which stands for it.
             They are encoded as the text they make, so that a word is cut into the tokens it has in any text.
+
+    Raises:
+        RecipeError: windows would have no room for the texts.
     """
     pad = tokenizer.pad_token_id
+    if isinstance(kept, Chunks) and texts:
+        check_room(tokenizer, len(texts[0]) > 1, max_length, kept)
     parts = [_tokenise(part, tokenizer, max_length, by_word, kept) for part in _parts(texts)]
     if not parts:
         none = Ragged.of([], np.int32)
@@ -109,8 +136,16 @@ def tokenise(
         lost=sum(part.lost for part in parts),
         opens=_opens(tokenizer),
         words=None if first.words is None else Ragged.joined([part.words for part in parts]),
+        windows=_joined_windows(parts),
         cut_rows=np.concatenate([start + part.cut_rows for start, part in zip(starts, parts, strict=False)]),
     )
+
+
+def _joined_windows(parts: Sequence[Tokens]) -> Windows | None:
+    if all(part.windows is None for part in parts):
+        return None
+    counts = [np.ones(len(part), np.int64) if part.windows is None else part.windows.counts for part in parts]
+    return Windows.of_counts(np.concatenate(counts))
 
 
 def _parts(texts: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...]]]:
@@ -125,7 +160,11 @@ def _parts(texts: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...
         yield texts[start:]
 
 
-def _tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool, kept: Kept) -> Tokens:
+def _tokenise(
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, by_word: bool, kept: Reading
+) -> Tokens:
+    if isinstance(kept, Chunks):
+        return _in_windows(texts, tokenizer, max_length, kept)
     spans = {"return_offsets_mapping": True} if by_word else {}
     found = call(tokenizer, texts, **spans)
     before = np.array([len(row) for row in found["input_ids"]], dtype=np.int64)
@@ -150,6 +189,36 @@ def _tokenise(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int,
         lost=int(sum(before[row] - len(found["input_ids"][row]) for row in too_long)),
         words=words,
         cut_rows=too_long,
+    )
+
+
+def _in_windows(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, chunks: Chunks) -> Tokens:
+    """Rows in as many windows as they need."""
+    found = call(tokenizer, texts, return_special_tokens_mask=True)
+    before = np.array([len(row) for row in found["input_ids"]], dtype=np.int64)
+    too_long = np.flatnonzero(before > max_length)
+    windows = windows_of_rows(found, too_long, max_length, chunks)
+
+    def of_windows(name: str, empty: int) -> list[list[int]]:
+        parts: list[list[int]] = []
+        for row, values in enumerate(found[name]):
+            whole = row not in windows
+            parts += [values or [empty]] if whole else [[values[place] for place in one] for one in windows[row]]
+        return parts
+
+    counts = np.ones(len(texts), dtype=np.int64)
+    counts[too_long] = [len(windows[row]) for row in too_long]
+    read = [len(np.unique(np.concatenate(windows[row]))) for row in too_long]
+    lost = before[too_long] - np.array(read, dtype=np.int64)
+    pad = tokenizer.pad_token_id
+    return Tokens(
+        ids=Ragged.of(of_windows("input_ids", pad), np.int32),
+        kinds=Ragged.of(of_windows("token_type_ids", 0), np.int8) if "token_type_ids" in found else None,
+        pad=pad,
+        cut=int((lost > 0).sum()),
+        lost=int(lost.sum()),
+        windows=Windows.of_counts(counts) if counts.max() > 1 else None,
+        cut_rows=too_long[lost > 0],
     )
 
 

@@ -31,7 +31,7 @@ from tunewise.types import Schema, Split
 
 
 @dataclass
-class Reading:
+class StepRows:
     """What a step reads: inputs and targets under the numbers that its rows have in the data.
 
     Args:
@@ -58,6 +58,10 @@ class Reading:
     def lengths_of(self, rows: np.ndarray) -> np.ndarray:
         """Tokens of each row, int64 (B,)."""
         return self.inputs.lengths[self._at(rows)]
+
+    def shape(self, rows: np.ndarray) -> tuple[int, int]:
+        """What the model computes for these rows: sequences, and tokens of the longest."""
+        return self.inputs.shape(self._at(rows))
 
     def _at(self, rows: np.ndarray) -> np.ndarray:
         return rows if self.places is None else self.places[rows]
@@ -89,7 +93,7 @@ class AugmentedRows:
         spent, self._begun = Spent() if self._begun else self.spent, True
         return spent
 
-    def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor) -> Reading:
+    def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor) -> StepRows:
         """The rows of a step in an epoch. A row that comes twice in it is the same both times.
 
         Args:
@@ -110,7 +114,7 @@ class AugmentedRows:
             found = targets[unique]
         cut = int(changed[tokens.cut_rows].sum())
         inputs = with_prompt(tokens, self.net.prompt)
-        return Reading(inputs, found, self._places, int(changed.sum()), cut)
+        return StepRows(inputs, found, self._places, int(changed.sum()), cut)
 
     def _row(self, row: int, epoch: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Texts, and the tags of their words where these have some."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from tunewise.commit import read_manifest
+from tunewise.config.reading import Chunks, Reading
 from tunewise.data.token_files import bytes_on_disk, read_tokens, tokens_key, write_tokens
 from tunewise.data.tokenise import Tokens, tokenise
 from tunewise.engine.kept import Context
@@ -25,8 +26,8 @@ _THREADS = "RAYON_NUM_THREADS"
 
 
 def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None = None) -> Tokens:
-    """The tokens of texts, at most `net.max_length` each, cut as `net.kept` says; with the places of words where the
-    net answers for words.
+    """The tokens of texts, at most `net.max_length` each, cut or in windows as `net.kept` says; with the places of
+    words where the net answers for words.
 
     Args:
         context: how to read what another run has kept, and to keep what is made; None where nothing is kept. Texts of
@@ -41,7 +42,7 @@ def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None =
         made.append(_tokenise(texts, net))
         about = {
             "kind": "tokens",
-            "what": f"at most {net.max_length} a row" + ("" if net.kept == "head" else f", {net.kept}"),
+            "what": f"at most {net.max_length} a row{_told(net.kept)}",
             "model": net.located.name,
             "data": context.data,
             "rows": len(texts),
@@ -60,6 +61,12 @@ def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None =
         return replace(tokens, elsewhere_seconds=max(0.0, spared))
     except (OSError, StoreError):  # it had to make room in the moment since
         return made[0] if made else _tokenise(texts, net)
+
+
+def _told(kept: Reading) -> str:
+    if isinstance(kept, Chunks):
+        return f", chunks of stride {kept.stride}, {kept.most} at most"
+    return "" if kept == "head" else f", {kept}"
 
 
 def _tokenise(texts: Sequence[tuple[str, ...]], net: Net) -> Tokens:

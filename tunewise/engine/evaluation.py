@@ -39,7 +39,8 @@ def evaluate(
     """Predicts with the weights to hand over, in fp32; the threshold is chosen on validation, never on test.
 
     Args:
-        warn: is told what was cut of each test set, and how that goes with `metric` (None for the task's default).
+        warn: is told what was cut of each test set, or read in windows, and how that goes with `metric` (None for the
+            task's default).
     """
     batch_size = evaluator.config.batch_size
     validation, threshold = data.splits["validation"], None
@@ -60,7 +61,8 @@ def evaluate(
         predictions[name] = to_predictions(logits_NC, split, evaluator, threshold)
         for losses in found:
             warn(_told(losses, split, trained))
-            if told := told_effect(name, predictions[name], losses.rows, metric, evaluator):
+            long = (losses.chunked_rows, "were read in windows") if losses.chunked else (losses.rows, "were cut")
+            if told := told_effect(name, predictions[name], long[0], metric, evaluator, long[1]):
                 warn(told)
     scores = {name: evaluator.score_with_intervals(said) for name, said in predictions.items()}
     return Results(

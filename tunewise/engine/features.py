@@ -22,6 +22,7 @@ from tunewise.data.batches import sorted_batches
 from tunewise.data.cuts import Losses
 from tunewise.data.sentences import words_of
 from tunewise.data.tokenise import Tokens
+from tunewise.data.windows import Windows
 from tunewise.engine.encode import encode
 from tunewise.engine.feature_head import FeatureHead, fit_head
 from tunewise.engine.kept import Context, Spent, kept_array
@@ -30,6 +31,7 @@ from tunewise.errors import MethodError
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
+from tunewise.models.windows import pooled
 from tunewise.models.words import CERTAIN
 from tunewise.objectives.base import Objective
 from tunewise.types import CUT, DataBundle, Split
@@ -41,6 +43,8 @@ GRIDS = {
     "ridge": (1.0, 10.0, 0.1, 100.0, 0.01),
     "mlp": (1e-4, 1e-2),
 }
+
+POOLED_AT_ONCE = 1000  # texts in windows: 8 windows of 384 numbers each are 12 MB
 
 
 @dataclass
@@ -55,6 +59,8 @@ class Embedder:
         cut, lost: how many texts were longer than the model reads, and the tokens they lost.
         cut_words: how many words have no token, where the model answers for words.
         cut_rows: the numbers of the rows of the last call of which a text was cut, in order.
+        chunked, windows: how many texts were read in more than one window, and in how many.
+        chunked_rows: the numbers of the rows of the last call with such a text.
     """
 
     net: Net
@@ -70,13 +76,16 @@ class Embedder:
     lost: int = 0
     cut_words: int = 0
     cut_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    chunked: int = 0
+    windows: int = 0
+    chunked_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     size: PassSize = field(default_factory=PassSize)
     _counted: StepFlops | None = field(default=None, init=False)
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
         """Features (N, F), float32: the embedding, or for pairs (u, v, |u - v|, u * v). Where the model answers for
         words (K, F): that of each word's first token, row by row; NaN for words without one."""
-        self.cut_rows = self.cut_rows[:0]
+        self.cut_rows, self.chunked_rows = self.cut_rows[:0], self.chunked_rows[:0]
         parts = [self._embed([(text,) for text in column]) for column in zip(*texts, strict=True)]
         if len(parts) == 1:
             return parts[0]
@@ -86,14 +95,38 @@ class Embedder:
     @property
     def losses(self) -> Losses:
         """What was cut so far; the rows of the last call."""
-        return Losses(self.cut, self.lost, self.cut_words, self.cut_rows)
+        return Losses(self.cut, self.lost, self.cut_words, self.cut_rows, self.chunked, self.windows, self.chunked_rows)
 
     def _embed(self, texts: Sequence[tuple[str]]) -> np.ndarray:
         tokens = encode(texts, self.net, self.context)
         self.spent += Spent(elsewhere_seconds=tokens.elsewhere_seconds)
-        self.cut, self.lost = self.cut + tokens.cut, self.lost + tokens.lost
-        self.cut_words += tokens.cut_words
-        self.cut_rows = np.union1d(self.cut_rows, tokens.cut_rows)
+        self._count(tokens.losses)
+        if tokens.windows is not None:
+            return self._of_texts(self._kept(tokens.each_window), tokens.windows)
+        return self._kept(tokens)
+
+    def _count(self, losses: Losses) -> None:
+        self.cut, self.lost = self.cut + losses.texts, self.lost + losses.tokens
+        self.cut_words += losses.words
+        self.cut_rows = np.union1d(self.cut_rows, losses.rows)
+        self.chunked, self.windows = self.chunked + losses.chunked, self.windows + losses.windows
+        self.chunked_rows = np.union1d(self.chunked_rows, losses.chunked_rows)
+
+    def _of_texts(self, vectors_WD: np.ndarray, windows: Windows) -> np.ndarray:
+        """The vectors of texts (N, D): those of texts in one window as they are, of others pooled, and as long."""
+        vectors_ND = vectors_WD[windows.starts[:-1]]
+        several = np.flatnonzero(windows.counts > 1)
+        for start in range(0, len(several), POOLED_AT_ONCE):
+            rows = several[start : start + POOLED_AT_ONCE]
+            parts_WD, places_BK = (
+                torch.from_numpy(found) for found in (vectors_WD[windows.of(rows)], windows.places(rows))
+            )
+            pooled_BD = pooled(parts_WD, places_BK, self.net.kept.pooling)
+            vectors_ND[rows] = nn.functional.normalize(pooled_BD, dim=-1) if self.normalize else pooled_BD
+        return vectors_ND
+
+    def _kept(self, tokens: Tokens) -> np.ndarray:
+        """The vectors of rows that are one window each, read from the cache where they are there."""
         if self.context is None or not len(tokens):
             return self._vectors(tokens)
         before = self.flops

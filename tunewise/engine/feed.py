@@ -18,6 +18,7 @@ from tunewise.engine.augmented import AugmentedRows
 from tunewise.engine.kept import Context, Spent
 from tunewise.engine.prefix import FrozenPrefix, undisturbed
 from tunewise.engine.stored_states import StoredInputs
+from tunewise.engine.stored_windows import StoredWindows
 from tunewise.models.cost import StepFlops
 from tunewise.models.load import Net
 from tunewise.types import ModelMap, Plan
@@ -55,14 +56,14 @@ class Feed:
     def missing_flops(self, split: str, rows: np.ndarray) -> float:
         """Forward FLOPs that reading these rows takes besides those of the model."""
         stored = self._stored.get(split)
-        return stored.missing_flops(rows) if isinstance(stored, StoredInputs) else 0.0
+        return stored.missing_flops(rows) if isinstance(stored, (StoredInputs, StoredWindows)) else 0.0
 
     def whole_flops(self, split: str, rows: np.ndarray) -> float | None:
         """Forward FLOPs that the model would take for a batch of these rows without stored states; None where there are
         none."""
         if split not in self._stored:
             return None
-        return self._whole_flops.forward(len(rows), int(self.inputs[split].lengths[rows].max()))
+        return self._whole_flops.forward(*self.inputs[split].shape(rows))
 
     def begin_phase(self, trained: Iterable[str], plan: Plan, reads: Mapping[str, float]) -> Spent:
         """From here on, what trains is this; `reads` says how often each split's rows will be read."""

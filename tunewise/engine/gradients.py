@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from tunewise.engine.augmented import Reading
+from tunewise.engine.augmented import StepRows
 from tunewise.engine.checkpoint import random_state, set_random_state
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
@@ -142,17 +142,18 @@ class Gradients:
             self._add(step, batch, reading, sums)
         return sums
 
-    def _reading(self, step: int, rows: np.ndarray) -> Reading:
+    def _reading(self, step: int, rows: np.ndarray) -> StepRows:
         if self.feed.augmented:
             return self.feed.augmented.read(rows, self.course.epoch_at(step), self.targets)
-        return Reading(self.feed["train"], self.targets)
+        return StepRows(self.feed["train"], self.targets)
 
-    def _add(self, step: int, rows: np.ndarray, reading: Reading, sums: Sums) -> None:
+    def _add(self, step: int, rows: np.ndarray, reading: StepRows, sums: Sums) -> None:
         """A batch's share of the mean over the step's rows."""
         self._tried = rows
         loss = self._counted_loss(step, rows, reading)
         self.scaler.scale(loss.total / sums.n_items).backward()
-        width, read = int(reading.lengths_of(rows).max()), self.passes * len(rows)
+        windows, width = reading.shape(rows)
+        read = self.passes * windows
         forward = self.flops.forward(read, width) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)
         sums.forward_flops += forward
@@ -160,7 +161,7 @@ class Gradients:
         sums.spared_flops += 0.0 if whole is None else self.passes * whole - forward
         sums.loss += float(loss.total.detach())
 
-    def _counted_loss(self, step: int, rows: np.ndarray, reading: Reading) -> Loss:
+    def _counted_loss(self, step: int, rows: np.ndarray, reading: StepRows) -> Loss:
         """The loss; the first after a plan shows what a batch costs."""
         if self.flops is not None:
             return self._step_loss(step, rows, reading)
@@ -169,7 +170,7 @@ class Gradients:
         self.flops = flops
         return loss
 
-    def _step_loss(self, step: int, rows: np.ndarray, reading: Reading) -> Loss:
+    def _step_loss(self, step: int, rows: np.ndarray, reading: StepRows) -> Loss:
         """As the step minimises it: of one pass, mixed, or of two."""
         batch, targets, r_drop = reading.batch(rows), reading.targets_of(rows), self.objective.config.r_drop
         if r_drop:
@@ -187,10 +188,13 @@ class Gradients:
             raise OutOfMemoryError(what, where=problem, fix=WHAT_WOULD_FIT)
         width = int(self.feed.inputs["train"].lengths[rows].max())
         if len(rows) == 1:
+            windows, tokens = self.feed.inputs["train"].shape(rows)
+            in_windows = f" in {windows} windows" if windows > 1 else ""
+            lower = f"train.max_chunks below {windows}" if windows > 1 else f"train.max_length below {tokens}"
             raise OutOfMemoryError(
-                f"memory ran out at step {step + 1} with a single row of {width:,} tokens in a batch",
+                f"memory ran out at step {step + 1} with a single row of {width:,} tokens{in_windows} in a batch",
                 where=problem,
-                fix=f"set train.max_length below {width}, or {WHAT_WOULD_FIT}",
+                fix=f"set {lower}, or {WHAT_WOULD_FIT}",
             )
         fewer = self.course.halve(rows)
         told = (

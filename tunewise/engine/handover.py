@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from tunewise.commit import commit_folder
 from tunewise.commit.room import bytes_in
+from tunewise.config.reading import Chunks
 from tunewise.engine.apply import insert
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.model_meta import META, format_of, plan_of, read_meta, schema_from
@@ -61,7 +62,7 @@ def save_model(
         "kind": kind,
         "schema": asdict(schema),
         "max_length": net.max_length,
-        "kept": net.kept,
+        "kept": asdict(net.kept) if isinstance(net.kept, Chunks) else net.kept,
         "base": _described(net.located, needed=kind != "transformers"),
         "plan": None if kind == "transformers" else trained.plan.as_dict(),
         **decision,

@@ -174,7 +174,7 @@ class Training:
             net=self.net,
             loss=lambda rows: self.gradients.loss(self.inputs.batch(rows), rows, autocast),
             course=self.course,
-            lengths=self.inputs.lengths,
+            inputs=self.inputs,
             learning_rate=self.method.learning_rate(self.net.map),
             optimizer=self.optimizer,
             passes=self.gradients.passes,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tunewise.data.inputs import Inputs
 from tunewise.engine.apply import TrainedTensor, choose_trained, left_as_it_was
 from tunewise.engine.course import Course
 from tunewise.engine.optim import Optimizer
@@ -38,6 +39,7 @@ class Measuring:
 
     Args:
         loss: one forward pass over these training rows.
+        inputs: the training rows.
         learning_rate: the method's peak rate, for needs that give none.
         optimizer: of the run, whose moments the measured steps go on from; None before the first step.
         passes: how often a step of the run reads a row, which a step of a measurement does once.
@@ -46,7 +48,7 @@ class Measuring:
     net: Net
     loss: Callable[[np.ndarray], Loss]
     course: Course
-    lengths: np.ndarray
+    inputs: Inputs
     learning_rate: float
     optimizer: Optimizer | None = None
     passes: int = 1
@@ -65,7 +67,7 @@ class Measuring:
         measures, table = self.measure(needs), self.table()
         whole, to_come = (
             self.passes
-            * step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.lengths)
+            * step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs.shape)
             for first in (0, self.step)
         )
         return replace(
@@ -99,7 +101,7 @@ class Measuring:
 
     def table(self) -> FlopsTable:
         """What each tensor's gradient costs, from a forward pass of the shortest row."""
-        shortest = np.array([int(self.lengths.argmin())])
+        shortest = np.array([int(self.inputs.lengths.argmin())])
         with left_as_it_was(self.net.model):
             self._train(Need("importance"))
             table = watch_tensors(self.net.model, self.net.map, lambda: self._forward(shortest))
@@ -194,7 +196,7 @@ class Measuring:
     def _rows(self, need: Need, repeat: bool = False) -> np.ndarray:
         """Rows for `batches` optimiser steps: each at most once, unless they may repeat where there are too few."""
         count = need.batches * self.course.rows_per_step
-        order = np.random.default_rng([self.course.seed, self.step, 1]).permutation(len(self.lengths))
+        order = np.random.default_rng([self.course.seed, self.step, 1]).permutation(len(self.inputs))
         return np.resize(order, count) if repeat else order[:count]
 
     def _gradient(self, rows: np.ndarray) -> None:
@@ -203,7 +205,7 @@ class Measuring:
         for batch in self.course.batches_of(rows):
             loss = self._forward(batch)
             loss.total.backward()
-            self.backward_flops += self._flops.backward(len(batch), int(self.lengths[batch].max()))
+            self.backward_flops += self._flops.backward(*self.inputs.shape(batch))
             n_items += loss.n_items
         for parameter in self.net.model.parameters():
             if parameter.grad is not None:
@@ -212,7 +214,7 @@ class Measuring:
     def _forward(self, rows: np.ndarray) -> Loss:
         with nullcontext(self._flops) if self._flops else watch_flops(self.net.model, self.net.map) as self._flops:
             loss = self.loss(rows)
-        self.forward_flops += self._flops.forward(len(rows), int(self.lengths[rows].max()))
+        self.forward_flops += self._flops.forward(*self.inputs.shape(rows))
         return loss
 
     @staticmethod

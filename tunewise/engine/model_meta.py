@@ -10,12 +10,13 @@ from typing import Any, get_args
 
 from tunewise.cleaning.texts import TEXT_STEPS
 from tunewise.commit import verify
+from tunewise.config.reading import Chunks, Pooling, Reading
 from tunewise.errors import CorruptError, StoreError
 from tunewise.types import CARD, Handover, Kept, Plan, Schema, Task
 
 FORMAT = 3
-"""What programs of an older format would do otherwise decides: 3 for models that clean texts before they read them, 2
-for those that do not read the beginning of long texts, else 1."""
+"""What programs of an older format would do otherwise decides: 3 for models that clean texts before they read them, or
+read long ones in windows, 2 for those that read the ends of long texts, else 1."""
 META = "tunewise.json"
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
@@ -53,9 +54,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def format_of(kept: Kept, clean: Sequence[str]) -> int:
+def format_of(kept: Reading, clean: Sequence[str]) -> int:
     """The least format whose programs do right by a model."""
-    return 3 if clean else 2 if kept != "head" else 1
+    return 3 if clean or isinstance(kept, Chunks) else 2 if kept != "head" else 1
 
 
 def schema_from(stored: dict[str, Any]) -> Schema:
@@ -77,7 +78,8 @@ def _checked(meta: dict[str, Any]) -> dict[str, Any]:
     _expect(_are_texts(schema["text"]) and _are_texts(schema["labels"]), "schema")
     _expect(schema["task"] == "regression" or bool(schema["labels"]), "schema")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
-    _expect(meta["kept"] is None or meta["kept"] in get_args(Kept), "kept")
+    meta["kept"] = reading_from(meta["kept"])
+    _expect(not isinstance(meta["kept"], Chunks) or schema["task"] != "token_classification", "kept")
     clean = meta["clean"]
     _expect(_are_texts(clean) and clean == [step for step in TEXT_STEPS if step in clean], "clean")
     _expect(_are_texts([base["name"], base["path"], base["fingerprint"], base.get("weights", "")]), "base")
@@ -86,6 +88,17 @@ def _checked(meta: dict[str, Any]) -> dict[str, Any]:
     plan = plan_of(meta)
     _expect(_is_number(plan.learning_rate) and type(plan.virtual_tokens) is int, "plan")
     return meta
+
+
+def reading_from(stored: Any) -> Reading | None:
+    """What is read of long texts: stored is a word, or the fields of `Chunks`; models made before say nothing."""
+    if isinstance(stored, dict):
+        stride, most, pooling = stored["stride"], stored["most"], stored["pooling"]
+        _expect(type(stride) is int and type(most) is int and stride >= 0 and most >= 1, "kept")
+        _expect(pooling in get_args(Pooling), "kept")
+        return Chunks(stride, most, pooling)
+    _expect(stored is None or stored in get_args(Kept), "kept")
+    return stored
 
 
 def _are_texts(values: Any) -> bool:

@@ -29,6 +29,7 @@ from tunewise.engine.stored_states import (
     places,
     write_states,
 )
+from tunewise.engine.stored_windows import StoredWindows, by_window
 from tunewise.errors import StoreError
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
@@ -58,6 +59,7 @@ class FrozenPrefix:
         if self.refused is None:
             modules, begun = prefix_modules(net, depth), time.perf_counter()
             self._prefix = Prefix(net.model, modules[:-depth], modules[-depth:])
+            rows, _ = by_window(rows)
             telling = _telling_rows(rows)
             with undisturbed(net.model), watch_flops(net.model, net.map) as flops:
                 self._prove(self._on_device(rows.batch(telling)))
@@ -79,6 +81,13 @@ class FrozenPrefix:
 
     def open(self, inputs: Inputs) -> tuple[Inputs, Spent]:
         """The inputs with their states, read from the store or put there; as they are where that is not possible."""
+        parts, windows = by_window(inputs)
+        if windows is None:
+            return self._open(inputs)
+        opened, spent = self._open(parts)
+        return inputs if opened is parts else StoredWindows(opened, windows), spent
+
+    def _open(self, inputs: Inputs) -> tuple[Inputs, Spent]:
         if self.kind is None:
             return inputs, Spent()
         begun, context = time.perf_counter(), self.context

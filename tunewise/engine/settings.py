@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
-from tunewise.types import Kept, Schedule
+from tunewise.config.reading import Chunks, Pooling, Reading
+from tunewise.types import Schedule
 
 
 class TrainConfig(Config):
@@ -54,9 +55,21 @@ class TrainConfig(Config):
     max_length: int | None = Field(default=None, ge=4)
     """Tokens per row; longer rows are cut, counted and told. Where left out: the model's limit."""
 
-    cut: Kept = "head"
+    cut: Literal["head", "tail", "both", "chunks"] = "head"
     """What is kept of a text that is too long: its beginning (head), its end (tail), or a quarter of its tokens from
-    the beginning and the rest from the end (both). Of pairs, the longer text is cut first. Entities take head."""
+    the beginning and the rest from the end (both). Of pairs, the longer text is cut first. chunks keeps all: the text
+    is read in windows of `max_length` tokens, and their outputs are pooled. Entities take head."""
+
+    chunk_stride: int = Field(default=0, ge=0)
+    """`cut: chunks`: tokens that a window shares with the one before it."""
+
+    max_chunks: int = Field(default=8, ge=2)
+    """`cut: chunks`: windows of a text at most; what comes after them is lost, counted and told. A batch holds the
+    windows of all its rows: where memory is short, take a smaller `batch_size`, or `batch_tokens`."""
+
+    chunk_pooling: Pooling = "mean"
+    """`cut: chunks`: the output of a text is the mean of its windows' outputs (logits; with `features`, vectors), or
+    the largest of each (max)."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the forward and backward pass; weights stay fp32. auto: bf16 on a CPU that computes at least
@@ -92,6 +105,22 @@ class TrainConfig(Config):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads. Where left out: one per physical core that the run may use, or fewer where those are at least 1.15
     times as fast (measured once per machine)."""
+
+    @property
+    def kept(self) -> Reading:
+        """What is read of a text that is too long."""
+        if self.cut == "chunks":
+            return Chunks(self.chunk_stride, self.max_chunks, self.chunk_pooling)
+        return self.cut
+
+    @model_validator(mode="after")
+    def _chunks(self) -> TrainConfig:
+        given = self.model_fields_set & {"chunk_stride", "max_chunks", "chunk_pooling"}
+        if given and self.cut != "chunks":
+            raise ValueError(f"{min(given)} is for texts read in windows: set cut to chunks, or leave it out")
+        if self.max_length is not None and self.chunk_stride >= self.max_length:
+            raise ValueError("chunk_stride must be less than max_length: a window goes on from the one before it")
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:

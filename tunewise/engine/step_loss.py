@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from tunewise.config.reading import WINDOW_PLACES
 from tunewise.errors import MethodError
 from tunewise.objectives.base import Loss, Objective
 from tunewise.types import Plan
@@ -47,8 +48,14 @@ def mixed_loss(
 
 
 def twice(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same rows two times, one behind the other, as R-Drop's authors do."""
-    return {name: torch.cat([values, values]) for name, values in batch.items()}
+    """The same rows two times, one behind the other, as R-Drop's authors do. Windows of the second time stand behind
+    all of the first."""
+    doubled = {name: torch.cat([values, values]) for name, values in batch.items()}
+    if WINDOW_PLACES in batch:
+        places_BK = batch[WINDOW_PLACES]
+        again_BK = torch.where(places_BK < 0, places_BK, places_BK + len(batch["input_ids"]))
+        doubled[WINDOW_PLACES] = torch.cat([places_BK, again_BK])
+    return doubled
 
 
 def r_drop_loss(objective: Objective, logits_2BC: torch.Tensor, targets: torch.Tensor, alpha: float) -> Loss:

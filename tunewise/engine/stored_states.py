@@ -186,6 +186,10 @@ class StoredInputs:
         batch = self._inputs.batch(rows)
         return batch | {STATES: self._padded(rows, _width(batch)) if self._run.kind == "tokens" else self._single(rows)}
 
+    def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
+        """See `Inputs`."""
+        return len(rows), int(self.lengths[rows].max())
+
     def missing_flops(self, rows: np.ndarray) -> float:
         """Forward FLOPs of the rows among these that are not in the file."""
         missing = rows[self._starts[rows] < 0]

@@ -66,7 +66,10 @@ class TextModel:
         return to_scores(self.task, outputs(net, plan, head, rows, batch_size, cut=self._tell_cut, size=self._size))
 
     def _tell_cut(self, losses: Losses) -> None:
-        """Warns where texts were longer than the model reads: what they lost has no say in the scores."""
+        """Warns where texts were longer than the model reads: what they lost has no say in the scores. Those that are
+        read in windows lose nothing."""
+        if not (losses.texts or losses.words):
+            return
         told = losses.told("texts", self._net.max_length, self._net.kept)
         warnings.warn(TunewiseWarning(told), stacklevel=2)
 

@@ -150,7 +150,7 @@ def outputs(
 
     Args:
         stop: is called before each batch, and may raise.
-        cut: is told what was cut, where texts were too long for the model or words have no token.
+        cut: is told what was cut or read in windows, where texts were too long for the model, or words have no token.
         reader: knows what the cache holds for the net; without it, everything is computed.
         size: of batches that are known to fit into memory.
     """
@@ -166,7 +166,7 @@ def outputs(
         reader.spent += Spent(elsewhere_seconds=read.elsewhere_seconds)
         with reader.reading(read) as fed:
             logits_NC = predict_logits(net.model, fed, batch_size, stop=stop, size=size)
-    if read.cut or read.cut_words:
+    if read.losses:
         cut(read.losses)
     return logits_NC
 
@@ -219,7 +219,7 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     )
     fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
     job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
-    if embed.cut or embed.cut_words:
+    if embed.losses:
         job.observers.emit(Warned(embed.losses.told("texts", net.max_length, net.kept)))
     edges = [strength for strength in (min(fit.tried), max(fit.tried)) if len(fit.tried) > 1]
     solved = {
@@ -350,7 +350,7 @@ def to_predictions(
 
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:
     tokens = encode(split.texts, net, job.context)
-    if tokens.cut or tokens.cut_words:
+    if tokens.losses:
         of_what = f"of {len(tokens)} rows of {split.name}"
         job.observers.emit(Warned(tokens.losses.told(of_what, net.max_length, net.kept)))
     return tokens

@@ -15,6 +15,7 @@ from tunewise.data.tokenise import Tokens
 from tunewise.engine.kept import Spent
 from tunewise.engine.prefix import FrozenPrefix
 from tunewise.engine.stored_states import ROWS_AT_ONCE, StoredInputs
+from tunewise.engine.stored_windows import StoredWindows, by_window
 from tunewise.models.cost import StepFlops
 
 
@@ -29,6 +30,10 @@ class SomeStored:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
+        """See `Inputs`."""
+        return len(rows), int(self.lengths[rows].max())
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The arguments of the model's forward pass, with the stored states of these rows among them."""
@@ -49,6 +54,10 @@ class Opened:
 
 def open_some(prefix: FrozenPrefix, whole: Inputs, rows: np.ndarray) -> Opened:
     """Reads these rows through the cache; where they are most of all, all of them."""
+    parts, windows = by_window(whole)
+    if windows is not None:
+        opened = open_some(prefix, parts, windows.of(rows))
+        return replace(opened, inputs=StoredWindows(opened.inputs, windows))
     if 2 * len(rows) > len(whole) or not isinstance(whole, Tokens):
         inputs, spent = prefix.open(whole)
         return Opened(inputs, spent, spent)

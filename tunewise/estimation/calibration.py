@@ -188,7 +188,7 @@ class Calibration(Training):
     def _flops_of_steps(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """FLOPs forward and backward, as the model reads the rows in this phase."""
         shapes = self._shapes
-        if (self.feed["train"].lengths == 1).all():  # one position is kept of each row
+        if self.feed["train"].shape(np.arange(len(self.inputs)))[1] == 1:  # one position is kept of each row
             shapes = replace(shapes, width=np.ones_like(shapes.width))
         return shapes.flops(self.gradients.flops, first, end)
 
@@ -235,12 +235,12 @@ class Calibration(Training):
 
 def shapes_of(training: Training) -> Shapes:
     """The shape of every batch to come."""
-    lengths, course = training.inputs.lengths, training.course
-    found = [
-        (step, training.gradients.passes * len(rows), int(lengths[rows].max()))
-        for step in range(course.total_steps)
-        for rows in course.micro_batches(step)
-    ]
+    inputs, course, passes = training.inputs, training.course, training.gradients.passes
+    found = []
+    for step in range(course.total_steps):
+        for rows in course.micro_batches(step):
+            read, width = inputs.shape(rows)
+            found.append((step, passes * read, width))
     return Shapes(*np.array(found, dtype=np.int64).T)
 
 

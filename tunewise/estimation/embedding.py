@@ -46,7 +46,7 @@ def embedding_flops(net: Net, splits: Sequence[Sequence[tuple[str, ...]]]) -> fl
     total = 0.0
     for texts in splits:
         for column in zip(*texts, strict=True):
-            lengths = encode([(text,) for text in column], net).lengths
+            lengths = encode([(text,) for text in column], net).each_window.lengths
             batches = sorted_batches(lengths, embed.batch_size)
             with watch_flops(net.model, net.map) as flops:
                 embed([(column[0],)])

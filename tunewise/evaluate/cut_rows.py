@@ -17,13 +17,19 @@ FEWEST = 20
 
 
 def told_effect(
-    split: str, predictions: Predictions, cut_rows: np.ndarray, metric: str, evaluator: Evaluator
+    split: str,
+    predictions: Predictions,
+    cut_rows: np.ndarray,
+    metric: str,
+    evaluator: Evaluator,
+    what: str = "were cut",
 ) -> str | None:
     """A line with the metric on both kinds of row, with bootstrap intervals; None where there are fewer than 20 of one.
     Long rows may be easier or harder in themselves: the line says how they differ, not why.
 
     Args:
         cut_rows: places of the rows in `predictions` of which a text was cut.
+        what: was done with them.
     """
     was_cut = np.zeros(len(predictions.rows), dtype=bool)
     was_cut[cut_rows] = True
@@ -31,7 +37,7 @@ def told_effect(
         return None
     cut, whole = (_score(_of(predictions, rows), metric, evaluator) for rows in (was_cut, ~was_cut))
     return (
-        f"{split}: {metric} is {_words(cut)} on the {was_cut.sum()} rows that were cut, "
+        f"{split}: {metric} is {_words(cut)} on the {was_cut.sum()} rows that {what}, "
         f"{_words(whole)} on the {(~was_cut).sum()} rows that were read whole"
     )
 

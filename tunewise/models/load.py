@@ -21,10 +21,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from tunewise.config.reading import Chunks, Reading, kept_word
 from tunewise.errors import MethodError, ModelError, TunewiseError
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.locate import LocatedModel
 from tunewise.models.weights_files import check_weights
+from tunewise.models.windows import WindowOutputs
 from tunewise.models.words import WordOutputs
 from tunewise.types import Kept, ModelMap, Schema
 
@@ -43,8 +45,8 @@ class Net:
     """A model ready to train. `map` describes it as it was before anything was inserted; `notes` are lines for the
     log; `prompt` are the virtual token ids that an insert has given vectors, part of every input; `positions` is how
     many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
-    out of the weights; `by_word` is whether it answers for each word of a text; `kept` is which end of a text that is
-    too long it reads. A model for images has no tokeniser."""
+    out of the weights; `by_word` is whether it answers for each word of a text; `kept` is what it reads of a
+    text that is too long. A model for images has no tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -56,7 +58,7 @@ class Net:
     adapter_start: dict[str, torch.Tensor] = field(default_factory=dict)
     positions: int = UNLIMITED
     by_word: bool = False
-    kept: Kept = "head"
+    kept: Reading = "head"
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -85,12 +87,12 @@ def load_net(
     dropout: float | None = None,
     max_length: int | None = None,
     attention: str | None = None,
-    kept: Kept | None = None,
+    kept: Reading | None = None,
 ) -> Net:
     """Loads model and tokeniser in fp32, with an output layer for the schema; `seed` decides its first values. A schema
     without text columns takes a model for images, which has no tokeniser. `attention` is an implementation of
-    transformers; None, or one that the family does not have, leaves the choice to it. `kept`: which end of long texts
-    to read; None for what the tokeniser's own files say.
+    transformers; None, or one that the family does not have, leaves the choice to it. `kept`: what to read of long
+    texts; None for what the tokeniser's own files say.
 
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
@@ -122,11 +124,13 @@ def load_net(
     if net.by_word:
         _check_finds_words(tokenizer, located)
         WordOutputs(model.config.label2id.get("O", 0)).watch(model)
+    if isinstance(kept, Chunks):
+        WindowOutputs(kept.pooling).watch(model)
     return net
 
 
 def load_reader(
-    located: LocatedModel, schema: Schema, *, max_length: int | None = None, kept: Kept | None = None
+    located: LocatedModel, schema: Schema, *, max_length: int | None = None, kept: Reading | None = None
 ) -> Net:
     """A net that reads texts as one of `load_net` does, and cannot answer: its tensors have shapes but no values
     (torch's `meta` device), so that no weights are read.
@@ -150,8 +154,8 @@ def load_reader(
 
 
 def _prepared(
-    located: LocatedModel, schema: Schema, dropout: float | None, attention: str | None, kept: Kept | None
-) -> tuple[Any, Any, list[str], Kept]:
+    located: LocatedModel, schema: Schema, dropout: float | None, attention: str | None, kept: Reading | None
+) -> tuple[Any, Any, list[str], Reading]:
     """Configuration, tokeniser (None for images), lines for the log, and which end of long texts is read."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -283,14 +287,17 @@ def _settle_padding(tokenizer: Any, located: LocatedModel, finds_end: bool) -> s
     return f"the tokeniser {why}; '{tokenizer.pad_token}' pads, with the attention mask set"
 
 
-def _settle_cut(tokenizer: Any, schema: Schema, located: LocatedModel, kept: Kept | None) -> tuple[Kept, list[str]]:
-    """Which end of long texts is read, and a line for the log where the tokeniser said otherwise. It keeps in its own
+def _settle_cut(
+    tokenizer: Any, schema: Schema, located: LocatedModel, kept: Reading | None
+) -> tuple[Reading, list[str]]:
+    """What is read of long texts, and a line for the log where the tokeniser said otherwise. It keeps in its own
     files the side at which it cuts, so that other programs cut there too; of both ends it knows nothing."""
     own: Kept = "tail" if tokenizer.truncation_side == "left" else "head"
     kept = kept or own
-    if kept == "both" and len(schema.text) > 1 and not tokenizer.is_fast:
+    if (kept == "both" or isinstance(kept, Chunks)) and len(schema.text) > 1 and not tokenizer.is_fast:
+        what = "both ends of each cannot be kept" if kept == "both" else "the longer cannot be read in windows"
         raise ModelError(
-            "the tokeniser does not tell which of two texts a token is of, so that both ends of each cannot be kept",
+            f"the tokeniser does not tell which of two texts a token is of, so that {what}",
             where=str(located.path),
             fix="set train.cut to head or tail, or take a model with a tokenizer.json",
         )
@@ -298,7 +305,7 @@ def _settle_cut(tokenizer: Any, schema: Schema, located: LocatedModel, kept: Kep
     if tokenizer.truncation_side != side:  # saved is what it was made with
         tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = side
     if own == "tail" and kept != own:
-        return kept, [f"the tokeniser keeps the end of long texts; train.cut is {kept}, and goes before it"]
+        return kept, [f"the tokeniser keeps the end of long texts; train.cut is {kept_word(kept)}, and goes before it"]
     return kept, []
 
 

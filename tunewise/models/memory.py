@@ -137,7 +137,7 @@ class PassSize:
             raise OutOfMemoryError(
                 f"memory ran out in a pass over a single row of {width:,} tokens",
                 where=problem,
-                fix=f"set train.max_length below {width}, or {WHAT_WOULD_FIT}",
+                fix=f"set train.max_length below {width} (with chunks: train.max_chunks lower), or {WHAT_WOULD_FIT}",
             )
         self.most = (len(rows) // 2) * width
         self.tell(

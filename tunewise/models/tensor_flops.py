@@ -21,14 +21,14 @@ from tunewise.models.cost import LayerFlops, watch_layers
 from tunewise.types import ModelMap, TensorFlops
 
 
-def step_shape(steps: Iterable[Iterable[np.ndarray]], lengths: np.ndarray) -> np.ndarray:
-    """The mean shape of steps, each given by the rows of its batches."""
+def step_shape(steps: Iterable[Iterable[np.ndarray]], shape: Callable[[np.ndarray], tuple[int, int]]) -> np.ndarray:
+    """The mean shape of steps, each given by the rows of its batches, of which `shape` tells sequences and tokens."""
     count, sums = 0, np.zeros(3)
     for batches in steps:
         count += 1
         for rows in batches:
-            width = float(lengths[rows].max())
-            sums += len(rows) * np.array([1.0, width, width * width])
+            sequences, width = shape(rows)
+            sums += sequences * np.array([1.0, width, float(width) * width])
     return sums / count
 
 

@@ -16,7 +16,7 @@ RATES_SHOWN = 6
 WHAT_SHOWN = 120
 """Letters of a finding in the summary; below it stands whole."""
 
-TEXT_KEPT = {"head": "beginnings", "tail": "ends", "both": "beginnings and ends"}
+TEXT_KEPT = {"head": "beginnings", "tail": "ends", "both": "beginnings and ends"}  # of "chunks" all, in windows
 
 
 def count_of(number: int, one: str) -> str:
@@ -69,6 +69,8 @@ def limit_told(overview: Mapping[str, Any]) -> str:
     if limit is None:
         return "texts of any length are read"
     could = f" of the {most:,} that the model could" if most and most > limit else ""
+    if overview["kept"] == "chunks":
+        return f"at most {limit:,} tokens{could} are read at a time; longer rows in several windows"
     return f"at most {limit:,} tokens of a row are read{could}; of longer ones the {TEXT_KEPT[overview['kept']]}"
 
 

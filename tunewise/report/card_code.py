@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunewise.config.reading import Chunks
+
 _TUNEWISE = """\
 ```python
 from tunewise import load
@@ -22,9 +24,7 @@ folder = {folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForSequenceClassification.from_pretrained(folder)
 model.eval()
-batch = tokenizer({example}, truncation=True{limit}, return_tensors="pt")
-with torch.no_grad():
-    logits = model(**batch).logits[0]
+{logits}
 {result}
 ```"""
 
@@ -45,11 +45,27 @@ base = AutoModelForSequenceClassification.from_pretrained(
 )
 model = PeftModel.from_pretrained(base, folder)
 model.eval()
-batch = tokenizer({example}, truncation=True{limit}, return_tensors="pt")
-with torch.no_grad():
-    logits = model(**batch).logits[0]
+{logits}
 {result}
 ```"""
+
+_LOGITS = """\
+batch = tokenizer({example}, truncation=True{limit}, return_tensors="pt")
+with torch.no_grad():
+    logits = model(**batch).logits[0]"""
+
+_LOGITS_OF_WINDOWS = """\
+whole = tokenizer({example}, return_special_tokens_mask=True)
+special = whole.pop("special_tokens_mask")
+first, end = special.index(0), len(special) - special[::-1].index(0)  # the text, without special tokens
+tokens, limit = end - first, {limit}
+room = limit - (len(special) - tokens)
+count = 1 + max(0, -(-(tokens - room) // (room - {stride})))
+starts = [first + min(number * (room - {stride}), max(0, tokens - room)) for number in range(min(count, {most}))]
+windows = [[*range(first), *range(at, min(end, at + room)), *range(end, len(special))] for at in starts]
+batch = {{name: torch.tensor([[values[at] for at in window] for window in windows]) for name, values in whole.items()}}
+with torch.no_grad():
+    logits = model(**batch).logits.{pooled}"""
 
 _PIPELINE = """\
 ```python
@@ -88,6 +104,15 @@ _LONG_TEXTS = {
     "end. A tokeniser cannot cut so: the code above keeps the beginning, `tunewise.load` below cuts as in training.",
 }
 
+_WINDOWS = (
+    "Of a text that is too long, the model was trained on windows over all of it, whose outputs become one, as in the "
+    "code above."
+)
+_WINDOWS_OF_PAIRS = (
+    "Of a pair that is too long, the model was trained on windows over all of the longer text, the shorter in each. "
+    "The code above keeps the beginning, `tunewise.load` below reads as in training."
+)
+
 _RESULTS = {
     "classification": "print(labels[logits.argmax()], logits.softmax(-1))",
     "multilabel": "print([label for label, p in zip(labels, logits.sigmoid()) if p >= 0.5])",
@@ -122,13 +147,38 @@ def loading_code(record: Mapping[str, Any]) -> str:
         folder=folder,
         base=_python(record["model"]["name"]),
         outputs=len(labels) or 1,
-        example=texts,
-        limit=_limit(record),
+        logits=_logits(record, texts),
         result=(f"labels = [{', '.join(_python(label) for label in labels)}]\n" if labels else "")
         + _RESULTS[schema["task"]],
     )
     own = f"Or with tunewise, in batches, with the decision threshold that was chosen:\n\n{own}"
-    return "\n\n".join(part for part in (code, _LONG_TEXTS[_train(record).get("cut", "head")], own) if part)
+    return "\n\n".join(part for part in (code, _of_long_texts(record), own) if part)
+
+
+def _of_long_texts(record: Mapping[str, Any]) -> str:
+    cut = _train(record).get("cut", "head")
+    if cut == "chunks":
+        return _WINDOWS_OF_PAIRS if _reads_pairs(record) else _WINDOWS
+    return _LONG_TEXTS[cut]
+
+
+def _logits(record: Mapping[str, Any], texts: str) -> str:
+    """The lines from a text to its logits."""
+    train, limit = _train(record), _limit(record)
+    if train.get("cut") != "chunks" or _reads_pairs(record):
+        return _LOGITS.format(example=texts, limit=f", max_length={limit}" if limit else "")
+    pooled = "mean(0)" if train.get("chunk_pooling", "mean") == "mean" else "max(0).values"
+    return _LOGITS_OF_WINDOWS.format(
+        example=texts,
+        limit=limit or "tokenizer.model_max_length",
+        stride=int(train.get("chunk_stride", 0)),
+        most=int(train.get("max_chunks", Chunks.most)),
+        pooled=pooled,
+    )
+
+
+def _reads_pairs(record: Mapping[str, Any]) -> bool:
+    return len(record["data"]["schema"]["text"]) > 1
 
 
 def _train(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,7 +188,7 @@ def _train(record: Mapping[str, Any]) -> Mapping[str, Any]:
 def _limit(record: Mapping[str, Any]) -> str:
     """How long texts may be, where the recipe says less than the tokeniser does."""
     wanted = _train(record).get("max_length")
-    return f", max_length=min({int(wanted)}, tokenizer.model_max_length)" if wanted else ""
+    return f"min({int(wanted)}, tokenizer.model_max_length)" if wanted else ""
 
 
 def _python(value: str) -> str:

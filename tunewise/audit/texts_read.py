@@ -17,12 +17,13 @@ ANY_LENGTH = 10**9
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """The tokens of a split as training reads them, and `whole`, int64 (n,): how many each row has before it is cut,
-    special ones included."""
+class TextsRead:
+    """The tokens of a split as training reads them. `whole`, int64 (n,): how many each row has before it is cut,
+    special ones included; `lost`, int64 (n,): how many of these are not read."""
 
     tokens: Tokens
     whole: np.ndarray
+    lost: np.ndarray
 
 
 def reader_of(view: View) -> Net:
@@ -43,7 +44,7 @@ def model_limit(view: View) -> int:
     return longest_text(net.tokenizer, None, net.positions)
 
 
-def reading_of(view: View, name: str) -> Reading:
+def reading_of(view: View, name: str) -> TextsRead:
     """A split, encoded once for all checks."""
     key = ("reading", name)
     if key not in view.memory:
@@ -52,9 +53,12 @@ def reading_of(view: View, name: str) -> Reading:
 
         net, texts = reader_of(view), view.data.splits[name].texts
         tokens = encode(texts, net)
-        whole = tokens.lengths.copy()
-        if tokens.cut:
-            cut = tokenise([texts[row] for row in tokens.cut_rows], net.tokenizer, ANY_LENGTH)
-            whole[tokens.cut_rows] = cut.lengths
-        view.memory[key] = Reading(tokens, whole)
+        whole, lost, cut = tokens.lengths.copy(), np.zeros(len(texts), np.int64), tokens.cut_rows
+        if len(longer := np.union1d(cut, tokens.losses.chunked_rows)):
+            whole[longer] = tokenise([texts[row] for row in longer], net.tokenizer, ANY_LENGTH).lengths
+        lost[cut] = whole[cut] - tokens.lengths[cut]
+        if tokens.windows is not None:  # a row's own tokens are not told there, of rows that lose some beside windows
+            for row in cut:
+                lost[row] = tokenise([texts[row]], net.tokenizer, net.max_length, kept=net.kept).lost
+        view.memory[key] = TextsRead(tokens, whole, lost)
     return view.memory[key]
