@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_shares_are_nested_and_follow_their_seed(tmp_path: Path) -> None:
 
     shares = [texts(number / 10) for number in range(1, 11)]
     assert [len(found) for found in shares] == [7, 13, 20, 26, 33, 39, 46, 52, 59, 65]
-    assert all(small < large for small, large in zip(shares, shares[1:], strict=False))
+    assert all(small < large for small, large in pairwise(shares))
     assert texts(0.5, seed=1) != texts(0.5, seed=2) and texts(0.5, seed=1) == texts(0.5, seed=1)
 
 

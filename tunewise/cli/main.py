@@ -149,6 +149,46 @@ def estimate(
 
 
 @app.command()
+def curve(
+    recipe: RecipePath,
+    out: Out,
+    shares: Annotated[
+        str | None,
+        typer.Option(help="Shares of the training rows; all of them are always added.", show_default="0.1,0.2,...,1"),
+    ] = None,
+    method: Annotated[
+        list[str],
+        typer.Option(help="What draws a curve; may be given more than once. Where left out: features, or head."),
+    ] = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    allow_code: AllowCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what more training rows would bring, against what a better method brings on those there are.
+
+    Trains a cheap method on growing shares of the rows, and the methods that the recipe names on all of them. The same
+    command again goes on where an earlier one stopped.
+    """
+    with _errors():
+        from tunewise.api import load_recipe
+        from tunewise.cli.curving import draw_curve
+
+        finished = draw_curve(
+            load_recipe(recipe, overrides),
+            out,
+            folder=recipe.resolve().parent,
+            shares=shares,
+            methods=method,
+            jobs=jobs,
+            allow_code=allow_code,
+            as_json=as_json,
+        )
+        if not finished:
+            raise typer.Exit(1)
+
+
+@app.command()
 def train(
     recipe: RecipePath,
     out: Out,
