@@ -72,7 +72,9 @@ def test_everything_is_there(drawn: tuple[Path, Path, Any]) -> None:
     assert len(content["runs"]) == 14 and content["recipe"]["methods"] == ["head"]
     (curve,) = content["curves"]
     whole = content["data"]["rows"]["train"]
-    assert [point["rows"] for point in curve["points"]] == [round(whole * s + 1e-9) for s in (0.2, 0.3, 0.4, 0.5, 0.75, 1)]
+    assert [point["rows"] for point in curve["points"]] == [
+        round(whole * s + 1e-9) for s in (0.2, 0.3, 0.4, 0.5, 0.75, 1)
+    ]
     assert all(point["finished"] == 2 and point["low"] <= point["mean"] <= point["high"] for point in curve["points"])
     assert content["question"]["drawing"] == "features" and content["question"]["method"] == "head"
     assert {method["method"] for method in content["methods"]} == {"features", "head"}
@@ -117,7 +119,9 @@ def test_again_is_quick_more_shares_are_added_and_damage_is_seen(drawn: tuple[Pa
     assert call("curve", path, "--out", out, "--shares", SHARES).exit_code == 0
     again = content_of(out)
     assert records(out) == before
-    assert {k: again[k] for k in ("curves", "question", "pairs")} == {k: told[k] for k in ("curves", "question", "pairs")}
+    assert {k: again[k] for k in ("curves", "question", "pairs")} == {
+        k: told[k] for k in ("curves", "question", "pairs")
+    }
     result = call("curve", path, "--out", out, "--shares", f"{SHARES},0.9", "--json")
     assert result.exit_code == 0 and len(records(out)) == len(before) + 2
     assert {name: records(out)[name] for name in before} == before

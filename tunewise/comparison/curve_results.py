@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tunewise.comparison.curve_plan import CurvePlan
 from tunewise.comparison.learning import Learning, gains_of, learn
 from tunewise.comparison.recommend import choose, mean_scores
 from tunewise.comparison.records import Records
@@ -16,9 +17,6 @@ from tunewise.comparison.statistics import Bootstrap, Pair, bootstrap, compare_p
 from tunewise.evaluate.intervals import interval
 from tunewise.tracking.environment import environment
 from tunewise.tracking.record import RunRecord
-
-if TYPE_CHECKING:
-    from tunewise.comparison.curve import CurvePlan
 
 FORMAT = 1
 
