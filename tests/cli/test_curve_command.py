@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,10 @@ from typer.testing import CliRunner
 
 import tunewise as package
 from tunewise.cli.main import app
+from tunewise.cli.watching import Silent
+from tunewise.comparison.curve import curve as draw
 from tunewise.data.prepare import prepare
+from tunewise.errors import Interrupted
 from tunewise.recipe import load_recipe
 
 SHARES = "0.2,0.3,0.4,0.5,0.75"
@@ -122,17 +128,50 @@ def test_again_is_quick_more_shares_are_added_and_damage_is_seen(drawn: tuple[Pa
     assert {k: again[k] for k in ("curves", "question", "pairs")} == {
         k: told[k] for k in ("curves", "question", "pairs")
     }
+    shutil.rmtree(out / "runs" / "features-share0.5-seed1")
+    (out / "runs" / "features-share0.2-seed0" / "predictions" / "test.parquet").write_bytes(b"harm")
     result = call("curve", path, "--out", out, "--shares", f"{SHARES},0.9", "--json")
-    assert result.exit_code == 0 and len(records(out)) == len(before) + 2
-    assert {name: records(out)[name] for name in before} == before
+    assert result.exit_code == 0 and "features-share0.2-seed0 had finished, but is damaged" in result.stderr
+    new = {name for name, when in records(out).items() if before.get(name) != when}
+    assert new == {
+        "features-share0.9-seed0",
+        "features-share0.9-seed1",
+        "features-share0.5-seed1",
+        "features-share0.2-seed0",
+    }
     printed = json.loads(result.stdout)
     assert printed["advice"]["headline"] and len(printed["shares"]) == 7
+    scores = {run["id"]: run["scores"] for run in told["runs"] if run["name"] == "features on 0.5 of the rows"}
+    assert scores == {run["id"]: run["scores"] for run in printed["runs"] if run["id"] in scores}
     assert call("runs", "verify", out).exit_code == 0
     (out / "curve.html").write_text((out / "curve.html").read_text().replace("<h1>", "<h1>!"))
     verified = call("runs", "verify", out)
     assert verified.exit_code == 1 and "curve.html" in verified.output
 
 
+@pytest.mark.slow
+def test_interrupted_then_continued_equals_uninterrupted(drawn: tuple[Path, Path, Any], tmp_path: Path) -> None:
+    class Stopping(Silent):
+        ended = 0
+
+        def on_end(self, entry, record, seconds: float) -> None:
+            self.ended += 1
+            if self.ended == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    path, whole, _ = drawn
+    out, shares = tmp_path / "out", [float(share) for share in SHARES.split(",")]
+    with pytest.raises(Interrupted, match="finished runs are kept"):
+        draw(load_recipe(path), out, folder=path.parent, watcher=Stopping(), shares=shares)
+    stopped = content_of(out)
+    assert 3 <= sum(run["status"] == "finished" for run in stopped["runs"]) < 14
+    assert stopped["question"] is None and stopped["curves"][0]["law"] is None
+    done = draw(load_recipe(path), out, folder=path.parent, watcher=Silent(), shares=shares)
+    by_folder = {run["folder"]: run["scores"] for run in content_of(whole)["runs"]}
+    assert all(by_folder[run["folder"]] == run["scores"] for run in done.content["runs"])
+
+
+@pytest.mark.slow
 def test_runs_of_a_comparison_count(write: Callable[..., Path], tmp_path: Path) -> None:
     path, out = write(seeds=1), tmp_path / "out"
     assert call("compare", path, "--out", out).exit_code == 0
@@ -146,6 +185,7 @@ def test_runs_of_a_comparison_count(write: Callable[..., Path], tmp_path: Path) 
     assert call("runs", "verify", out).exit_code == 0
 
 
+@pytest.mark.slow
 def test_methods_that_draw(write: Callable[..., Path], tmp_path: Path) -> None:
     path = write(methods=[{"lora": {"rank": 2}}], seeds=1)
     done = package.curve(path, tmp_path / "out", shares=[0.5], methods=["lora", "head"], quiet=True)
