@@ -121,6 +121,8 @@ def test_what_the_intervals_do_not_tell_is_not_told() -> None:
     advice = advise_curve(changed(more=more))
     assert advice.headline == "More rows or full: which would help more cannot be told."
     assert "inside the interval of their difference (−1.0 to 1.2)" in advice.lead
+    ahead = advise_curve(changed(more={**more, "low": 0.001})).lead
+    assert "may be ahead (0.1 to 1.2); its own gain is not certain" in ahead
     chance = gain(0.004, -0.005, 0.013, p_adjusted=0.4, distinguishable=False)
     told = advise_curve(changed(method_gain=chance, more=more)).lead
     assert "full stands at +0.4 points (−0.5 to 1.3) today, a difference that chance may have made" in told

@@ -154,7 +154,9 @@ def _question(
     if found.twice_gains is not None and len(gains) == len(found.twice_gains):
         difference = gains - found.twice_gains
         low, high = interval(difference, boot.confidence)
-        says = "unclear" if not math.isfinite(low) or low <= 0 <= high else ("method" if low > 0 else "rows")
+        says = "unclear"
+        if math.isfinite(low) and not low <= 0 <= high and (pair.distinguishable or high < 0):
+            says = "method" if low > 0 else "rows"
         gain = asked["method_gain"]["gain"] - found.law.twice.gain
         asked["more"] = {"difference": gain, "low": low, "high": high, "says": says}
     return asked

@@ -45,7 +45,6 @@ def size_rows(content: Content) -> list[dict[str, Any]]:
                 "interval": interval(point["low"], point["high"]),
                 "sd": score(point["sd"]) if is_number(point["sd"]) else "",
                 "done": "" if point["finished"] == point["runs"] else f"{point['finished']} of {point['runs']} seeds",
-                "seconds": seconds(point["train_seconds"]),
             }
             for point in points
         ]

@@ -47,7 +47,7 @@ def _headline(asked: Content, twice: Content | None, metric: str) -> tuple[str, 
     more = asked["more"]
     if more and more["says"] == "rows":
         return "More rows", "", f" would help more than {method} does."
-    if more and more["says"] == "method" and asked["method_gain"]["distinguishable"]:
+    if more and more["says"] == "method":
         return "Take ", method, ": that helps more than twice the rows would."
     if more:
         return "More rows or ", method, ": which would help more cannot be told."
@@ -97,6 +97,8 @@ def _more(asked: Content, content: Content) -> str:
     if not more:
         return ""
     ends = difference_interval(more["low"], more["high"], content["metric"])
+    if more["says"] == "unclear" and more["low"] is not None and more["low"] > 0:
+        return f"The method may be ahead ({ends}); its own gain is not certain."
     if more["says"] == "unclear":
         return f"Which of the two helps more is inside the interval of their difference ({ends})."
     side = "The method is" if more["says"] == "method" else "More rows are"
