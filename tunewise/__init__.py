@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check_data", "compare", "estimate", "load", "train"]
+__all__ = ["__version__", "check_data", "compare", "curve", "estimate", "load", "train"]
 
 if TYPE_CHECKING:
-    from tunewise.api import check_data, compare, estimate, load, train
+    from tunewise.api import check_data, compare, curve, estimate, load, train
 
 
 def __getattr__(name: str) -> Any:
     """Loads the functions of `tunewise.api` when they are first used, so that `import tunewise` costs nothing."""
-    if name in ("check_data", "compare", "estimate", "load", "train"):
+    if name in ("check_data", "compare", "curve", "estimate", "load", "train"):
         from tunewise import api
 
         return getattr(api, name)

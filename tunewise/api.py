@@ -1,4 +1,4 @@
-"""The Python interface: `compare`, `estimate`, `check_data`, `train`, `load`. Each does what its command does."""
+"""The Python interface: `compare`, `curve`, `estimate`, `check_data`, `train`, `load`: as the commands do."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tunewise.tracking.progress import ProgressBar
 if TYPE_CHECKING:
     from tunewise.audit.audit import Audit
     from tunewise.comparison.compare import Comparison
+    from tunewise.comparison.curve import Curve
     from tunewise.engine.text_model import TextModel
     from tunewise.estimation.results import Estimate
     from tunewise.tracking.record import RunRecord
@@ -53,6 +54,47 @@ def compare(
     loaded, folder = _loaded(recipe, overrides)
     watcher = Silent() if quiet else make_watcher()
     return compare_runs(loaded, Path(out), folder=folder, watcher=watcher, allow_code=allow_code, side_by_side=jobs)
+
+
+def curve(
+    recipe: AnyRecipe,
+    out: str | Path,
+    *,
+    shares: Sequence[float] | None = None,
+    methods: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    jobs: int | None = None,
+    allow_code: bool = False,
+    quiet: bool = False,
+) -> Curve:
+    """What more training rows would bring, against what the recipe's methods bring on those there are; leaves
+    everything in `out`.
+
+    Args:
+        recipe: a path to a YAML file, or the same as a mapping (paths in it start from the current folder).
+        shares: of the training rows; all of them are always added. Where left out: 0.1, 0.2, ... 1.
+        methods: what draws a curve; where left out, `features`, or `head` where that does not suit the data.
+        overrides: `section.key=value`, in the place of what a recipe file says.
+        jobs: how many runs at a time.
+        allow_code: whether the recipe's own metric functions may run.
+        quiet: show no progress.
+    """
+    from tunewise.cli.watching import Silent, make_watcher
+    from tunewise.comparison.curve import SHARES
+    from tunewise.comparison.curve import curve as draw
+
+    loaded, folder = _loaded(recipe, overrides)
+    watcher = Silent() if quiet else make_watcher()
+    return draw(
+        loaded,
+        Path(out),
+        folder=folder,
+        watcher=watcher,
+        shares=SHARES if shares is None else shares,
+        methods=methods,
+        allow_code=allow_code,
+        side_by_side=jobs,
+    )
 
 
 def estimate(

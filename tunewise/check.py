@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewise.audit.audit import Audit, OnCheck, audit, before_training
-from tunewise.data.prepare import prepare
+from tunewise.data.prepare import Gathered, bundle, gather, prepare
 from tunewise.engine.augment_check import check_augmentation
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
@@ -133,11 +133,15 @@ def check(
         )
     _check_balancing(recipe, data.schema.task)
     check_augmentation(recipe.augment, recipe.objective, recipe.train, data.schema, folder)
+    _check_shares(recipe, methods)
     return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
 
 
-def find(recipe: Recipe, folder: Path) -> Found:
+def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Found:
     """Finds the models, reads the data, and looks at it briefly.
+
+    Args:
+        gathered: the data, where it was read before.
 
     Raises:
         DataError, ModelError
@@ -148,7 +152,7 @@ def find(recipe: Recipe, folder: Path) -> Found:
         models[name] = locate(name, folder)
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
-    data = prepare(recipe.data, folder)
+    data = bundle(recipe.data, gathered or gather(recipe.data, folder))
     found = before_training(data, models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
     return Found(data, models, found, time.perf_counter() - start, seconds)
 
@@ -236,6 +240,15 @@ def _check_balancing(recipe: Recipe, task: str) -> None:
             f"with data.balance every class has as many training rows, and {weights} class weights are all 1",
             where="objective.class_weights",
             fix="leave out one of the two, or give a number per class",
+        )
+
+
+def _check_shares(recipe: Recipe, methods: list[MethodChoice]) -> None:
+    if recipe.data.share is None and any(choice.options.get("embed_whole") for choice in methods):
+        raise RecipeError(
+            "embed_whole is for runs on a share of the training rows; without data.share all are embedded anyway",
+            where="features.embed_whole",
+            fix="leave it out, or give data.share",
         )
 
 

@@ -86,13 +86,15 @@ class DataBundle:
     """Everything that training and evaluation read.
 
     `splits` holds `train`, `validation`, and one or more test sets: `test`, or the names the recipe gives.
-    `fingerprint` is a sha256 over schema, texts, targets and the assignment to splits.
+    `fingerprint` is a sha256 over schema, texts, targets and the assignment to splits. `drawn_from`: the texts of all
+    training rows, in order, where the recipe uses a share of them.
     """
 
     splits: Mapping[str, Split]
     schema: Schema
     steps: tuple[DataStep, ...]
     fingerprint: str
+    drawn_from: tuple[tuple[str, ...], ...] = ()
 
     @property
     def tests(self) -> dict[str, Split]:

@@ -28,11 +28,11 @@ from fault_bench import (
 from tunewise.cli import checking, conforming, initialising, predicting
 from tunewise.commit import AppendedFile, check_page, export_file, sweep, unsealed
 from tunewise.commit.leftovers import ABANDONED_SECONDS
-from tunewise.comparison import compare
+from tunewise.comparison import compare, curve
 from tunewise.errors import StoreError, TunewiseWarning
 from tunewise.tracking.predictions import read_predictions, write_predictions
 from tunewise.tracking.record import RunRecord, read_record, write_record
-from tunewise.tracking.run_folder import COMPARISON, RECIPE, REPORT, TUNED, write_settings
+from tunewise.tracking.run_folder import COMPARISON, CURVE, CURVE_PAGE, RECIPE, REPORT, TUNED, write_settings
 from tunewise.tracking.verification import verify_run
 from tunewise.types import Predictions
 
@@ -69,15 +69,15 @@ def read_the_predictions(root: Path, told: list[str]) -> str:
     return next(word for word in ("old", "new") if np.array_equal(found.scores, said(word)["test"].scores))
 
 
-def results(word: str) -> Callable[[Path], None]:
-    return lambda root: compare.write_results(root, {"word": word, "runs": []})
+def results(word: str, write: Callable[..., None] = compare.write_results) -> Callable[[Path], None]:
+    return lambda root: write(root, {"word": word, "runs": []})
 
 
-def read_results(root: Path, told: list[str]) -> str:
+def read_results(root: Path, told: list[str], file: str = COMPARISON, page: str = REPORT) -> str:
     """The report may be the one before: the command goes on and writes both anew."""
     sweep(root)
-    check_page((root / REPORT).read_bytes(), root / REPORT)
-    content = unsealed((root / COMPARISON).read_bytes(), root / COMPARISON)
+    check_page((root / page).read_bytes(), root / page)
+    content = unsealed((root / file).read_bytes(), root / file)
     assert content["runs"] == []
     return content["word"]
 
@@ -93,6 +93,10 @@ def read_looked(root: Path, told: list[str]) -> str:
     (root / "other.txt").unlink()
     check_page((root / checking.PAGE).read_bytes(), root / checking.PAGE)
     return unsealed((root / checking.RESULT).read_bytes(), root / checking.RESULT)["word"]
+
+
+def read_curve(root: Path, told: list[str]) -> str:
+    return read_results(root, told, CURVE, CURVE_PAGE)
 
 
 def read_export(root: Path, told: list[str]) -> str:
@@ -130,6 +134,7 @@ JOBS = [
     ),
     Job("results of a comparison", results("old"), results("new"), read_results),
     Job("results of a check", looked("old"), looked("new"), read_looked),
+    Job("results of a curve", results("old", curve.write_curve), results("new", curve.write_curve), read_curve),
     Job("export", lambda root: export_file(root / "out.csv", "old"), lambda root: export(root), read_export),
 ]
 
@@ -144,6 +149,7 @@ def small_contents(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written does not matter here, but how: no model is asked, and no page of 5 MB rendered."""
     monkeypatch.setattr(compare, "render_html", lambda content: f"<html>{content['word']}</html>\n")
     monkeypatch.setattr(checking, "render_audit", lambda content: f"<html>{content['word']}</html>\n")
+    monkeypatch.setattr(curve, "render_curve", lambda content: f"<html>{content['word']}</html>\n")
     monkeypatch.setattr(predicting, "trained_on", lambda run: (None, None))
     monkeypatch.setattr(predicting, "load_split", lambda *_, **__: ["row"])
     monkeypatch.setattr(predicting, "_lines", lambda *_: [["new"]])

@@ -180,3 +180,23 @@ def test_class_weights_reach_the_solver(training: Callable[..., Setup], toy_data
         return float(np.exp(trained.outputs(split.texts, 16, lambda: None))[:, 0].mean())
 
     assert mean_score(class_weights={"refund": 20.0}) > mean_score() * 1.5
+
+
+def test_some_of_many_texts_have_the_vectors_of_the_pass_over_all(training: Callable[..., Setup]) -> None:
+    """Bit for bit, in their own order, texts that are not among them too; only what is theirs counts as cut."""
+    net = training("features").net
+    many = [*TEXTS, ("a parcel",), ("the refund",), ("late " * 90,)]
+    whole = Embedder(net, batch_size=2)(many)
+    some = Embedder(net, batch_size=2)
+    np.testing.assert_array_equal(some([many[4], many[0], many[4]], among=many), whole[[4, 0, 4]])
+    assert some.cut == 0 and not len(some.cut_rows)
+    made = Embedder(net, batch_size=2)([("made by hand",), many[1]], among=many)
+    np.testing.assert_array_equal(made[1], whole[1])
+    np.testing.assert_allclose(made[0], Embedder(net)([("made by hand",)])[0], atol=2e-6)
+
+
+def test_some_of_many_pairs(training: Callable[..., Setup]) -> None:
+    net = training("features").net
+    pairs = [("my refund", "is late"), ("thanks", "a lot"), ("the box", "is here")]
+    whole = Embedder(net)(pairs)
+    np.testing.assert_array_equal(Embedder(net)([pairs[2], pairs[0]], among=pairs), whole[[2, 0]])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tunewise import __version__
-from tunewise.errors import RecipeError, TunewiseError, TunewiseWarning
+from tunewise.cli.told_errors import told_errors
+from tunewise.errors import RecipeError
 
 app = typer.Typer(
     name="tunewise",
@@ -85,7 +81,7 @@ def compare(
 
     The same command again goes on where an earlier one stopped.
     """
-    with _errors():
+    with told_errors():
         from tunewise.api import load_recipe
         from tunewise.cli.watching import make_watcher
         from tunewise.comparison.compare import compare as compare_runs
@@ -124,7 +120,7 @@ def check(
 
     The exit code is 1 where something is found that the recipe names in check.block.
     """
-    with _errors():
+    with told_errors():
         from tunewise.cli.checking import check_recipe, load_skipping
 
         written = _written(write_cleaned, file_kind)
@@ -155,7 +151,7 @@ def estimate(
 
     Carries out a few real steps of each, and leaves nothing behind.
     """
-    with _errors():
+    with told_errors():
         from tunewise.api import load_recipe
         from tunewise.cli.estimating import print_estimate_of
 
@@ -174,6 +170,46 @@ def estimate(
 
 
 @app.command()
+def curve(
+    recipe: RecipePath,
+    out: Out,
+    shares: Annotated[
+        str | None,
+        typer.Option(help="Shares of the training rows; all of them are always added.", show_default="0.1,0.2,...,1"),
+    ] = None,
+    method: Annotated[
+        list[str],
+        typer.Option(help="What draws a curve; may be given more than once. Where left out: features, or head."),
+    ] = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    allow_code: AllowCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what more training rows would bring, against what a better method brings on those there are.
+
+    Trains a cheap method on growing shares of the rows, and the methods that the recipe names on all of them. The same
+    command again goes on where an earlier one stopped.
+    """
+    with told_errors():
+        from tunewise.api import load_recipe
+        from tunewise.cli.curving import draw_curve
+
+        finished = draw_curve(
+            load_recipe(recipe, overrides),
+            out,
+            folder=recipe.resolve().parent,
+            shares=shares,
+            methods=method,
+            jobs=jobs,
+            allow_code=allow_code,
+            as_json=as_json,
+        )
+        if not finished:
+            raise typer.Exit(1)
+
+
+@app.command()
 def train(
     recipe: RecipePath,
     out: Out,
@@ -184,7 +220,7 @@ def train(
     allow_code: AllowCode = False,
 ) -> None:
     """Train one model with one method, and hand it over in OUT/model."""
-    with _errors():
+    with told_errors():
         from tunewise.api import choose, load_recipe, train_recipe
         from tunewise.cli.printing import print_run
         from tunewise.evaluate.metrics import default_metric
@@ -207,7 +243,7 @@ def predict(
 
     In the CSV file, text that a spreadsheet would take for a formula (=, +, -, @ at its start) gets a ' before it.
     """
-    with _errors():
+    with told_errors():
         from tunewise.cli.predicting import predict_file, predict_text
 
         if text:
@@ -224,7 +260,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a trained model on new labelled rows, with confidence intervals."""
-    with _errors():
+    with told_errors():
         from tunewise.cli.evaluating import evaluate_file
 
         evaluate_file(run, data, allow_code, as_json)
@@ -243,7 +279,7 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what was run, with scores and costs side by side; or verify that every file is as it was written."""
-    with _errors():
+    with told_errors():
         if action is RunsAction.VERIFY:
             from tunewise.cli.verifying_runs import verify_runs
 
@@ -261,7 +297,7 @@ def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the methods: what each trains and which models it works with; of one, options and source too."""
-    with _errors():
+    with told_errors():
         from tunewise.cli.listing import list_methods
 
         list_methods(names, as_json)
@@ -278,7 +314,7 @@ def conformance(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prove on tiny models that methods do what they promise, or are refused with a reason."""
-    with _errors():
+    with told_errors():
         from tunewise.cli.conforming import run_conformance
 
         if not run_conformance(method, model, only_sample, out, as_json):
@@ -303,7 +339,7 @@ def verify(
 
     Trains with each method once uninterrupted, and once killed at random moments, most of them while it writes.
     """
-    with _errors():
+    with told_errors():
         from tunewise.api import choose, load_recipe
         from tunewise.cli.verifying import verify_resume_of
 
@@ -329,7 +365,7 @@ def cache(
 
     It lies where TUNEWISE_CACHE says, and takes at most what TUNEWISE_CACHE_LIMIT says (4GB; 0 switches it off).
     """
-    with _errors():
+    with told_errors():
         from tunewise.cli.caching import clear_cache, show_cache
 
         (clear_cache if action is CacheAction.CLEAR else show_cache)(as_json)
@@ -342,58 +378,10 @@ def init(
     model: Annotated[str, typer.Option(help="The pretrained model.")] = "sentence-transformers/all-MiniLM-L6-v2",
 ) -> None:
     """Write a commented recipe from a look at a data file."""
-    with _errors():
+    with told_errors():
         from tunewise.cli.initialising import write_first_recipe
 
         write_first_recipe(data, out, model)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """An error of ours is printed without a traceback, and is the exit code; a warning of ours takes one line. Before a
-    run can save anything, SIGTERM ends a command as Ctrl-C does."""
-    try:
-        with _terminated_as_interrupted(), warnings.catch_warnings():
-            warnings.showwarning = _warn_by(warnings.showwarning)
-            yield
-    except TunewiseError as problem:
-        from tunewise.tracking.progress import plain_text
-
-        for number, line in enumerate(str(problem).splitlines()):
-            print(
-                ("error: " if number == 0 else "") + line[: len(line) - len(line.lstrip())] + plain_text(line.strip()),
-                file=sys.stderr,
-            )
-        raise typer.Exit(problem.exit_code) from None
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-
-
-def _warn_by(show: Callable[..., None]) -> Callable[..., None]:
-    """Shows warnings of ours as a line, others as before."""
-
-    def show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-        if issubclass(category, TunewiseWarning):
-            from tunewise.tracking.progress import plain_text
-
-            print(f"warning: {plain_text(str(message))}", file=sys.stderr)
-        else:
-            show(message, category, *rest)
-
-    return show_warning
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tunewise.check import OR_AN_ADAPTER, Checked, check
+from tunewise.check import OR_AN_ADAPTER, Checked, Found, check
 from tunewise.commit import lock, sealed, sealed_page, sweep, write_file
 from tunewise.commit.room import check_room, check_writable
 from tunewise.comparison.imports import all_packages, packages_of
@@ -21,7 +21,7 @@ from tunewise.engine.stop import Stop
 from tunewise.errors import Interrupted, StoreError
 from tunewise.evaluate.baselines import baselines_for
 from tunewise.methods import find_method
-from tunewise.recipe import Recipe, write_recipe
+from tunewise.recipe import MethodChoice, Recipe, write_recipe
 from tunewise.report.html import render_html
 from tunewise.tracking.record import Problem, RunRecord, write_record
 from tunewise.tracking.run_folder import COMPARISON, REPORT, stored_tuning, write_settings
@@ -79,9 +79,9 @@ def compare(
     checked = check(recipe, folder, recipe.all_methods, allow_code)
     entries = list_entries(recipe, checked, out)
     with lock(out), Stop(fix=GO_ON) as stop:
-        _claim(recipe, out)
+        claim(recipe, out)
         verify_kept(out / "runs", stop.check)
-        work_on = _Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side)
+        work_on = Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side)
         trials = list_trials(recipe, entries) if recipe.rate_grid else []
         work_on.announce([*trials, *(entry for entry in entries if not trials or entry.seed != recipe.all_seeds[0])])
         tried: list[Trial] = []
@@ -103,7 +103,7 @@ def write_results(out: Path, content: dict[str, Any]) -> None:
 
 
 @dataclass
-class _Work:
+class Work:
     """Carries out runs, each in a process of its own."""
 
     recipe: Recipe
@@ -119,6 +119,14 @@ class _Work:
         self.pool = Pool(all_packages(self.recipe, self.checked))
         self.side_by_side = self.side_by_side or runs_at_a_time(self.recipe, self.checked)
         self.records = Records()
+
+    def recipe_of(self, model: str, choice: MethodChoice, entry: Entry) -> Recipe:
+        """What a run is told to do."""
+        return self.recipe.for_run(model, choice, entry.seed)
+
+    def found_of(self, entry: Entry) -> Found:
+        """The data and models that a run reads."""
+        return self.checked.found
 
     def announce(self, entries: list[Entry]) -> None:
         """Tells the watcher what is to come."""
@@ -170,11 +178,11 @@ class _Work:
         choice = entry.choice or self.recipe.all_methods[0]
         model = entry.model if entry.choice else self.recipe.all_models[0]
         return Task(
-            recipe=self.recipe.for_run(model, choice, entry.seed).as_dict(),
+            recipe=self.recipe_of(model, choice, entry).as_dict(),
             out=str(entry.folder),
             folder=str(self.folder),
             tuned=tuned[model],
-            found=self.checked.found.only(model),
+            found=self.found_of(entry).only(model),
             allow_code=self.allow_code,
             packages=packages_of(choice.name, self.checked.models[model]),
             baseline=entry.name if entry.kind == "baseline" else None,
@@ -189,7 +197,7 @@ class _Work:
         record = self.records.finished(entry.folder)
         if record is None:
             return False
-        if record.data is None or record.data.fingerprint != self.checked.data.fingerprint:
+        if record.data is None or record.data.fingerprint != self.found_of(entry).data.fingerprint:
             raise StoreError(
                 "the data has changed since this comparison began",
                 where=str(entry.folder),
@@ -246,7 +254,7 @@ def runs_at_a_time(recipe: Recipe, checked: Checked) -> int:
     return max(1, min(physical_cores(), MOST_AT_A_TIME, fitting))
 
 
-def _claim(recipe: Recipe, out: Path) -> None:
+def claim(recipe: Recipe, out: Path) -> None:
     """Clears what a killed job left, and stores the recipe in a new folder; refuses one that holds something else."""
     sweep(out)
     stored = out / "recipe.yaml"

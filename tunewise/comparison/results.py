@@ -28,7 +28,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A run that belongs to the comparison. Runs of one `name` differ in the seed alone."""
+    """A run that belongs to the comparison. Runs of one `name` differ in the seed alone. `share`: of the training rows
+    that the seed draws, where it does not train on all."""
 
     name: str
     method: str
@@ -37,6 +38,7 @@ class Entry:
     kind: Kind
     folder: Path
     choice: MethodChoice | None = field(default=None, compare=False)
+    share: float | None = None
 
 
 def build_comparison(
@@ -65,14 +67,14 @@ def build_comparison(
             "steps": [step.as_dict() for step in data.steps],
             "findings": [finding.told() for finding in checked.found.audit.findings],
         },
-        "environment": {**environment(), **_tuned(finished.values())},
-        "runs": [_run(entry, record) for entry, record in records.items()],
+        "environment": {**environment(), **tuned_of(finished.values())},
+        "runs": [run_lines(entry, record) for entry, record in records.items()],
         "rates": [asdict(trial) for trial in rates],
         "left_out": [asdict(entry) for entry in checked.left_out],
     }
-    test, texts = _predictions(finished, main), data.splits[main].texts
-    validation = mean_scores(_predictions(finished, "validation"), checked.evaluator, checked.metric)
-    costs = _mean_costs(finished)
+    test, texts = predictions_of(finished, main), data.splits[main].texts
+    validation = mean_scores(predictions_of(finished, "validation"), checked.evaluator, checked.metric)
+    costs = mean_costs(finished)
     seconds = {name: values["train_seconds"] for name, values in costs.items()}
     summaries, pairs, recommendation, split_rows = {}, (), None, ()
     if test:
@@ -117,13 +119,13 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _tuned(records: Any) -> dict[str, Any]:
+def tuned_of(records: Any) -> dict[str, Any]:
     """How the runs computed; the first that was tuned speaks for all."""
     tuned = next((record.tuned for record in records if "device" in record.tuned), {})
     return {key: value for key, value in tuned.items() if key != "recipe"}
 
 
-def _run(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
+def run_lines(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
     known = {} if record is None else record.as_dict()
     return {
         "id": known.get("id", entry.folder.name),
@@ -146,14 +148,14 @@ def _run(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
     }
 
 
-def _predictions(finished: dict[Entry, RunRecord], split: str) -> dict[str, list[Predictions]]:
+def predictions_of(finished: dict[Entry, RunRecord], split: str) -> dict[str, list[Predictions]]:
     runs: dict[str, list[Predictions]] = {}
     for entry in finished:
         runs.setdefault(entry.name, []).append(read_predictions(entry.folder, split))
     return runs
 
 
-def _mean_costs(finished: dict[Entry, RunRecord]) -> dict[str, dict[str, float]]:
+def mean_costs(finished: dict[Entry, RunRecord]) -> dict[str, dict[str, float]]:
     by_name: dict[str, list[dict[str, float]]] = {}
     for entry, record in finished.items():
         by_name.setdefault(entry.name, []).append(asdict(record.costs))

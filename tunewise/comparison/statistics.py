@@ -88,7 +88,7 @@ def bootstrap(runs: Runs, evaluator: Evaluator, metric: str, seed: int = 0) -> B
     Rows are drawn with replacement, once per replicate for all. Seeds are drawn with replacement within a method and
     scaled so that the part has the variance that luck of the seed has on top of what the rows explain: the variance
     between seeds less its share that resampling the rows already shows (counting it twice made 95% intervals cover
-    99%). See `_spread` for few seeds. Measured in 1,000 simulated comparisons of equals each (400 rows, 1 to 5 seeds,
+    99%). See `spread` for few seeds. Measured in 1,000 simulated comparisons of equals each (400 rows, 1 to 5 seeds,
     the noise in rows, seeds or both), 95% intervals of the difference cover 0 in 94 to 98%, those of one mean cover it
     in 93 to 97% (88% for 2 seeds of very unequal luck). With one seed its luck cannot be seen.
 
@@ -195,7 +195,7 @@ def _replicates(points: np.ndarray, values_SR: np.ndarray, rng: np.random.Genera
     return Replicates(points, rows, luck, variance / seeds)
 
 
-def _spread(parts: Sequence[Replicates], confidence: float) -> float:
+def spread(parts: Sequence[Replicates], confidence: float) -> float:
     """What the luck of seeds is multiplied by because its variance is estimated from few of them: Student's t over the
     normal quantile, degrees of freedom after Welch. 3 seeds against 3 with equal spread: 2.78 / 1.96."""
     from scipy.special import ndtri, stdtrit
@@ -210,7 +210,7 @@ def _spread(parts: Sequence[Replicates], confidence: float) -> float:
 
 
 def _summary(method: str, part: Replicates, boot: Bootstrap) -> Summary:
-    low, high = interval(part.rows + _spread([part], boot.confidence) * part.luck, boot.confidence)
+    low, high = interval(part.rows + spread([part], boot.confidence) * part.luck, boot.confidence)
     if boot.best is not None:  # the luck of seeds is added on both sides, so an end may pass what is possible
         low, high = (low, min(high, boot.best)) if boot.greater_is_better else (max(low, boot.best), high)
     seeds = len(part.points)
@@ -219,7 +219,7 @@ def _summary(method: str, part: Replicates, boot: Bootstrap) -> Summary:
 
 def _difference(first: Replicates, second: Replicates, confidence: float) -> np.ndarray:
     """The replicates of first - second."""
-    luck = _spread([first, second], confidence) * (first.luck - second.luck)
+    luck = spread([first, second], confidence) * (first.luck - second.luck)
     return _without_rounding(first.rows - second.rows + luck, first.mean)
 
 

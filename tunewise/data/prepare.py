@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunewise.data.balance import balance
@@ -25,12 +25,23 @@ from tunewise.data.schema import check_texts, find_schema, find_task, label_colu
 from tunewise.data.sensitive import check_sensitive
 from tunewise.data.sentences import read_tags, read_words
 from tunewise.data.settings import DataConfig
+from tunewise.data.share import draw_share
 from tunewise.data.split import draw, draw_per_class
 from tunewise.data.split_off import split_off
 from tunewise.data.table import Table, listed, row_list
 from tunewise.data.times import check_same_form, read_times, time_order_steps
 from tunewise.errors import DataError
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of every split as they were read and cut, before the recipe chooses among those of train."""
+
+    parts: Mapping[str, Rows]
+    schema: Schema
+    label: tuple[str, ...]
+    steps: tuple[DataStep, ...]
 
 
 def prepare(config: DataConfig, folder: Path) -> DataBundle:
@@ -42,6 +53,15 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
 
     Args:
         folder: what relative paths start from: the recipe's folder.
+
+    Raises:
+        DataError: the data cannot be used; names file, row and column.
+    """
+    return bundle(config, gather(config, folder))
+
+
+def gather(config: DataConfig, folder: Path) -> Gathered:
+    """Reads, checks and splits the data: all of `prepare` that does not depend on which training rows are used.
 
     Raises:
         DataError: the data cannot be used; names file, row and column.
@@ -86,13 +106,27 @@ def prepare(config: DataConfig, folder: Path) -> DataBundle:
         steps += [*more, *time_order_steps(parts, keys["time"])]
     parts, more = near_apart(config, parts)
     steps += more
+    return Gathered(parts, schema, tuple(label), tuple(steps))
+
+
+def bundle(config: DataConfig, gathered: Gathered) -> DataBundle:
+    """The training rows that the recipe uses of what was gathered, and all the rest of it.
+
+    Raises:
+        DataError: they are too few, or the task has no classes to draw by.
+    """
+    parts, steps = dict(gathered.parts), list(gathered.steps)
+    schema, label, task = gathered.schema, gathered.label, gathered.schema.task
     parts["train"], more = _few(config, parts["train"], task)
+    steps += more
+    whole = parts["train"].texts if config.share is not None else ()
+    parts["train"], more = draw_share(config, parts["train"], task)
     steps += more
     parts["train"], more = balance(config, parts["train"], task)
     steps += more
     steps += overlap_steps(parts)
     splits = {name: rows.split(name, schema, label) for name, rows in parts.items()}
-    return DataBundle(splits, schema, tuple(steps), fingerprint(schema, splits))
+    return DataBundle(splits, schema, tuple(steps), fingerprint(schema, splits), whole)
 
 
 def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, name: str, with_targets: bool) -> Split:

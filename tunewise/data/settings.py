@@ -66,6 +66,15 @@ class DataConfig(Config):
     """Keep at most so many training rows of each class, drawn by `split_seed` after the splits are made: few-shot
     learning. Validation and test stay as they are."""
 
+    share: float | None = Field(default=None, gt=0, le=1)
+    """Use only this share of the training rows, drawn after the splits are made (and after `per_class`): the same share
+    of each class, combination of labels or quantile of the number, of which each keeps one row at least. The rows of a
+    smaller share are among those of a larger one. Validation and test stay as they are. `tunewise curve` trains on
+    several shares, and tells what more rows would bring."""
+
+    share_seed: int = Field(default=0, ge=0)
+    """Decides which rows a share has."""
+
     group: str | int | None = None
     """Column whose rows of one value (a customer, a document) stay in one split: splits that are cut off keep the share
     of each class as far as whole groups allow. Rows that share a text join their groups; a row without a value is a

@@ -139,17 +139,22 @@ def draw_per_class(values: Sequence[Label], texts: Sequence[Text], count: int, s
 def drawn(strata: np.ndarray, texts: Sequence[Text], quota: np.ndarray, seed: int) -> np.ndarray:
     """Places of so many rows of each stratum, by the hashes of their texts; equal texts by their turn."""
     strata, quota = strata.tolist(), quota.tolist()
+    chosen = []
+    for place in text_order(texts, seed).tolist():
+        if quota[strata[place]] > 0:
+            quota[strata[place]] -= 1
+            chosen.append(place)
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def text_order(texts: Sequence[Text], seed: int) -> np.ndarray:
+    """Places of all rows, int64 (n,), by the hashes of seed and text; equal texts by their turn."""
     seen: Counter[Text] = Counter()
     keys = []
     for text in texts:
         keys.append(text_key(seed, (*text, str(seen[text]))))
         seen[text] += 1
-    chosen = []
-    for place in sorted(range(len(keys)), key=keys.__getitem__):
-        if quota[strata[place]] > 0:
-            quota[strata[place]] -= 1
-            chosen.append(place)
-    return np.array(sorted(chosen), dtype=np.int64)
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
 def _units(texts: Sequence[Text], strata: np.ndarray, seed: int) -> _Units:

@@ -82,11 +82,20 @@ class Embedder:
     size: PassSize = field(default_factory=PassSize)
     _counted: StepFlops | None = field(default=None, init=False)
 
-    def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
+    def __call__(self, texts: Sequence[tuple[str, ...]], among: Sequence[tuple[str, ...]] = ()) -> np.ndarray:
         """Features (N, F), float32: the embedding, or for pairs (u, v, |u - v|, u * v). Where the model answers for
-        words (K, F): that of each word's first token, row by row; NaN for words without one."""
+        words (K, F): that of each word's first token, row by row; NaN for words without one.
+
+        Args:
+            among: more texts, of which these are some: all of them are embedded, so that whoever wants others of them
+                finds their vectors where they were kept.
+        """
         self.cut_rows, self.chunked_rows = self.cut_rows[:0], self.chunked_rows[:0]
-        parts = [self._embed([(text,) for text in column]) for column in zip(*texts, strict=True)]
+        columns, wholes = zip(*texts, strict=True), list(zip(*among, strict=True))
+        parts = [
+            self._embed([(text,) for text in column], [(text,) for text in wholes[place]] if wholes else ())
+            for place, column in enumerate(columns)
+        ]
         if len(parts) == 1:
             return parts[0]
         first, second = parts
@@ -97,22 +106,33 @@ class Embedder:
         """What was cut so far; the rows of the last call."""
         return Losses(self.cut, self.lost, self.cut_words, self.cut_rows, self.chunked, self.windows, self.chunked_rows)
 
-    def _embed(self, texts: Sequence[tuple[str]]) -> np.ndarray:
-        tokens = encode(texts, self.net, self.context)
-        self.spent += Spent(elsewhere_seconds=tokens.elsewhere_seconds)
-        self._count(tokens.losses)
-        if tokens.windows is not None:
-            return self._of_texts(self._kept(tokens.each_window), tokens.windows)
-        return self._kept(tokens)
-
-    def _count(self, losses: Losses) -> None:
+    def _embed(self, texts: Sequence[tuple[str]], among: Sequence[tuple[str]] = ()) -> np.ndarray:
+        tokens = self._encoded(texts)
+        losses = tokens.losses
         self.cut, self.lost = self.cut + losses.texts, self.lost + losses.tokens
         self.cut_words += losses.words
         self.cut_rows = np.union1d(self.cut_rows, losses.rows)
         self.chunked, self.windows = self.chunked + losses.chunked, self.windows + losses.windows
         self.chunked_rows = np.union1d(self.chunked_rows, losses.chunked_rows)
+        if not among:
+            return self._of_tokens(tokens)
+        known = set(among)
+        rest = [text for text in dict.fromkeys(texts) if text not in known]  # made of others, by augmentation
+        parts = [self._of_tokens(self._encoded(part)) for part in filter(None, (among, rest))]
+        return _of_texts(texts, [*among, *rest], np.concatenate(parts), self.net.by_word)
 
-    def _of_texts(self, vectors_WD: np.ndarray, windows: Windows) -> np.ndarray:
+    def _encoded(self, texts: Sequence[tuple[str]]) -> Tokens:
+        tokens = encode(texts, self.net, self.context)
+        self.spent += Spent(elsewhere_seconds=tokens.elsewhere_seconds)
+        return tokens
+
+    def _of_tokens(self, tokens: Tokens) -> np.ndarray:
+        """The vectors of texts (N, D), or of words."""
+        if tokens.windows is None:
+            return self._kept(tokens)
+        return self._pooled(self._kept(tokens.each_window), tokens.windows)
+
+    def _pooled(self, vectors_WD: np.ndarray, windows: Windows) -> np.ndarray:
         """The vectors of texts (N, D): those of texts in one window as they are, of others pooled, and as long."""
         vectors_ND = vectors_WD[windows.starts[:-1]]
         several = np.flatnonzero(windows.counts > 1)
@@ -218,6 +238,19 @@ class Embedder:
         return nn.functional.normalize(pooled_BD, dim=-1) if self.normalize else pooled_BD
 
 
+def _of_texts(
+    texts: Sequence[tuple[str]], among: Sequence[tuple[str]], vectors: np.ndarray, by_word: bool
+) -> np.ndarray:
+    """The vectors of these texts, of those of the texts that they are among; row by row where they are of words."""
+    place_of = {text: place for place, text in enumerate(among)}
+    places = [place_of[text] for text in texts]
+    if not by_word:
+        return vectors[places]
+    ends = np.cumsum([len(words_of(text)) for (text,) in among])
+    of_row = np.split(vectors, ends[:-1])
+    return np.concatenate([of_row[place] for place in places])
+
+
 def _reads_left_to_right(family: str) -> bool:
     """Whether only the last token has seen the whole text: families that transformers has a causal language model of,
     and no masked one."""
@@ -285,7 +318,8 @@ def fit_features(
             fix="leave it out",
         )
     validation = data.splits["validation"]
-    (train_NF, targets), validation_NF = _learnable(embed(train.texts), train, embed.net), embed(validation.texts)
+    train_NF = embed(train.texts, data.drawn_from if options.get("embed_whole") else ())
+    (train_NF, targets), validation_NF = _learnable(train_NF, train, embed.net), embed(validation.texts)
     schema = replace(data.schema, task="classification") if embed.net.by_word else data.schema
     seconds = time.perf_counter() - start
     tried, heads = {}, {}

@@ -27,6 +27,10 @@ class FeaturesConfig(BaseConfig):
     """Regularisation: the C of logistic regression, the alpha of ridge and MLP. Where left out: chosen on validation
     from a grid."""
 
+    embed_whole: bool = False
+    """With `data.share`: embed all the training rows that the share is drawn from, and learn from the share. Runs with
+    other shares then find their vectors in the cache; this run alone pays for all. `tunewise curve` sets it."""
+
 
 class Features(Method):
     """Embeddings are computed once, then a convex solver fits the rest: no gradient goes through the encoder. Pairs

@@ -20,7 +20,7 @@ from tunewise.report.audit_words import (
 )
 from tunewise.report.entries import last_part
 from tunewise.report.figures import plain, seconds
-from tunewise.report.page import POLICY, make_environment, source_of
+from tunewise.report.page import render_page
 from tunewise.report.sections import recipe_text
 
 TOKENS_SHOWN = 240
@@ -35,12 +35,11 @@ def render_audit(content: Mapping[str, Any]) -> str:
     Args:
         content: `Audit.as_dict` of a whole audit, with `created` and `recipe`.
     """
-    environment = make_environment()
     overview = content["overview"]
-    return environment.get_template("audit.html.j2").render(
-        policy=POLICY.format(scripts="'none'"),
-        css=source_of(environment, "report.css"),
-        audit_css=source_of(environment, "audit.css"),
+    return render_page(
+        "audit.html.j2",
+        {},
+        ("report.css", "audit.css"),
         headline=headline(content),
         facts=_facts(content),
         tiles=_tiles(content),

@@ -1,17 +1,7 @@
-"""The page: one self-contained HTML file that asks no other host for anything.
-
-What it shows is worked out here as plain text; the template only places it and jinja2 escapes every piece. Scripts and
-styles are inline. The content security policy names the two scripts by their sha256 and allows no other, nor any
-request: text that slipped through could neither run nor send anything.
-"""
+"""The page of a comparison: what it shows is worked out here as plain text, and placed by `report.page`."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import math
-import re
 from typing import Any
 
 from tunewise.report import sections
@@ -22,26 +12,18 @@ from tunewise.report.entries import Entry, entries_of, measured_costs
 from tunewise.report.figures import COSTS, is_number, metric_name, plain
 from tunewise.report.interval_bar import HEIGHT, WIDTH
 from tunewise.report.metric_words import meaning
-from tunewise.report.page import POLICY, make_environment, source_of
+from tunewise.report.page import plain_figure, render_page
 from tunewise.report.plots import CURVES, confusion_heat_map, learning_curves, quality_against_cost
 from tunewise.report.words import advise
 
 
 def render_html(comparison: Comparison) -> str:
     """The page as text."""
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    environment = make_environment()
     entries = entries_of(comparison)
     groups, figures = _figures(entries, comparison)
-    script, plotly = source_of(environment, "report.js"), Markup(get_plotlyjs()) if figures else ""
-    return environment.get_template("report.html.j2").render(
-        policy=POLICY.format(scripts=f"{_named(plotly)} {_named(script)}" if figures else "'none'"),
-        css=source_of(environment, "report.css"),
-        script=script,
-        plotly=plotly,
-        figures=Markup(_json_for_script(figures)),
+    return render_page(
+        "report.html.j2",
+        figures,
         groups=groups,
         comparison=comparison,
         advice=advise(comparison),
@@ -68,17 +50,6 @@ def render_html(comparison: Comparison) -> str:
     )
 
 
-def _named(script: str) -> str:
-    """How a policy names an inline script: by the sha256 of what stands between its tags."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _json_for_script(data: Any) -> str:
-    """JSON that cannot end the script element or begin a comment in it."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found.group()):04x}", text)
-
-
 def _figures(entries: list[Entry], comparison: Comparison) -> tuple[dict[str, dict[str, str]], dict[str, Any]]:
     """What can be chosen in each group of figures (key to words), and the figures by group and key."""
     drawn: dict[str, dict[str, Any]] = {"cost": {}, "curves": {}, "confusion": {}}
@@ -97,16 +68,8 @@ def _figures(entries: list[Entry], comparison: Comparison) -> tuple[dict[str, di
             drawn["confusion"][f"m{place}"] = confusion_heat_map(counts, labels)
             words["confusion"][f"m{place}"] = plain(entry.name)
     plain_figures = {
-        group: {key: _finite(json.loads(figure.to_json())) for key, figure in figures.items()}
+        group: {key: plain_figure(figure) for key, figure in figures.items()}
         for group, figures in drawn.items()
         if figures
     }
     return {group: names for group, names in words.items() if names}, plain_figures
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

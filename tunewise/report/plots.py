@@ -43,7 +43,7 @@ def quality_against_cost(entries: Sequence[Entry], comparison: Comparison, cost_
     costed = [entry for entry in entries if entry.has(cost_name)]
     shown = [entry for entry in costed if entry.method not in BLIND and not scale.outside(entry.mean)]
     front = [entry for entry in pareto(entries, cost_name, greater) if entry in shown]
-    figure = go.Figure(layout=_layout(height=470))
+    figure = go.Figure(layout=base_layout(height=470))
     figure.add_scatter(
         x=[entry.cost(cost_name) for entry in front],
         y=[entry.mean for entry in front],
@@ -86,7 +86,7 @@ def quality_against_cost(entries: Sequence[Entry], comparison: Comparison, cost_
             showlegend=False,
             name=label(entry.name),
         )
-    ticks = _log_ticks([entry.cost(cost_name) for entry in shown])
+    ticks = log_ticks([entry.cost(cost_name) for entry in shown])
     figure.update_xaxes(
         type="log", title_text=f"{words} (log scale)", tickvals=ticks, ticktext=[write(tick) for tick in ticks]
     )
@@ -143,7 +143,7 @@ def _beyond(box: tuple[float, ...]) -> float:
     return 16 * (max(0.0, -40 - box[0]) + max(0.0, box[2] - 940))
 
 
-def _log_ticks(values: Sequence[float]) -> list[float]:
+def log_ticks(values: Sequence[float]) -> list[float]:
     """Round numbers for a log axis: 1, 10, 100 over a wide span, 1, 2, 5, 10 over a narrow one."""
     if not values:
         return []
@@ -156,7 +156,7 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
     """One line per entry: the mean over seeds, thin lines for each seed. None where nothing was measured."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=_layout(height=420))
+    figure = go.Figure(layout=base_layout(height=420))
     for place, entry in enumerate(entries):
         lines = []
         for run in entry.runs:
@@ -221,7 +221,7 @@ def confusion_heat_map(counts: Sequence[Sequence[int]], labels: Sequence[str]) -
         ]
         for i, row in enumerate(counts)
     ]
-    figure = go.Figure(layout=_layout(height=max(340, 36 * len(labels) + 130)))
+    figure = go.Figure(layout=base_layout(height=max(340, 36 * len(labels) + 130)))
     figure.add_heatmap(
         z=shares,
         x=names,
@@ -251,7 +251,7 @@ def _apart(names: list[str]) -> list[str]:
     ]
 
 
-def _layout(height: int) -> dict[str, Any]:
+def base_layout(height: int) -> dict[str, Any]:
     return {
         "template": "none",
         "height": height,

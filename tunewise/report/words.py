@@ -64,7 +64,7 @@ def advise(comparison: Comparison) -> Advice:
     entries = entries_of(comparison)
     found = comparison["recommendation"]
     if not found:
-        return Advice("No method has a result yet", "", ".", _what_happened(entries), tuple(_run_points(comparison)))
+        return Advice("No method has a result yet", "", ".", _what_happened(entries), tuple(run_points(comparison)))
     chosen = next((entry for entry in entries if entry.name == found["method"]), None)
     name = plain(found["method"], 60)
     others = [entry for entry in entries if entry.name != found["method"] and is_number(entry.mean)]
@@ -77,7 +77,7 @@ def advise(comparison: Comparison) -> Advice:
         *_baseline(found),
         *_control(found, comparison["pairs"], entries),
         *_seeds(chosen),
-        *_run_points(comparison),
+        *run_points(comparison),
     ]
     before = "Take " if others else ""
     if not others:
@@ -196,7 +196,7 @@ def _seeds(chosen: Entry | None) -> list[Point]:
     return [Point("One seed", "With one seed, luck cannot be told from merit; run 3 or more.", warning=True)]
 
 
-def _run_points(comparison: Comparison) -> list[Point]:
+def run_points(comparison: Comparison) -> list[Point]:
     """Runs without a result, counted by what became of them."""
     counts: dict[str, int] = {}
     for run in comparison["runs"]:

@@ -5,7 +5,8 @@ tuned.json       what was fitted to the machine    tensorboard/   the same for T
 checkpoints/     to resume from               predictions/   on validation and test, Parquet
 model/           the model handed over        record.json    the result
 
-A comparison's folder holds recipe.yaml, tuned.json, its runs in runs/, comparison.json, and report.html made of that.
+A comparison's folder holds recipe.yaml, tuned.json, its runs in runs/, comparison.json, and report.html made of that;
+that of a curve has curve.json and curve.html. One folder may hold both.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ PREDICTIONS = "predictions"
 RUNS = "runs"
 COMPARISON = "comparison.json"
 REPORT = "report.html"
+CURVE = "curve.json"
+CURVE_PAGE = "curve.html"
 
 
 def earlier_record(folder: Path, fingerprint: str, resume: bool) -> RunRecord | None:

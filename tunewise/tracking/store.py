@@ -10,7 +10,7 @@ from pathlib import Path
 from tunewise.commit import owner
 from tunewise.errors import StoreError
 from tunewise.tracking.record import RECORD, RunRecord, read_record
-from tunewise.tracking.run_folder import COMPARISON, RECIPE, RUNS
+from tunewise.tracking.run_folder import COMPARISON, CURVE, RECIPE, RUNS
 
 DEPTH = 5  # a comparison keeps its runs two levels down; so one more of projects, and of months, fits
 
@@ -72,7 +72,7 @@ def find_folders(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     there = sorted(_folders(folder), key=lambda found: found[0])
     runs = [path for path, names in there if RECORD in names]
-    return runs, [path for path, names in there if COMPARISON in names or {RECIPE, RUNS} <= names]
+    return runs, [path for path, names in there if COMPARISON in names or CURVE in names or {RECIPE, RUNS} <= names]
 
 
 def table_row(run: FoundRun, metric: str | None = None) -> RunRow:

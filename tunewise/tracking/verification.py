@@ -16,6 +16,8 @@ from tunewise.tracking.record import RECORD, RunRecord, read_record
 from tunewise.tracking.run_folder import (
     CHECKPOINTS,
     COMPARISON,
+    CURVE,
+    CURVE_PAGE,
     LOG,
     MODEL,
     PREDICTIONS,
@@ -26,7 +28,7 @@ from tunewise.tracking.run_folder import (
 )
 from tunewise.types import CARD
 
-AGAIN = "run the same `tunewise compare` again: it writes this file anew, and keeps the runs that have finished"
+AGAIN = "run the same command again: it writes this file anew, and keeps the runs that have finished"
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,14 @@ def verify_comparison(folder: Path) -> Verified:
         note = f"process {holder['pid']} on {holder['host']} is at work in it: verified when it has finished"
         return Verified(folder, "comparison", "running", (), note=note)
     staged = _names(folder, leftovers(folder))
-    if not (folder / COMPARISON).is_file():
+    results = [pair for pair in ((COMPARISON, REPORT), (CURVE, CURVE_PAGE)) if (folder / pair[0]).is_file()]
+    if not results:
         problems = _caught(lambda: stored_tuning(folder))
         note = "it has not come to its end; the command that began it goes on with it"
         return Verified(folder, "comparison", "unfinished", _damages(folder, problems), staged, note)
-    problems = [*_caught(lambda: stored_tuning(folder)), *_of_comparison(folder), *_of_page(folder / REPORT)]
+    problems = _caught(lambda: stored_tuning(folder))
+    for file, page in results:
+        problems += [*_of_comparison(folder, folder / file), *_of_page(folder / page)]
     return Verified(folder, "comparison", "complete", _damages(folder, problems), staged)
 
 
@@ -148,8 +153,7 @@ def _of_folder(folder: Path, needed: bool) -> list[StoreError]:
     return [missing] if needed else []
 
 
-def _of_comparison(folder: Path) -> Iterator[StoreError]:
-    file = folder / COMPARISON
+def _of_comparison(folder: Path, file: Path) -> Iterator[StoreError]:
     try:
         with explained("read", file):
             content = unsealed(file.read_bytes(), file)
