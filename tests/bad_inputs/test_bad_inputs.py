@@ -71,7 +71,7 @@ def test_a_repair_is_told_and_right(case: Case, desk: Desk, request: pytest.Fixt
         assert f"{filled(case.repair, desk)}\n" in result.stderr
     else:
         told = [line for line in result.stderr.splitlines() if line.startswith(("data: ", "warning: "))]
-        assert all(line.startswith("data: split: ") for line in told)
+        assert all(line.startswith(("data: split: ", "data: imbalance in ")) for line in told)  # there are few rows
     case.proof(desk)
 
 

@@ -147,6 +147,10 @@ def test_what_blocks_stops_every_command_before_anything_trains(
     assert not out.exists() or not any(out.rglob("*.json"))
 
 
+def imbalance_of_train(content: dict[str, Any]) -> list[dict[str, Any]]:
+    return [found for found in content["data"]["findings"] if (found["kind"], found["split"]) == ("imbalance", "train")]
+
+
 def test_a_run_tells_and_keeps_what_was_found(
     spoiled: Callable[..., Path], tunewise: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -154,9 +158,7 @@ def test_a_run_tells_and_keeps_what_was_found(
     result = tunewise("train", spoiled(), "--method", "features", "--out", out)
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("data: imbalance in train: ")]
-    (kept,) = [
-        one for one in json.loads((out / "record.json").read_text())["data"]["findings"] if one["split"] == "train"
-    ]
+    (kept,) = imbalance_of_train(json.loads((out / "record.json").read_text()))
     assert line.endswith(kept["what"]) and set(kept) == {"kind", "split", "rows", "what", "fix"}
     told = [line for line in result.stderr.splitlines() if "also in train" in line or "repeat text" in line]
     assert len(told) <= 1  # by data.prepare, and not by the look as well
@@ -170,7 +172,7 @@ def test_a_comparison_looks_once_and_shows_what_was_found(
     assert result.exit_code == 0, result.output
     assert sum(line.startswith("data: imbalance in train: ") for line in result.stderr.splitlines()) == 1
     content = json.loads((out / "comparison.json").read_text())
-    (kept,) = [finding for finding in content["data"]["findings"] if finding["split"] == "train"]
+    (kept,) = imbalance_of_train(content)
     page = (out / "report.html").read_text()
     assert "What was found in it" in page and "fewer than 10 rows" in kept["what"]
     for record in (out / "runs").glob("*/record.json"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunewise.api import load_recipe
-from tunewise.cli.checking import check_data
+from tunewise.cli.checking import check_recipe
 from tunewise.data.prepare import prepare
 from tunewise.errors import RecipeError
 
@@ -30,7 +30,7 @@ def write_recipe(folder: Path, model: Path, more: str = "") -> Path:
 
 def test_written_looked_through_and_given_back(tmp_path, tiny_bert, capsys):
     recipe, out = write_recipe(tmp_path, tiny_bert), tmp_path / "suspects.csv"
-    assert check_data(load_recipe(recipe), tmp_path, False, out)
+    assert check_recipe(load_recipe(recipe), tmp_path, None, False, suspects=out)
     assert f"labels that are likely wrong: {out}" in capsys.readouterr().out
     with out.open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -52,9 +52,9 @@ def test_written_looked_through_and_given_back(tmp_path, tiny_bert, capsys):
 def test_refused_where_nothing_was_looked_for(tmp_path, tiny_bert):
     recipe = write_recipe(tmp_path, tiny_bert, "check: {skip: [label_errors]}\n")
     with pytest.raises(RecipeError, match="does not look for"):
-        check_data(load_recipe(recipe), tmp_path, False, tmp_path / "suspects.csv")
+        check_recipe(load_recipe(recipe), tmp_path, None, False, suspects=tmp_path / "suspects.csv")
     recipe = write_recipe(tmp_path, tiny_bert)
     (tmp_path / "data.csv").write_text("text,label\n" + "".join(f"word {n},{'ab'[n % 2]}\n" for n in range(8)))
     with pytest.raises(RecipeError, match="5 different texts"):
-        check_data(load_recipe(recipe), tmp_path, False, tmp_path / "suspects.csv")
+        check_recipe(load_recipe(recipe), tmp_path, None, False, suspects=tmp_path / "suspects.csv")
     assert not (tmp_path / "suspects.csv").exists()

@@ -49,6 +49,7 @@ def test_full_and_head_and_features(net):
         "pooling": "first",
         "classifier": "auto",
         "normalize": True,
+        "embed_whole": False,
         "strength": 2.0,
     }
 

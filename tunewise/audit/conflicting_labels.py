@@ -29,7 +29,7 @@ def find(view: View) -> Iterator[Finding]:
                 of=len(split),
                 what=f"{len(bad):,} of {len(split):,} rows share their text with a row of another label "
                 f"({texts:,} texts)",
-                fix="decide on one label for each text, or leave these rows out",
+                fix="decide on one label for each text in the file, or leave these rows out",
                 examples=examples_of(split, notes),
                 details={"texts": texts},
             )

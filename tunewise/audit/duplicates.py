@@ -25,7 +25,7 @@ def find(view: View) -> Iterator[Finding]:
                 rows=row_numbers(split, repeats),
                 of=len(split),
                 what=f"{len(repeats):,} of {len(split):,} rows repeat text and label of an earlier row",
-                fix="in train they count twice, in a test set they make intervals too narrow: leave them out by "
-                "data.clean",
+                fix="in train they count twice, in a test set they make intervals too narrow: "
+                "`data: {clean: {duplicates: exact}}` leaves them out of train, before splits are cut off",
                 examples=examples_of(split, notes),
             )

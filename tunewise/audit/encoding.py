@@ -38,7 +38,8 @@ def find(view: View) -> Iterator[Finding]:
                 rows=row_numbers(split, damaged),
                 of=len(split),
                 what=f"{len(damaged):,} of {len(split):,} rows were decoded wrongly on their way: {told}",
-                fix="read the file in its own encoding (data.encoding), or repair the texts where they were written",
+                fix="read the file in its own encoding (data.encoding), or repair them by "
+                "`data: {clean: {html_entities: true, fix_encoding: true, normalise: true}}`; U+FFFD cannot be undone",
                 examples=examples_of(split, {place: ", ".join(kinds) for place, kinds in damaged.items()}),
                 details=dict(counts),
             )

@@ -38,7 +38,7 @@ def find(view: View) -> Iterator[Finding]:
                 of=len(split),
                 what=f"{len(found):,} of {len(split):,} rows have the label of an earlier row and nearly its text "
                 f"(similarity of at least {view.config.near:g}; exact repeats are not counted)",
-                fix="`data: {clean: {duplicates: near}}` leaves them out of train",
+                fix="`data: {clean: {duplicates: near}}` leaves them out of train, before splits are cut off",
                 examples=examples_of(split, notes),
                 details={"texts": len(set(found.values())), "similarity": view.config.near},
             )

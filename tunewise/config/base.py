@@ -20,6 +20,10 @@ class Config(BaseModel):
         protected_namespaces=(),
     )
 
+    def changed(self, *names: str) -> list[str]:
+        """Those of these options that do not have their default."""
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:

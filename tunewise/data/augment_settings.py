@@ -49,9 +49,8 @@ class AugmentConfig(Config):
 
     @model_validator(mode="after")
     def _used(self) -> AugmentConfig:
-        given = self.model_fields_set
-        if "share" in given and not self.changes_words:
+        if self.changed("share") and not self.changes_words:
             raise ValueError("share is of rows whose words are changed: give word_dropout, word_swap or synonyms too")
-        if given & {"synonym_model", "synonym_top_k"} and not self.synonyms:
+        if self.changed("synonym_model", "synonym_top_k") and not self.synonyms:
             raise ValueError("synonym_model and synonym_top_k are for synonyms: give synonyms too, or leave them out")
         return self

@@ -115,9 +115,9 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _chunks(self) -> TrainConfig:
-        given = self.model_fields_set & {"chunk_stride", "max_chunks", "chunk_pooling"}
+        given = self.changed("chunk_stride", "max_chunks", "chunk_pooling")
         if given and self.cut != "chunks":
-            raise ValueError(f"{min(given)} is for texts read in windows: set cut to chunks, or leave it out")
+            raise ValueError(f"{given[0]} is for texts read in windows: set cut to chunks, or leave it out")
         if self.max_length is not None and self.chunk_stride >= self.max_length:
             raise ValueError("chunk_stride must be less than max_length: a window goes on from the one before it")
         return self

@@ -56,11 +56,17 @@ def summary_rows(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _told(found: list[Mapping[str, Any]]) -> str:
-    """ "12 rows of train, 3 rows of test"; for findings that are of a split as a whole the first in its own words."""
+    """ "12 rows of train, 3 rows of test (as in train)"; of findings without rows the first in its words."""
     if all(finding["count"] for finding in found):
-        return ", ".join(f"{count_of(finding['count'], 'row')} of {finding['split']}" for finding in found)
+        return ", ".join(
+            f"{count_of(finding['count'], 'row')} of {finding['split']}{_like(finding)}" for finding in found
+        )
     more = f"; and {len(found) - 1:,} more" if len(found) > 1 else ""
     return f"{found[0]['split']}: {plain(found[0]['what'], WHAT_SHOWN)}{more}"
+
+
+def _like(finding: Mapping[str, Any]) -> str:
+    return f" (as in {finding['details']['also_in']})" if "also_in" in finding["details"] else ""
 
 
 def limit_told(overview: Mapping[str, Any]) -> str:
