@@ -29,7 +29,9 @@ def luhn(body: str) -> str:
 
 
 def card(random: Random) -> str:
-    start, length = [("4", 16), ("51", 16), ("55", 16), ("6011", 16), ("37", 15)][random.integers(5)]
+    start, length = [("4", 16), ("51", 16), ("55", 16), ("2221", 16), ("2720", 16), ("6011", 16), ("37", 15)][
+        random.integers(7)
+    ]
     number = luhn(start + digits(random, length - len(start) - 1))
     sizes = (4, 6) if length == 15 else (4, 4, 4)
     return [number, grouped(number, sizes, " "), grouped(number, sizes, "-")][random.integers(3)]

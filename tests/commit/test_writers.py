@@ -47,6 +47,7 @@ REVIEWED = {
     ("tunewise/verification/proving.py", "mkdir"): "a place for a trial, which is gone when the proof is",
     ("benchmarks/__main__.py", "TemporaryDirectory"): SCRATCH,
     ("benchmarks/__main__.py", "mkdir"): "the folder of the results, before hours of work",
+    ("benchmarks/checks.py", "TemporaryDirectory"): SCRATCH,
     ("benchmarks/memory.py", "write_text"): "a switch of the system below /proc",
     ("benchmarks/own.py", "TemporaryDirectory"): SCRATCH,
     ("benchmarks/own.py", "write_text"): SCRATCH,

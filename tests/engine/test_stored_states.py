@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tunewise.commit import Cache
+from tunewise.engine.gradients import Sums
 from tunewise.engine.kept import Context, Spent, kept_array
 from tunewise.engine.prefix_key import digest_of
 from tunewise.engine.progress import Progress
@@ -103,8 +104,8 @@ def test_what_a_training_has_spent_without_the_cache() -> None:
     """2 fills of 100 FLOPs here, 50 elsewhere; steps of 10 in the place of 30."""
     progress = Progress()
     progress.begin_phase(Spent(seconds=1.0, flops=200.0, elsewhere_seconds=2.0, elsewhere_flops=50.0), resumed=False)
-    progress.count(forward=10.0, backward=5.0, spared=20.0)
-    progress.count(forward=30.0, backward=5.0)
+    progress.count(Sums(1, forward_flops=10.0, backward_flops=5.0, spared_flops=20.0))
+    progress.count(Sums(1, forward_flops=30.0, backward_flops=5.0))
     assert progress.uncached_flops == 30 + 30 + 10 and progress.forward_flops == 240
     assert (progress.seconds, progress.elsewhere_seconds, progress.elsewhere_flops) == (1.0, 2.0, 50.0)
     progress.begin_phase(Spent(1.0, flops=9.0, elsewhere_seconds=2.0, elsewhere_flops=50.0), resumed=True)

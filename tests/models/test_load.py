@@ -164,7 +164,7 @@ def test_which_end_of_long_texts_is_kept(own, wanted, kept, side, noted, model, 
 
 def test_both_ends_of_pairs_need_a_tokeniser_that_tells_them_apart(model, monkeypatch):
     monkeypatch.setattr("tunewise.models.load.load_tokenizer", lambda located: ByT5Tokenizer(model_max_length=64))
-    monkeypatch.setattr("tunewise.models.load._check_vocabulary", lambda *whatever: None)
+    monkeypatch.setattr("tunewise.models.load.check_vocabulary", lambda *whatever: None)
     pairs = Schema("classification", ("first", "second"), "label", ("a", "b"))
     with pytest.raises(ModelError, match="does not tell which of two texts a token is of") as caught:
         load(model, schema=pairs, kept="both")
