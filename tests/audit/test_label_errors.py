@@ -73,7 +73,7 @@ def test_train_is_judged_without_the_test(toy_data, tiny_bert):
 def test_pairs(toy_data, tiny_bert):
     data, right = planted(toy_data(pairs=True, train=240, held_out=60), 0.05)
     rows = set(found(data, tiny_bert)["train"].rows)
-    assert rows <= set(right["train"]) and len(rows) >= 0.7 * len(right["train"])
+    assert rows <= set(right["train"]) and len(rows) >= 0.6 * len(right["train"])
 
 
 def test_planted_labels_of_several_are_found(toy_data, tiny_bert):
