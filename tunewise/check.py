@@ -157,6 +157,13 @@ def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Foun
     return Found(data, models, found, time.perf_counter() - start, seconds)
 
 
+def with_data(found: Found, recipe: Recipe, gathered: Gathered) -> Found:
+    """The same models with other data, looked at in the same way."""
+    data = bundle(recipe.data, gathered)
+    told = before_training(data, found.models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
+    return replace(found, data=data, audit=told)
+
+
 def check_data(
     recipe: Recipe, folder: Path, on_check: OnCheck = lambda kind, share: None, data: DataBundle | None = None
 ) -> Audit:
@@ -256,8 +263,14 @@ def only_choice(recipe: Recipe) -> Recipe:
     """The recipe of a single run, where it names one model and one method.
 
     Raises:
-        RecipeError: it names several.
+        RecipeError: it names several, or folds without saying which.
     """
+    if recipe.data.folds is not None and recipe.data.fold is None:
+        raise RecipeError(
+            f"train makes one model; the recipe asks for {recipe.data.folds} folds",
+            where="data.folds",
+            fix="run `tunewise compare`, train without folds (--set data.folds=null), or name one (--set data.fold=1)",
+        )
     for what, names in (("model", recipe.all_models), ("method", [choice.label for choice in recipe.all_methods])):
         if len(names) != 1:
             raise RecipeError(

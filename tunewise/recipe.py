@@ -156,10 +156,12 @@ class Recipe(Config):
         """Whether it says itself which methods to run; else those that cannot are left out."""
         return self.methods != "all" and bool(self.methods or self.method)
 
-    def for_run(self, model: str, method: MethodChoice, seed: int) -> Recipe:
-        """The recipe of one run: one model, one method, one seed."""
+    def for_run(self, model: str, method: MethodChoice, seed: int, fold: int | None = None) -> Recipe:
+        """The recipe of one run: one model, one method, one seed, and where there are folds one of them."""
+        fold = fold or self.data.fold or (1 if self.data.folds else None)
         return self.model_copy(
             update={
+                "data": self.data.model_copy(update={"fold": fold}),
                 "model": model,
                 "models": [],
                 "method": method,

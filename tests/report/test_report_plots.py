@@ -93,7 +93,7 @@ def test_the_interval_bar_maps_values_to_pixels(comparison: dict[str, Any]) -> N
     assert scale.x(0.1) == MARGIN and scale.outside(0.1) == "left" and scale.outside(0.6) == ""
     entries = entries_of(comparison)
     own = scale_of(entries, True)
-    bars = {entry.name: bar_of(entry, own, comparison) for entry in entries}
+    bars = {entry.name: bar_of(entry, own) for entry in entries}
     assert bars["majority"].outside == "left" and bars["full"].outside == ""
     assert bars["full"].low < bars["full"].mean < bars["full"].high and len(bars["full"].seeds) == 3
     assert scale_of([], True) is None

@@ -64,10 +64,12 @@ class Lines(Silent):
         return f" ({remaining:.0f} s left)" if remaining >= 1 else ""
 
     def _named(self, entry: Entry) -> str:
+        fold = "" if entry.fold is None else f", fold {entry.fold}"
         if entry.choice is None:
-            return plain_text(entry.name)
+            return plain_text(entry.name + fold)
         scale = entry.choice.options.get("rate_scale")
-        return plain_text(f"{entry.name}, seed {entry.seed}" + (f", rate x {scale:g}" if scale is not None else ""))
+        rate = f", rate x {scale:g}" if scale is not None else ""
+        return plain_text(f"{entry.name}, seed {entry.seed}{fold}{rate}")
 
     def _line(self, text: str) -> None:
         print(text, file=self.stream, flush=True)

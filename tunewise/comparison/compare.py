@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
 from tunewise.check import OR_AN_ADAPTER, Checked, Found, check
 from tunewise.commit import lock, sealed, sealed_page, sweep, write_file
 from tunewise.commit.room import check_room, check_writable
+from tunewise.comparison.folds import Folds, read_folds
 from tunewise.comparison.imports import all_packages, packages_of
 from tunewise.comparison.kept import verify_kept
-from tunewise.comparison.rates import Trial, list_trials, with_best_rates
+from tunewise.comparison.rates import Trial, is_tried, list_trials, with_best_rates
 from tunewise.comparison.records import Records
 from tunewise.comparison.results import Entry, build_comparison
 from tunewise.comparison.schedule import Pool
@@ -76,20 +78,21 @@ def compare(
     """
     recipe = recipe.anchored(folder)
     check_writable(out)
-    checked = check(recipe, folder, recipe.all_methods, allow_code)
+    folds = read_folds(recipe, folder)
+    checked = check(recipe, folder, recipe.all_methods, allow_code, folds and folds.found(1))
     entries = list_entries(recipe, checked, out)
     with lock(out), Stop(fix=GO_ON) as stop:
         claim(recipe, out)
         verify_kept(out / "runs", stop.check)
-        work_on = Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side)
+        work_on = Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side, folds)
         trials = list_trials(recipe, entries) if recipe.rate_grid else []
-        work_on.announce([*trials, *(entry for entry in entries if not trials or entry.seed != recipe.all_seeds[0])])
+        work_on.announce([*trials, *(entry for entry in entries if not trials or not is_tried(recipe, entry))])
         tried: list[Trial] = []
         if trials:
             work_on.carry_out(trials)
             entries, tried = with_best_rates(recipe, checked, entries, trials, work_on.records)
         work_on.carry_out(entries)
-        content = build_comparison(recipe, checked, entries, work_on.records, tried)
+        content = build_comparison(recipe, checked, entries, work_on.records, tried, folds)
         write_results(out, content)
         if stop.requested and any(run["status"] != "finished" for run in content["runs"]):
             raise Interrupted("stopped by the user; finished runs are kept", where=str(out), fix=GO_ON)
@@ -114,6 +117,7 @@ class Work:
     watcher: Watcher
     stop: Stop
     side_by_side: int | None
+    folds: Folds | None = None
 
     def __post_init__(self) -> None:
         self.pool = Pool(all_packages(self.recipe, self.checked))
@@ -122,11 +126,11 @@ class Work:
 
     def recipe_of(self, model: str, choice: MethodChoice, entry: Entry) -> Recipe:
         """What a run is told to do."""
-        return self.recipe.for_run(model, choice, entry.seed)
+        return self.recipe.for_run(model, choice, entry.seed, entry.fold)
 
     def found_of(self, entry: Entry) -> Found:
         """The data and models that a run reads."""
-        return self.checked.found
+        return self.folds.found(entry.fold) if self.folds else self.checked.found
 
     def announce(self, entries: list[Entry]) -> None:
         """Tells the watcher what is to come."""
@@ -224,14 +228,18 @@ class Work:
 
 
 def list_entries(recipe: Recipe, checked: Checked, out: Path) -> list[Entry]:
-    """Every run of the comparison, cheap ones first: baselines, then seed by seed, so that an early stop leaves whole
-    rounds."""
+    """Every run of the comparison, cheap ones first: baselines, then seed by seed, and fold by fold, so that an early
+    stop leaves whole rounds."""
+    folds = range(1, recipe.data.folds + 1) if recipe.data.folds else (None,)
     entries = [
-        Entry(name, name, "-", recipe.all_seeds[0], "baseline", out / "runs" / name)
+        Entry(
+            name, name, "-", recipe.all_seeds[0], "baseline", out / "runs" / "-".join([name, *_part(fold)]), fold=fold
+        )
+        for fold in folds
         for name in baselines_for(checked.data.schema.task)
     ]
     several = len(recipe.all_models) > 1
-    for seed in recipe.all_seeds:
+    for seed, fold in product(recipe.all_seeds, folds):
         for place, model in enumerate(recipe.all_models):
             for number, choice in enumerate(recipe.all_methods):
                 if not checked.runs(choice.label, model):
@@ -240,9 +248,14 @@ def list_entries(recipe: Recipe, checked: Checked, out: Path) -> list[Entry]:
                 name = f"{choice.label} @ {Path(model).name}" if several else choice.label
                 repeated = sum(other.name == choice.name for other in recipe.all_methods) > 1
                 parts = [choice.name + (f"-{number}" if repeated else ""), *([f"model{place}"] if several else [])]
-                where = out / "runs" / "-".join([*parts, f"seed{seed}"])
-                entries.append(Entry(name, choice.label, model, seed, kind, where, choice))
+                where = out / "runs" / "-".join([*parts, *_part(fold), f"seed{seed}"])
+                entries.append(Entry(name, choice.label, model, seed, kind, where, choice, fold=fold))
     return entries
+
+
+def _part(fold: int | None) -> list[str]:
+    """What a fold adds to the name of a run's folder."""
+    return [] if fold is None else [f"fold{fold}"]
 
 
 def runs_at_a_time(recipe: Recipe, checked: Checked) -> int:

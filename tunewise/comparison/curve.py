@@ -133,6 +133,12 @@ def _check_recipe(recipe: Recipe) -> None:
         )
     if recipe.data.share is not None:
         raise RecipeError("a curve draws the shares itself", where="data.share", fix="leave it out")
+    if recipe.data.folds is not None or recipe.data.fold is not None:
+        raise RecipeError(
+            "a curve is drawn on one test set, which every share is scored on",
+            where="data.folds",
+            fix="leave it out (--set data.folds=null)",
+        )
     if recipe.rate_grid:
         raise RecipeError(
             "a curve is drawn with each method's own learning rate",

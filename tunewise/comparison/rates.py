@@ -33,10 +33,10 @@ class Trial:
 
 
 def list_trials(recipe: Recipe, entries: Sequence[Entry]) -> list[Entry]:
-    """The runs of the first seed with every rate of the grid; entries without a rate as they are."""
+    """The runs of the first seed (and fold) with every rate of the grid; entries without a rate as they are."""
     trials = []
     for entry in entries:
-        if entry.seed != recipe.all_seeds[0]:
+        if not is_tried(recipe, entry):
             continue
         trials += [at_scale(entry, scale) for scale in recipe.rate_grid] if has_rate(entry) else [entry]
     return trials
@@ -62,6 +62,11 @@ def with_best_rates(
             replace(trial, chosen=True, at_edge=trial.scale in edges) if trial is chosen else trial for trial in own
         ]
     return [at_scale(entry, best[entry.name]) if entry.name in best else entry for entry in entries], tried
+
+
+def is_tried(recipe: Recipe, entry: Entry) -> bool:
+    """Whether it is one of the runs with which rates are tried: those of the first seed, on the first fold."""
+    return entry.seed == recipe.all_seeds[0] and entry.fold in (None, 1)
 
 
 def has_rate(entry: Entry) -> bool:

@@ -13,23 +13,23 @@ import numpy as np
 
 from tunewise.check import Checked
 from tunewise.comparison.disagreements import disagreements
-from tunewise.comparison.recommend import choose, mean_scores, recommend
+from tunewise.comparison.folds import Folds
+from tunewise.comparison.judged import judge
+from tunewise.comparison.recommend import choose, recommend
 from tunewise.comparison.records import Records
 from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.report.contents import Kind
 from tunewise.tracking.environment import environment
-from tunewise.tracking.predictions import read_predictions
 from tunewise.tracking.record import RunRecord
-from tunewise.types import Predictions
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run that belongs to the comparison. Runs of one `name` differ in the seed alone. `share`: of the training rows
-    that the seed draws, where it does not train on all."""
+    """A run that belongs to the comparison. Runs of one `name` differ in seed and fold alone. `share`: of the training
+    rows that the seed draws, where it does not train on all. `fold`: what tests, in a cross-validation."""
 
     name: str
     method: str
@@ -39,20 +39,26 @@ class Entry:
     folder: Path
     choice: MethodChoice | None = field(default=None, compare=False)
     share: float | None = None
+    fold: int | None = None
 
 
 def build_comparison(
-    recipe: Recipe, checked: Checked, entries: Sequence[Entry], runs: Records, rates: Sequence[Any] = ()
+    recipe: Recipe,
+    checked: Checked,
+    entries: Sequence[Entry],
+    runs: Records,
+    rates: Sequence[Any] = (),
+    folds: Folds | None = None,
 ) -> dict[str, Any]:
     """Statistics on what has finished; the rest is listed with its status. Plain JSON data without NaN.
 
     Args:
         rates: the trials of `comparison.rates`, where rates were chosen.
+        folds: the data of a cross-validation; `checked` is then of the first fold.
     """
     records = {entry: runs.read(entry.folder) for entry in entries}
     finished = {entry: record for entry, record in records.items() if record and record.status == "finished"}
     data = checked.data
-    main = next(iter(data.tests))
     kinds = {entry.name: entry.kind for entry in entries}
     content = {
         "format": FORMAT,
@@ -61,7 +67,7 @@ def build_comparison(
         "metric": checked.metric,
         "greater_is_better": checked.evaluator.greater_is_better(checked.metric),
         "data": {
-            "fingerprint": data.fingerprint,
+            "fingerprint": folds.fingerprint if folds else data.fingerprint,
             "rows": {name: len(split) for name, split in data.splits.items()},
             "schema": asdict(data.schema),
             "steps": [step.as_dict() for step in data.steps],
@@ -72,13 +78,13 @@ def build_comparison(
         "rates": [asdict(trial) for trial in rates],
         "left_out": [asdict(entry) for entry in checked.left_out],
     }
-    test, texts = predictions_of(finished, main), data.splits[main].texts
-    validation = mean_scores(predictions_of(finished, "validation"), checked.evaluator, checked.metric)
+    judged = judge(finished, checked, folds)
+    test, texts, validation = judged.test, judged.texts, judged.validation
     costs = mean_costs(finished)
     seconds = {name: values["train_seconds"] for name, values in costs.items()}
     summaries, pairs, recommendation, split_rows = {}, (), None, ()
     if test:
-        boot = bootstrap(test, checked.evaluator, checked.metric)
+        boot = bootstrap(test, judged.evaluator, checked.metric)
         summaries = {summary.method: summary for summary in summarise(boot)}
         chosen = choose(validation, boot.greater_is_better, kinds, seconds)
         pairs = compare_pairs(boot, chosen, kinds)
@@ -94,7 +100,7 @@ def build_comparison(
                 summaries.get(name),
                 validation.get(name),
                 costs.get(name, {}),
-                main,
+                judged.scores.get(name, []),
             )
             for name in kinds
         ],
@@ -105,6 +111,10 @@ def build_comparison(
             for row in split_rows
         ],
     }
+    if folds is not None:
+        content["folds"] = folds.as_dict()
+        for summary in content["summary"]:
+            summary["seeds"] = [values[checked.metric] for values in judged.scores.get(summary["name"], [])]
     return plain(content)
 
 
@@ -127,7 +137,7 @@ def tuned_of(records: Any) -> dict[str, Any]:
 
 def run_lines(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
     known = {} if record is None else record.as_dict()
-    return {
+    return ({} if entry.fold is None else {"fold": entry.fold}) | {
         "id": known.get("id", entry.folder.name),
         "name": entry.name,
         "method": entry.method,
@@ -148,13 +158,6 @@ def run_lines(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
     }
 
 
-def predictions_of(finished: dict[Entry, RunRecord], split: str) -> dict[str, list[Predictions]]:
-    runs: dict[str, list[Predictions]] = {}
-    for entry in finished:
-        runs.setdefault(entry.name, []).append(read_predictions(entry.folder, split))
-    return runs
-
-
 def mean_costs(finished: dict[Entry, RunRecord]) -> dict[str, dict[str, float]]:
     by_name: dict[str, list[dict[str, float]]] = {}
     for entry, record in finished.items():
@@ -171,13 +174,11 @@ def _summary(
     summary: Any,
     validation: float | None,
     costs: dict[str, float],
-    main: str,
+    seeds: list[dict[str, float]],
 ) -> dict[str, Any]:
-    records = [finished[entry] for entry in entries if entry in finished]
-    metrics = records[0].scores[main] if records else {}
     scores = {}
-    for metric in metrics:
-        values = [record.scores[main][metric].value for record in records]
+    for metric in seeds[0] if seeds else ():
+        values = [found[metric] for found in seeds]
         scores[metric] = {"mean": np.mean(values), "sd": np.std(values, ddof=1) if len(values) > 1 else None}
     return {
         "name": name,
@@ -185,7 +186,7 @@ def _summary(
         "model": entries[0].model,
         "kind": entries[0].kind,
         "runs": len(entries),
-        "finished": len(records),
+        "finished": sum(entry in finished for entry in entries),
         "mean": summary and summary.mean,
         "sd": summary and summary.sd,
         "low": summary and summary.low,

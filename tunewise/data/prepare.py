@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tunewise.data.balance import balance
 from tunewise.data.clean import Rows, repeat_steps, usable_rows
 from tunewise.data.cleaned import clean_texts, respelled_label
 from tunewise.data.doubtful import Classes, twin_key
+from tunewise.data.folds import check_folds, fold_of_rows, split_fold
 from tunewise.data.groups import read_groups
 from tunewise.data.keys import check_keys, key_columns
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
@@ -32,6 +35,19 @@ from tunewise.data.table import Table, listed, row_list
 from tunewise.data.times import check_same_form, read_times, time_order_steps
 from tunewise.errors import DataError
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The usable rows of every source, before splits are cut from train. `keys` are the columns of `group` and `time`,
+    `fold_of_row` the fold that tests each row of train, where the recipe asks for folds."""
+
+    parts: Mapping[str, Rows]
+    schema: Schema
+    label: tuple[str, ...]
+    steps: tuple[DataStep, ...]
+    keys: Mapping[str, str]
+    fold_of_row: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,16 @@ def gather(config: DataConfig, folder: Path) -> Gathered:
     Raises:
         DataError: the data cannot be used; names file, row and column.
     """
+    return cut(config, collect(config, folder))
+
+
+def collect(config: DataConfig, folder: Path) -> Collected:
+    """Reads and checks the rows of all sources: what all folds of a cross-validation have in common.
+
+    Raises:
+        DataError: the data cannot be used; names file, row and column.
+    """
+    check_folds(config)
     tests = _test_sources(config)
     table = load_table(config, config.train, folder, "train")
     label = label_columns(config, table)
@@ -99,14 +125,28 @@ def gather(config: DataConfig, folder: Path) -> Gathered:
     for name, rows in parts.items():
         parts[name], more = _limit(config, name, rows, task)
         steps += more
-    parts, more = split_off(config, parts, task, keys)
-    steps += more
+    folds = fold_of_rows(parts["train"], task, config.folds, config.split_seed) if config.folds else None
+    return Collected(parts, schema, tuple(label), tuple(steps), keys, folds)
+
+
+def cut(config: DataConfig, collected: Collected) -> Gathered:
+    """Cuts the splits that the recipe does not name from train; with folds, those of the fold that it names, or of the
+    first.
+
+    Raises:
+        DataError: there are too few rows, groups or times.
+    """
+    keys, task = collected.keys, collected.schema.task
+    if collected.fold_of_row is not None:
+        parts, more = split_fold(config, collected.parts["train"], task, keys, collected.fold_of_row)
+    else:
+        parts, more = split_off(config, collected.parts, task, keys)
+    steps = [*collected.steps, *more]
     if "time" in keys:
         parts, more = _apart(config, parts)
         steps += [*more, *time_order_steps(parts, keys["time"])]
     parts, more = near_apart(config, parts)
-    steps += more
-    return Gathered(parts, schema, tuple(label), tuple(steps))
+    return Gathered(parts, collected.schema, collected.label, (*steps, *more))
 
 
 def bundle(config: DataConfig, gathered: Gathered) -> DataBundle:

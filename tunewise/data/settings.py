@@ -111,6 +111,14 @@ class DataConfig(Config):
     test_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training rows that becomes the test split when none is given."""
 
+    folds: int | None = Field(default=None, ge=2, le=20)
+    """Cross-validation by `tunewise compare`: the rows of train are cut into so many parts of equal size, with the same
+    share of each class, and whole groups where `group` is given. Each part is the test set once, while the rest trains
+    and validates, so that every row is tested exactly once. Every method runs with every seed on every fold."""
+
+    fold: int | None = Field(default=None, ge=1)
+    """Which of the `folds`, from 1, is the test set of a single run; `tunewise compare` runs all and sets it itself."""
+
     split_seed: int = Field(default=0, ge=0)
     """Decides which rows are split off; the same for every method and seed, so that all are compared on one test."""
 

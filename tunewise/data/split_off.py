@@ -52,7 +52,7 @@ def split_off(
     else:
         places, steps = _by_class(train, task, shares, config.split_seed)
     if "time" not in keys:
-        steps += _rare_steps(train)
+        steps += _rare_steps(train, shares)
     found = {name: train.take(rows) for name, rows in places.items()}
     order = ["train", "validation", *(name for name in {**parts, **found} if name not in ("train", "validation"))]
     return {name: found.get(name) or parts[name] for name in order}, steps
@@ -97,11 +97,16 @@ def _split_step(train: Rows, places: Places, reason: str) -> DataStep:
     return DataStep("split", len(train), len(places["train"]), reason)
 
 
-def _rare_steps(train: Rows) -> list[DataStep]:
+def _without(shares: Mapping[str, float]) -> str:
+    """What rows that all stay in train cannot be: "validated or tested"."""
+    return "validated or tested" if "test" in shares else "validated"
+
+
+def _rare_steps(train: Rows, shares: Mapping[str, float]) -> list[DataStep]:
     single = [name for name, rows in count_names(train.values).items() if rows < 2]
     if not single:
         return []
-    reason = f"classes with one row stay in train, and cannot be validated or tested: {listed(sort_names(single))}"
+    reason = f"classes with one row stay in train, and cannot be {_without(shares)}: {listed(sort_names(single))}"
     return [DataStep("rare classes", len(train), len(train), reason)]
 
 
@@ -138,10 +143,10 @@ def _by_group(
     )
     steps = [_split_step(train, places, reason)]
     steps += [DataStep("groups", len(train), len(train), line) for line in (*joined, *large)]
-    return places, steps + ([] if task == "regression" else _lone_steps(train, units))
+    return places, steps + ([] if task == "regression" else _lone_steps(train, units, shares))
 
 
-def _lone_steps(train: Rows, units: Units) -> list[DataStep]:
+def _lone_steps(train: Rows, units: Units, shares: Mapping[str, float]) -> list[DataStep]:
     """A note where a class of several rows is in one group alone, and so in train alone."""
     units_of: dict[str, set[int]] = defaultdict(set)
     rows_of: Counter[str] = Counter()
@@ -152,7 +157,7 @@ def _lone_steps(train: Rows, units: Units) -> list[DataStep]:
     lone = sort_names(name for name, found in units_of.items() if len(found) == 1 and rows_of[name] > 1)
     if not lone:
         return []
-    reason = f"classes of one group alone stay in train, and cannot be validated or tested: {listed(lone)}"
+    reason = f"classes of one group alone stay in train, and cannot be {_without(shares)}: {listed(lone)}"
     return [DataStep("rare classes", len(train), len(train), reason)]
 
 

@@ -60,6 +60,12 @@ def write_splits(config: DataConfig, folder: Path, data: DataBundle, target: Pat
         StoreError: it was not saved for good, or something is there already.
         DataError: a file of this kind cannot hold the data so that it reads back the same.
     """
+    if config.folds is not None:
+        raise DataError(
+            f"training gets other splits in each of the {config.folds} folds",
+            where="data.folds",
+            fix="write the data without folds: --set data.folds=null",
+        )
     plain = prepare(config.model_copy(update={"balance": None}), folder) if config.balance else data
     section = _section(config, plain, kind)
     files = dict(zip(plain.splits, _file_names(plain, kind), strict=True))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from tunewise.check import Checked, check
 from tunewise.commit.leftovers import scratch_folder
 from tunewise.comparison.compare import list_entries, runs_at_a_time
+from tunewise.comparison.folds import refuse_single_fold
 from tunewise.comparison.imports import all_packages, packages_of
 from tunewise.comparison.results import Entry
 from tunewise.comparison.schedule import Pool
@@ -75,6 +76,7 @@ def estimate(
     """
     begun = time.perf_counter()
     recipe = recipe.anchored(folder)
+    refuse_single_fold(recipe)
     checked = check(recipe, folder, recipe.all_methods, allow_code)
     reading = time.perf_counter() - begun
     free = look_at(out.resolve())

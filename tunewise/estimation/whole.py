@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tunewise.comparison.rates import list_trials
+from tunewise.comparison.rates import is_tried, list_trials
 from tunewise.comparison.results import Entry
 from tunewise.estimation.answers import RunCost
 from tunewise.recipe import Recipe
@@ -33,11 +33,12 @@ class Whole:
 
 
 def rounds_of(recipe: Recipe, entries: Sequence[Entry]) -> list[list[Entry]]:
-    """What runs, in one round or two: with a grid of rates, those of the first seed are tried before the rest."""
+    """What runs, in one round or two: with a grid of rates, they are tried with the first seed (and fold) before the
+    rest."""
     if not recipe.rate_grid:
         return [list(entries)]
     trials = list_trials(recipe, entries)
-    return [trials, [entry for entry in entries if entry.seed != recipe.all_seeds[0]]]
+    return [trials, [entry for entry in entries if not is_tried(recipe, entry)]]
 
 
 def whole_of(recipe: Recipe, entries: Sequence[Entry], cost_of: CostOf, side_by_side: int, before: float) -> Whole:

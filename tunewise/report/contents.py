@@ -39,13 +39,15 @@ class Problem(TypedDict):
 
 
 class Run(TypedDict):
-    """One method on one model with one seed. `scores` and `confusion` go by test set, the first being the main one."""
+    """One method on one model with one seed, in a cross-validation on one fold (from 1). `scores` and `confusion` go by
+    test set, the first being the main one."""
 
     id: str
     name: NotRequired[str]
     method: str
     model: str
     seed: int
+    fold: NotRequired[int]
     status: str
     kind: Kind
     scores: dict[str, dict[str, Interval]]
@@ -68,7 +70,8 @@ class MeanAndSpread(TypedDict):
 
 
 class Summary(TypedDict):
-    """An entry: the primary metric on the main test set, over the seeds that finished."""
+    """An entry: the primary metric on the main test set, over the seeds that finished. In a cross-validation a seed's
+    predictions on all folds are scored as one, which `seeds` holds for each; costs are those of a fold."""
 
     name: NotRequired[str]
     method: str
@@ -83,11 +86,20 @@ class Summary(TypedDict):
     validation_mean: float | None
     costs: dict[str, float]
     scores: dict[str, MeanAndSpread]
+    seeds: NotRequired[list[float]]
+
+
+class Folds(TypedDict):
+    """A cross-validation: how many folds, the rows that are tested, each once, and the rows of each split by fold."""
+
+    count: int
+    rows: int
+    sizes: list[dict[str, int]]
 
 
 class Data(TypedDict):
-    """What was read. `rows` goes by split; `schema` and `steps` are types.Schema and types.DataStep as mappings;
-    `findings` is what was found in it (audit.finding.Finding.told)."""
+    """What was read; in a cross-validation, of the first fold. `rows` goes by split; `schema` and `steps` are
+    types.Schema and types.DataStep as mappings; `findings` is what was found in it (audit.finding.Finding.told)."""
 
     fingerprint: str
     rows: dict[str, int]
@@ -147,3 +159,4 @@ class Comparison(TypedDict):
     disagreements: list[Disagreement]
     rates: NotRequired[list[Rate]]
     left_out: NotRequired[list[LeftOut]]
+    folds: NotRequired[Folds]

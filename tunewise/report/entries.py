@@ -38,6 +38,7 @@ class Entry:
     chosen: bool
     colour: str
     symbol: str
+    seeds: tuple[float | None, ...] = ()
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -93,10 +94,20 @@ def entries_of(comparison: Comparison) -> list[Entry]:
                 chosen=name == chosen,
                 colour=colour,
                 symbol=symbol,
+                seeds=_seeds(summary, comparison),
             )
         )
     sign = -1 if comparison["greater_is_better"] else 1
     return sorted(found, key=lambda entry: _place(entry, sign))
+
+
+def _seeds(summary: Mapping[str, Any], comparison: Comparison) -> tuple[float | None, ...]:
+    """The primary metric on the main test set, of each seed."""
+    if "seeds" in summary:
+        return tuple(summary["seeds"])
+    tests, name = named_tests(comparison), entry_name(summary)
+    runs = [run for run in comparison["runs"] if entry_name(run) == name and run["status"] == "finished"]
+    return tuple(value_of(run, tests[0], comparison["metric"]) for run in runs) if tests else ()
 
 
 def entry_name(row: Mapping[str, Any]) -> str:

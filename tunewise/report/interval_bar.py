@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tunewise.report.contents import Comparison
-from tunewise.report.entries import BLIND, Entry, named_tests, value_of
+from tunewise.report.entries import BLIND, Entry
 from tunewise.report.figures import is_number
 
 WIDTH, HEIGHT, MARGIN = 170, 22, 7
@@ -59,16 +58,14 @@ def scale_of(entries: Sequence[Entry], greater_is_better: bool) -> Scale | None:
     return Scale(low, min(high, low + 4 * (median(end[1] for end in ends) - low)))
 
 
-def bar_of(entry: Entry, scale: Scale | None, comparison: Comparison) -> Bar | None:
+def bar_of(entry: Entry, scale: Scale | None) -> Bar | None:
     """The drawing of one entry; None where it has no score."""
     if scale is None or not is_number(entry.mean):
         return None
-    tests = named_tests(comparison)
-    values = [value_of(run, tests[0], comparison["metric"]) for run in entry.finished] if tests else []
     return Bar(
         low=scale.x(entry.low if is_number(entry.low) else entry.mean),
         high=scale.x(entry.high if is_number(entry.high) else entry.mean),
         mean=scale.x(entry.mean),
-        seeds=tuple(scale.x(value) for value in values if is_number(value)) if len(values) > 1 else (),
+        seeds=tuple(scale.x(value) for value in entry.seeds if is_number(value)) if len(entry.seeds) > 1 else (),
         outside=scale.outside(entry.mean),
     )

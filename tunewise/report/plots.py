@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from tunewise.report.contents import Comparison
+from tunewise.report.contents import Comparison, Run
 from tunewise.report.entries import BLIND, Entry, pareto
 from tunewise.report.figures import COSTS, count, interval, is_number, metric_name, plain, score
 from tunewise.report.interval_bar import scale_of
@@ -153,7 +153,7 @@ def log_ticks(values: Sequence[float]) -> list[float]:
 
 
 def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str) -> Figure | None:
-    """One line per entry: the mean over seeds, thin lines for each seed. None where nothing was measured."""
+    """One line per entry: the mean over seeds (and folds), thin lines for each. None where nothing was measured."""
     import plotly.graph_objects as go
 
     figure = go.Figure(layout=base_layout(height=420))
@@ -176,7 +176,7 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
                     hoverinfo="skip",
                     showlegend=False,
                     legendgroup=str(place),
-                    name=f"{label(entry.name)}, seed {run['seed']}",
+                    name=f"{label(entry.name)}, {_run_words(run)}",
                 )
         mean = _mean_line([points for _, points in lines])
         figure.add_scatter(
@@ -197,6 +197,10 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
     figure.update_yaxes(title_text=words)
     figure.update_layout(showlegend=True)
     return figure
+
+
+def _run_words(run: Run) -> str:
+    return f"seed {run['seed']}" + (f", fold {run['fold']}" if "fold" in run else "")
 
 
 def _mean_line(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:

@@ -26,9 +26,27 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     return [
         ("model", ", ".join(last_part(model) for model in models) or "–"),
         ("data", last_part(str((comparison["recipe"].get("data") or {}).get("train")))),
-        ("rows", " / ".join(f"{plain(name)} {count:,}" for name, count in rows.items())),
+        ("rows", tested_rows(comparison) or " / ".join(f"{plain(name)} {count:,}" for name, count in rows.items())),
         ("made", plain(comparison["created"]).replace("T", " ")[:16]),
     ]
+
+
+def tested_rows(comparison: Comparison) -> str:
+    """ "1,050, each tested once in 5 folds"; nothing without folds."""
+    folds = comparison.get("folds")
+    return f"{folds['rows']:,}, each tested once in {folds['count']} folds" if folds else ""
+
+
+def split_rows(comparison: Comparison) -> list[tuple[str, str]]:
+    """The rows of each split; with folds from the fewest to the most."""
+    folds = comparison.get("folds")
+    if not folds:
+        return [(plain(name), f"{rows:,} rows") for name, rows in comparison["data"]["rows"].items()]
+    told = []
+    for name in folds["sizes"][0]:
+        ends = sorted({sizes[name] for sizes in folds["sizes"]})
+        told.append((plain(name), " to ".join(f"{end:,}" for end in dict.fromkeys((ends[0], ends[-1]))) + " rows"))
+    return [("rows", tested_rows(comparison)), *((f"{name} of a fold", rows) for name, rows in told)]
 
 
 def tiles(entries: list[Entry], comparison: Comparison) -> list[tuple[str, str, str]]:
@@ -61,7 +79,7 @@ def table_rows(entries: list[Entry], comparison: Comparison) -> list[dict[str, A
             "interval": interval(entry.low, entry.high),
             "sd": score(entry.sd) if is_number(entry.sd) else "",
             "validation": score(entry.validation),
-            "bar": bar_of(entry, scale, comparison),
+            "bar": bar_of(entry, scale),
             "costs": [column.cell(entry) for column in columns],
             "errors": list(dict.fromkeys(plain(run["error"]["what"], 300) for run in entry.runs if run["error"])),
         }
@@ -206,6 +224,7 @@ def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
         {
             "name": entry_name(run),
             "seed": run["seed"],
+            "fold": run.get("fold"),
             "status": run["status"],
             "score": score(value_of(run, tests[0], comparison["metric"])) if tests else "–",
             "time": seconds((run["costs"] or {}).get("total_seconds")),

@@ -125,6 +125,11 @@ def _problems(entries: list[Entry]) -> list[str]:
 def _note(comparison: Comparison) -> str:
     better = "higher" if comparison["greater_is_better"] else "lower"
     note = f"{better} is better; intervals over test rows and seeds; 1 point is 0.01; in the order of validation"
+    if folds := comparison.get("folds"):
+        note += (
+            f"\n{folds['count']} folds: each of {folds['rows']:,} rows is tested once, a seed's folds scored as one"
+            "\nvalidation is the mean over folds, costs are those of one fold"
+        )
     rates = comparison.get("rates") or []
     if rates:
         scales = ", ".join(f"{scale:g}" for scale in sorted({rate["scale"] for rate in rates}))

@@ -76,7 +76,8 @@ def advise(comparison: Comparison) -> Advice:
         *_rivals(found, comparison["pairs"], entries),
         *_baseline(found),
         *_control(found, comparison["pairs"], entries),
-        *_seeds(chosen),
+        *_seeds(chosen, found),
+        *_folds(comparison, found),
         *run_points(comparison),
     ]
     before = "Take " if others else ""
@@ -89,15 +90,18 @@ def _lead(comparison: Comparison, found: Mapping[str, Any], chosen: Entry | None
     test = found["test"]
     tests = named_tests(comparison)
     rows = comparison["data"]["rows"].get(tests[0]) if tests else None
+    where = f"the {rows:,} test rows" if rows else "the test rows"
+    folds = comparison.get("folds")
+    if folds:
+        where = f"all {folds['rows']:,} rows, each tested once in {folds['count']} folds"
     seeds = f"mean of {test['seeds']} seeds" if test["seeds"] > 1 else "one seed"
     text = (
-        f"It scores {score(test['mean'])} {metric_name(found['metric'])} on "
-        f"{f'the {rows:,} test rows' if rows else 'the test rows'} "
+        f"It scores {score(test['mean'])} {metric_name(found['metric'])} on {where} "
         f"({found['confidence']:.0%} interval {interval(test['low'], test['high'])}, {seeds})"
     )
     train = chosen.cost("train_seconds") if chosen else None
     if train is not None:
-        text += f" and trains in {seconds(train)}"
+        text += f" and trains in {seconds(train)}" + (" per fold" if folds else "")
     if choice and is_number(found["validation"]):
         return f"{text}. It was chosen on validation, where it scores {score(found['validation'])}."
     return f"{text}."
@@ -190,8 +194,21 @@ def _control(found: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]], entri
     ]
 
 
-def _seeds(chosen: Entry | None) -> list[Point]:
-    if chosen is None or len(chosen.finished) != 1 or chosen.kind != "method":
+def _folds(comparison: Comparison, found: Mapping[str, Any]) -> list[Point]:
+    """What to do with the choice, where no model of the comparison is the one to use."""
+    if "folds" not in comparison or found["kind"] == "baseline":
+        return []
+    return [
+        Point(
+            "To use it",
+            "Each fold's model has seen a part of the rows; none is the one to use. Train that by `tunewise train` on "
+            "this method, without folds (--set data.folds=null).",
+        )
+    ]
+
+
+def _seeds(chosen: Entry | None, found: Mapping[str, Any]) -> list[Point]:
+    if chosen is None or found["test"]["seeds"] != 1 or chosen.kind != "method":
         return []
     return [Point("One seed", "With one seed, luck cannot be told from merit; run 3 or more.", warning=True)]
 
