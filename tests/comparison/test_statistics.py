@@ -50,6 +50,13 @@ def test_interval_of_no_difference_covers_zero_in_95_of_100(seeds: int, luck: fl
     assert false_alarms <= 27
 
 
+def test_an_interval_stays_within_what_is_possible_at_both_ends():
+    """Seeds as far apart as 0.1 and 0.9: Student's t with two degrees of freedom would go beyond both ends."""
+    runs = {"unsure": [from_right(np.arange(300) < 300 * share) for share in (0.05, 0.9, 0.99)]}
+    (summary,) = summarise(bootstrap(runs, make(resamples=200), "accuracy"))
+    assert (summary.low, summary.high) == (0.0, 1.0)
+
+
 def test_interval_of_the_mean_is_as_wide_as_students_where_seeds_make_the_noise() -> None:
     """Rows with no noise of their own (a huge test set of equal rows): only seeds are left."""
     shares = np.array([0.70, 0.74, 0.81])

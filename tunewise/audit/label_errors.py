@@ -138,8 +138,8 @@ def _judge_classes(targets: np.ndarray, scores_NC: np.ndarray, judges: np.ndarra
     from cleanlab.rank import get_label_quality_scores
 
     labels = np.searchsorted(judges, targets)
-    # As many as the estimated noise makes likely, those of lowest quality. On the example data with 5% of labels planted
-    # wrong this told 92 rows and 81% of the planted ones, `both` 109 rows and 77%.
+    # As many as the estimated noise makes likely, those of lowest quality. On the example data with 5% of labels
+    # turned, this told 92 rows and 81% of those turned, `both` 109 rows and 77%.
     wrong = find_label_issues(labels, scores_NC, filter_by="low_self_confidence", n_jobs=1)
     quality = get_label_quality_scores(labels, scores_NC, method="self_confidence")
     best = scores_NC.argmax(axis=1)

@@ -49,6 +49,7 @@ class Bootstrap:
     confidence: float
     methods: Mapping[str, Replicates]
     best: float | None = None
+    worst: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def bootstrap(runs: Runs, evaluator: Evaluator, metric: str, seed: int = 0) -> B
         )
         for method, seeds in runs.items()
     }
-    return Bootstrap(metric, evaluator.greater_is_better(metric), confidence, methods, evaluator.metrics[metric].best)
+    known = evaluator.metrics[metric]
+    return Bootstrap(metric, evaluator.greater_is_better(metric), confidence, methods, known.best, known.worst)
 
 
 def summarise(boot: Bootstrap) -> tuple[Summary, ...]:
@@ -211,8 +213,10 @@ def spread(parts: Sequence[Replicates], confidence: float) -> float:
 
 def _summary(method: str, part: Replicates, boot: Bootstrap) -> Summary:
     low, high = interval(part.rows + spread([part], boot.confidence) * part.luck, boot.confidence)
-    if boot.best is not None:  # the luck of seeds is added on both sides, so an end may pass what is possible
-        low, high = (low, min(high, boot.best)) if boot.greater_is_better else (max(low, boot.best), high)
+    # The luck of seeds is added on both sides, so an end may pass what is possible.
+    least, most = (boot.worst, boot.best) if boot.greater_is_better else (boot.best, boot.worst)
+    low = low if least is None else max(low, least)
+    high = high if most is None else min(high, most)
     seeds = len(part.points)
     return Summary(method, seeds, part.mean, float(part.points.std(ddof=1)) if seeds > 1 else None, low, high)
 

@@ -31,7 +31,7 @@ class Metric:
 
     `words` explains it in one line; `reads` says whether it depends on the decisions or only on the scores (then no
     threshold can be chosen by it); `binary` that it needs exactly two classes; `compute` gives its (R,) values; `best`
-    is the value that none can pass, where there is one.
+    and `worst` are the values that none can pass, where there are such.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Metric:
     reads: Literal["decisions", "scores"] = "decisions"
     binary: bool = False
     best: float | None = None
+    worst: float | None = None
 
 
 _PARTS: dict[classes.Part, str] = {
@@ -169,8 +170,15 @@ _ALL: tuple[Metric, ...] = (
     Metric("token_accuracy", TAGS, True, "share of words with the right tag", SOKOLOVA, entities.token_accuracy),
 )
 
+_WORST = {"r2": None, "mcc": -1.0, "pearson": -1.0, "spearman": -1.0}
+
 METRICS: dict[str, Metric] = {
-    metric.name: replace(metric, best=1.0 if metric.greater_is_better else 0.0) for metric in _ALL
+    metric.name: replace(
+        metric,
+        best=1.0 if metric.greater_is_better else 0.0,
+        worst=_WORST.get(metric.name, 0.0) if metric.greater_is_better else None,
+    )
+    for metric in _ALL
 }
 
 _DEFAULTS: dict[Task, str] = {
@@ -198,6 +206,7 @@ def metrics_of_types(labels: Sequence[str]) -> dict[str, Metric]:
             source=CONLL,
             compute=entities.of_entities("f1", kind),
             best=1.0,
+            worst=0.0,
         )
         for kind in entity_types(labels)
     }
