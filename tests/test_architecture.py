@@ -29,6 +29,7 @@ ORDER = [
     ("audit", "tracking"),
     ("report",),
     ("recipe",),
+    ("combinations",),
     ("check",),
     ("run",),
     ("comparison", "conformance"),

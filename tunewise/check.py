@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tunewise.audit.audit import Audit, OnCheck, audit, before_training
+from tunewise.combinations import check_combinations
 from tunewise.data.prepare import Gathered, bundle, gather, prepare
-from tunewise.engine.augment_check import check_augmentation
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
@@ -111,29 +111,7 @@ def check(
                 if recipe.names_methods:
                     raise
                 left_out.append(LeftOut(choice.label, name, problem.what))
-    if recipe.objective.label_smoothing and data.schema.task not in ("classification", "token_classification"):
-        raise RecipeError(
-            f"label smoothing is for classification; the task is {data.schema.task}",
-            where="objective.label_smoothing",
-            fix="leave it out",
-        )
-    if recipe.objective.class_weights and data.schema.task == "regression":
-        raise RecipeError(
-            "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
-        )
-    if recipe.train.cut != "head" and not data.schema.text:
-        raise RecipeError(
-            f"images are not cut; train.cut is '{recipe.train.cut}'", where="train.cut", fix="leave it out"
-        )
-    if recipe.train.cut != "head" and data.schema.task == "token_classification":
-        raise RecipeError(
-            f"entities are found from the beginning of a text on; train.cut is '{recipe.train.cut}'",
-            where="train.cut",
-            fix="leave it out",
-        )
-    _check_balancing(recipe, data.schema.task)
-    check_augmentation(recipe.augment, recipe.objective, recipe.train, data.schema, folder)
-    _check_shares(recipe, methods)
+    check_combinations(recipe, methods, data.schema, folder)
     return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
 
 
@@ -214,48 +192,6 @@ def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel)
             f"the method '{method.name}' does not work with a '{located.family}' model: {known.reason}",
             where=located.name,
             instead=known.instead,
-        )
-
-
-def _check_balancing(recipe: Recipe, task: str) -> None:
-    """One remedy for classes of unequal size at a time, where a second would do nothing or correct twice.
-
-    Raises:
-        RecipeError: names what to leave out.
-    """
-    weights = recipe.objective.class_weights
-    if recipe.train.balanced_batches and task != "classification":
-        raise RecipeError(
-            f"balanced batches are for classification; the task is {task}",
-            where="train.balanced_batches",
-            fix="leave it out",
-        )
-    if recipe.train.balanced_batches and recipe.data.balance:
-        raise RecipeError(
-            "with data.balance every class has as many training rows already",
-            where="train.balanced_batches",
-            fix="leave out one of the two",
-        )
-    if recipe.train.balanced_batches and isinstance(weights, str):
-        raise RecipeError(
-            f"balanced batches with {weights} class weights correct twice: small classes would count most",
-            where="objective.class_weights",
-            fix="leave out one of the two, or give a number per class",
-        )
-    if recipe.data.balance and isinstance(weights, str):
-        raise RecipeError(
-            f"with data.balance every class has as many training rows, and {weights} class weights are all 1",
-            where="objective.class_weights",
-            fix="leave out one of the two, or give a number per class",
-        )
-
-
-def _check_shares(recipe: Recipe, methods: list[MethodChoice]) -> None:
-    if recipe.data.share is None and any(choice.options.get("embed_whole") for choice in methods):
-        raise RecipeError(
-            "embed_whole is for runs on a share of the training rows; without data.share all are embedded anyway",
-            where="features.embed_whole",
-            fix="leave it out, or give data.share",
         )
 
 
