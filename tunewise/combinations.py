@@ -134,9 +134,3 @@ def _check_augmentation(
         )
     if augment.synonym_model:
         locate(augment.synonym_model, folder)
-
-
-def not_for_solvers(augment: AugmentConfig, objective: ObjectiveConfig) -> list[str]:
-    """What a closed solver does without: it reads each row once, and minimises a loss of its own."""
-    given = [augment.told, "mixup" if augment.mixup else "", "R-Drop" if objective.r_drop else ""]
-    return [f"augmentation ({what}) does not apply to a closed solver" for what in given if what]

@@ -27,6 +27,7 @@ from tunewise.models.load import Net
 from tunewise.models.locate import locate
 from tunewise.models.masked_words import load_masked_words
 from tunewise.models.memory import PassSize
+from tunewise.objectives.settings import ObjectiveConfig
 from tunewise.types import Schema, Split
 
 
@@ -196,6 +197,12 @@ def augmented_rows(
     found.spent = Spent(here * larger, found.synonyms.flops * larger)
     found.not_spent = here * (larger - 1)
     return found
+
+
+def not_for_solvers(augment: AugmentConfig, objective: ObjectiveConfig) -> list[str]:
+    """What a closed solver does without: it reads each row once, and minimises a loss of its own."""
+    given = [augment.told, "mixup" if augment.mixup else "", "R-Drop" if objective.r_drop else ""]
+    return [f"augmentation ({what}) does not apply to a closed solver" for what in given if what]
 
 
 def _some(texts: Sequence[tuple[str, ...]], most: int | None) -> np.ndarray:

@@ -17,8 +17,7 @@ from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
-from tunewise.engine.augment_check import not_for_solvers
-from tunewise.engine.augmented import AugmentedRows, augmented_rows
+from tunewise.engine.augmented import AugmentedRows, augmented_rows, not_for_solvers
 from tunewise.engine.device import Tuned
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Observers, Planned, Prepared, Started, Warned
