@@ -133,6 +133,7 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         max_length=recipe.train.max_length,
         attention=tuned.attention,
         kept=recipe.train.kept,
+        language=checked.objective.answers == "language",
     )
 
 
@@ -221,6 +222,7 @@ class _Run:
             decision,
             card=lambda size: model_card(record(size).as_dict()),
             clean=text_steps(self.recipe.data.clean),
+            language=self.checked.objective.answers == "language",
         )
         finished = record(saved_bytes)
         with self.stop.deferred():

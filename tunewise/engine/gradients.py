@@ -124,7 +124,7 @@ class Gradients:
     ) -> torch.Tensor:
         batch = {key: value.to(self.targets.device) for key, value in batch.items()}
         with autocast(), self.masks.drawing():
-            return self.net.model(**batch).logits
+            return self.objective.outputs(self.net.model, batch)
 
     def _add_up(self, step: int) -> Sums:
         rows = self.course.rows(step)

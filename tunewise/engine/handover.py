@@ -48,6 +48,7 @@ def save_model(
     decision: dict[str, Any],
     card: Callable[[int], str],
     clean: Sequence[str] = (),
+    language: bool = False,
 ) -> int:
     """Commits the model folder and returns its size in bytes.
 
@@ -55,10 +56,11 @@ def save_model(
         decision: `threshold` and `positive`, as chosen on validation.
         card: from the size of the model files in bytes to the text of README.md.
         clean: steps of `data.clean` (`cleaning.texts`) that its texts have to go through.
+        language: the model gives the next token.
     """
     net = trained.net
     meta = {
-        "format": format_of(net.kept, clean),
+        "format": format_of(net.kept, clean, language),
         "kind": kind,
         "schema": asdict(schema),
         "max_length": net.max_length,
@@ -67,6 +69,7 @@ def save_model(
         "plan": None if kind == "transformers" else trained.plan.as_dict(),
         **decision,
         **({"clean": list(clean)} if clean else {}),
+        **({"language": True} if language else {}),
     }
 
     def write(staging: Path) -> None:
@@ -99,7 +102,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
     """
     meta = read_meta(folder)
     schema, plan, head = schema_from(meta["schema"]), Plan(rules=(), learning_rate=0.0), None
-    read = {"max_length": meta["max_length"], "kept": meta["kept"]}
+    read = {"max_length": meta["max_length"], "kept": meta["kept"], "language": meta["language"]}
     if meta["kind"] == "transformers":
         located = check_folder(str(folder), folder, reads_text=bool(schema.text))
         net = load_net(located, schema, **read)

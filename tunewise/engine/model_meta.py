@@ -12,11 +12,11 @@ from tunewise.cleaning.texts import TEXT_STEPS
 from tunewise.commit import verify
 from tunewise.config.reading import Chunks, Pooling, Reading
 from tunewise.errors import CorruptError, StoreError
-from tunewise.types import CARD, Handover, Kept, Plan, Schema, Task
+from tunewise.types import CARD, LANGUAGE_TASKS, Form, Handover, Kept, Plan, Schema, Task
 
-FORMAT = 3
-"""What programs of an older format would do otherwise decides: 3 for models that clean texts before they read them, or
-read long ones in windows, 2 for those that read the ends of long texts, else 1."""
+FORMAT = 4
+"""What programs of an older format would do otherwise decides: 4 for language models, 3 for models that clean texts
+before they read them, or read long ones in windows, 2 for those that read the ends of long texts, else 1."""
 META = "tunewise.json"
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
@@ -54,14 +54,16 @@ def read_meta(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def format_of(kept: Reading, clean: Sequence[str]) -> int:
+def format_of(kept: Reading, clean: Sequence[str], language: bool = False) -> int:
     """The least format whose programs do right by a model."""
+    if language:
+        return 4
     return 3 if clean or isinstance(kept, Chunks) else 2 if kept != "head" else 1
 
 
 def schema_from(stored: dict[str, Any]) -> Schema:
     """The schema that `asdict` gave."""
-    return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]))
+    return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]), stored.get("form"))
 
 
 def plan_of(meta: dict[str, Any]) -> Plan:
@@ -69,14 +71,18 @@ def plan_of(meta: dict[str, Any]) -> Plan:
     return Plan.from_dict(meta["plan"]) if meta["plan"] else Plan(rules=(), learning_rate=0.0)
 
 
-def _checked(meta: dict[str, Any]) -> dict[str, Any]:
-    # Models made before do not say what is kept; those that clean nothing do not say so.
-    meta = {**{key: meta[key] for key in _KEYS}, "kept": meta.get("kept"), "clean": meta.get("clean", [])}
+def _checked(stored: dict[str, Any]) -> dict[str, Any]:
+    # Models made before do not say what is kept; those that clean nothing, or have labels, do not say so.
+    later = {"kept": stored.get("kept"), "clean": stored.get("clean", []), "language": stored.get("language", False)}
+    meta = {**{key: stored[key] for key in _KEYS}, **later}
     schema, base = meta["schema"], meta["base"]
     _expect(meta["kind"] in get_args(Handover), "kind")
     _expect(schema["task"] in get_args(Task) and isinstance(schema["label"], str), "schema")
     _expect(_are_texts(schema["text"]) and _are_texts(schema["labels"]), "schema")
-    _expect(schema["task"] == "regression" or bool(schema["labels"]), "schema")
+    unlabelled = schema["task"] in ("regression", *LANGUAGE_TASKS)
+    _expect(unlabelled or bool(schema["labels"]), "schema")
+    _expect(schema.get("form") in ((*get_args(Form),) if schema["task"] in LANGUAGE_TASKS else (None,)), "schema")
+    _expect(type(meta["language"]) is bool and (not meta["language"] or schema["task"] in LANGUAGE_TASKS), "language")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
     meta["kept"] = reading_from(meta["kept"])
     _expect(not isinstance(meta["kept"], Chunks) or schema["task"] != "token_classification", "kept")

@@ -31,7 +31,7 @@ from tunewise.engine.stop import Stop
 from tunewise.errors import MethodError
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
-from tunewise.evaluate.predict import predict_logits
+from tunewise.evaluate.predict import Outputs, predict_logits
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
@@ -45,7 +45,8 @@ from tunewise.types import DataBundle, Plan, Predictions, Signals, Split
 class Trained:
     """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
     is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
-    left it in the cache. `reader` gives rows to the model, in batches of `pass_size`."""
+    left it in the cache. `reader` gives rows to the model, in batches of `pass_size`. `inputs`: what the model reads of
+    every split, where its `objective` encodes them."""
 
     net: Net
     plan: Plan
@@ -59,6 +60,8 @@ class Trained:
     pass_size: PassSize = field(default_factory=PassSize)
     curve: list[dict[str, Any]] = field(default_factory=list)
     head: FeatureHead | None = None
+    objective: Objective | None = None
+    inputs: Mapping[str, Inputs] = field(default_factory=dict)
     earlier_seconds: float = 0.0
     elsewhere_seconds: float = 0.0
     elsewhere_flops: float = 0.0
@@ -76,12 +79,17 @@ class Trained:
 
     def outputs(
         self,
-        texts: Sequence[tuple[str, ...]],
+        split: Split,
         batch_size: int,
         stop: Callable[[], None],
         cut: Callable[[Losses], None] = lambda losses: None,
     ) -> np.ndarray:
-        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
+        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives. Of a
+        language task, the numbers of each row (n, K)."""
+        if split.name in self.inputs:
+            read, wanted = self.inputs[split.name], self.objective.outputs
+            return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
+        texts = split.texts
         return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
 
 
@@ -179,11 +187,14 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
-    inputs = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
+    inputs = _inputs(net, job)
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _augmented(net, job))
-    trained.reader.spent += Spent(elsewhere_seconds=sum(tokens.elsewhere_seconds for tokens in inputs.values()))
+    if job.data.schema.is_language:
+        trained.inputs = {name: read for name, read in inputs.items() if name != "train"}
+    elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, Tokens))
+    trained.reader.spent += Spent(elsewhere_seconds=elsewhere)
     return trained
 
 
@@ -278,7 +289,7 @@ def descend(
     """
     splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
     validation = splits["validation"]
-    targets = {name: torch.as_tensor(_targets(splits[name], inputs[name])) for name in ("train", "validation")}
+    targets = {name: torch.as_tensor(objective.targets(splits[name], inputs[name])) for name in ("train", "validation")}
     if _standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
@@ -288,7 +299,15 @@ def descend(
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
         rows, autocast = feed["validation"], job.tuned.autocast
-        logits_NC = predict_logits(net.model, rows, batch_size, autocast=autocast, stop=job.stop.check, size=size)
+        logits_NC = predict_logits(
+            net.model,
+            rows,
+            batch_size,
+            autocast=autocast,
+            stop=job.stop.check,
+            size=size,
+            outputs=objective.outputs,
+        )
         loss = float(objective.loss(torch.from_numpy(logits_NC), targets["validation"]).mean)
         predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
@@ -331,6 +350,7 @@ def descend(
         total_parameters=sum(sizes.get(name, tensor.numel()) for name, tensor in named_tensors(net.model).items()),
         reader=Reader(net, training.plan, progress.trained, context),
         pass_size=size,
+        objective=objective,
         curve=progress.curve,
         earlier_seconds=training.earlier_seconds,
         elsewhere_seconds=progress.elsewhere_seconds,
@@ -347,17 +367,29 @@ def to_predictions(
     return Predictions(scores, decisions, split.targets, split.rows)
 
 
+def _inputs(net: Net, job: Job) -> Mapping[str, Inputs]:
+    """What the model reads of train and validation; where rows are something to continue, of all splits."""
+    splits, objective = job.data.splits, job.objective
+    if not job.data.schema.is_language:
+        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}
+    net.to(torch.device(job.tuned.device))
+    both = net.model.config.is_encoder_decoder
+    inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
+    rows = job.evaluator.config.batch_size
+
+    def outputs_of(read: Inputs, wanted: Outputs) -> np.ndarray:
+        return predict_logits(net.model, read, rows, stop=job.stop.check, size=job.pass_size, outputs=wanted)
+
+    return objective.prepare(inputs, outputs_of)
+
+
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:
+    """The tokens of a split; what was cut of it is told."""
     tokens = encode(split.texts, net, job.context)
     if tokens.losses:
         of_what = f"of {len(tokens)} rows of {split.name}"
         job.observers.emit(Warned(tokens.losses.told(of_what, net.max_length, net.kept)))
     return tokens
-
-
-def _targets(split: Split, inputs: Inputs) -> np.ndarray:
-    by_word = isinstance(inputs, Tokens) and inputs.words is not None
-    return inputs.seen(split.targets) if by_word else split.targets
 
 
 def told_balanced(classes: np.ndarray) -> str:

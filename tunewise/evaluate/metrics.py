@@ -10,7 +10,7 @@ import numpy as np
 
 from tunewise.data.tags import entity_types
 from tunewise.evaluate import classification as classes
-from tunewise.evaluate import entities
+from tunewise.evaluate import entities, language
 from tunewise.evaluate import regression as numbers
 from tunewise.evaluate.sample import Sample
 from tunewise.types import Task
@@ -20,6 +20,7 @@ LABELS: tuple[Task, ...] = ("multilabel",)
 BOTH: tuple[Task, ...] = ("classification", "multilabel")
 NUMBERS: tuple[Task, ...] = ("regression",)
 TAGS: tuple[Task, ...] = ("token_classification",)
+TEXTS: tuple[Task, ...] = ("generation",)
 
 CONLL = "Tjong Kim Sang and De Meulder (2003), Introduction to the CoNLL-2003 shared task; by seqeval, strict IOB2"
 SOKOLOVA = "Sokolova & Lapalme (2009), A systematic analysis of performance measures for classification tasks"
@@ -168,14 +169,33 @@ _ALL: tuple[Metric, ...] = (
         for part, words in _ENTITY_PARTS.items()
     ),
     Metric("token_accuracy", TAGS, True, "share of words with the right tag", SOKOLOVA, entities.token_accuracy),
+    Metric(
+        "perplexity",
+        TEXTS,
+        False,
+        "e to the mean of -ln p over the tokens to learn, of this model's own tokeniser",
+        "Jelinek et al. (1977), Perplexity, a measure of the difficulty of speech recognition tasks",
+        language.perplexity,
+        "scores",
+    ),
+    Metric(
+        "next_token_accuracy",
+        TEXTS,
+        True,
+        "share of the tokens to learn that the model holds for the likeliest",
+        SOKOLOVA,
+        language.next_token_accuracy,
+        "scores",
+    ),
 )
 
+_BEST = {"perplexity": 1.0}
 _WORST = {"r2": None, "mcc": -1.0, "pearson": -1.0, "spearman": -1.0}
 
 METRICS: dict[str, Metric] = {
     metric.name: replace(
         metric,
-        best=1.0 if metric.greater_is_better else 0.0,
+        best=_BEST.get(metric.name, 1.0 if metric.greater_is_better else 0.0),
         worst=_WORST.get(metric.name, 0.0) if metric.greater_is_better else None,
     )
     for metric in _ALL
@@ -186,6 +206,7 @@ _DEFAULTS: dict[Task, str] = {
     "multilabel": "f1_macro",
     "regression": "r2",
     "token_classification": "entity_f1",
+    "generation": "perplexity",
 }
 
 

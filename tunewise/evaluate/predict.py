@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +14,8 @@ from tunewise.data.batches import sorted_batches
 from tunewise.data.inputs import Inputs
 from tunewise.models.memory import PassSize
 
+Outputs = Callable[[nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
+
 
 def predict_logits(
     model: nn.Module,
@@ -23,6 +25,7 @@ def predict_logits(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     stop: Callable[[], None] = lambda: None,
     size: PassSize | None = None,
+    outputs: Outputs | None = None,
 ) -> np.ndarray:
     """Outputs (n, C) in the order of the rows, fp32, in eval mode without gradients; (n, W, C) where the model answers
     for words, NaN where a row has no such word.
@@ -32,6 +35,7 @@ def predict_logits(
     Args:
         stop: is called before each batch and may raise.
         size: of batches that are known to fit; it is told where they do not.
+        outputs: what is wanted of a batch, (B, C); None for the logits.
 
     Raises:
         OutOfMemoryError: a single row does not fit.
@@ -41,25 +45,26 @@ def predict_logits(
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    rows, outputs = [], []
+    rows, found = [], []
 
     def logits_of(batch_rows: np.ndarray) -> np.ndarray:
         stop()
         batch = {key: value.to(device) for key, value in inputs.batch(batch_rows).items()}
         # Not inference mode: what a model caches in a forward pass must serve training too.
         with torch.no_grad(), autocast():
-            return model(**batch).logits.float().cpu().numpy()
+            wanted = model(**batch).logits if outputs is None else outputs(model, batch)
+            return wanted.float().cpu().numpy()
 
     batches = sorted_batches(inputs.lengths, batch_size)
     try:
         for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
             rows.append(batch_rows)
-            outputs.append(logits_BC)
+            found.append(logits_BC)
     finally:
         for module, training in modes.items():
             module.training = training
     order = np.argsort(np.concatenate(rows))
-    return np.concatenate(_of_one_width(outputs))[order]
+    return np.concatenate(_of_one_width(found))[order]
 
 
 def _of_one_width(outputs: list[np.ndarray]) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from tunewise.config.base import Config as BaseConfig
 from tunewise.errors import MethodError
-from tunewise.types import Handover, ModelMap, Need, Plan, Signals, Task
+from tunewise.types import LABEL_TASKS, LANGUAGE_TASKS, Handover, ModelMap, Need, Plan, Signals, Task
 
 Group = Literal[
     "frozen features",
@@ -65,7 +65,7 @@ class Method(ABC):
     group: ClassVar[Group] = "others"
     handover: ClassVar[Handover] = "transformers"
     packages: ClassVar[tuple[str, ...]] = ()
-    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel", "regression", "token_classification")
+    tasks: ClassVar[tuple[Task, ...]] = (*LABEL_TASKS, *LANGUAGE_TASKS)
     modalities: ClassVar[tuple[Literal["text", "image"], ...]] = ("text", "image")
     control: ClassVar[bool] = False
     descends: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tunewise.config.base import Config as BaseConfig
 from tunewise.methods.base import Method
-from tunewise.types import ModelMap, Plan, Signals, Solver
+from tunewise.types import LABEL_TASKS, ModelMap, Plan, Signals, Solver
 
 
 class FeaturesConfig(BaseConfig):
@@ -37,6 +37,7 @@ class Features(Method):
     of sentences (u, v) are encoded apart and joined as (u, v, |u - v|, u * v). Entities: a classifier of words."""
 
     name = "features"
+    tasks = LABEL_TASKS
     group = "frozen features"
     trains = "nothing in the encoder; logistic or ridge regression on its embeddings"
     source = "Peters et al. 2019, To Tune or Not to Tune?; Reimers and Gurevych 2019, Sentence-BERT (pairs)"

@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -88,11 +90,13 @@ def load_net(
     max_length: int | None = None,
     attention: str | None = None,
     kept: Reading | None = None,
+    language: bool = False,
 ) -> Net:
     """Loads model and tokeniser in fp32, with an output layer for the schema; `seed` decides its first values. A schema
     without text columns takes a model for images, which has no tokeniser. `attention` is an implementation of
     transformers; None, or one that the family does not have, leaves the choice to it. `kept`: what to read of long
-    texts; None for what the tokeniser's own files say.
+    texts; None for what the tokeniser's own files say. `language`: the model is to give the next token, by the output
+    layer that it was pretrained with.
 
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
@@ -100,7 +104,7 @@ def load_net(
     config, tokenizer, notes, kept = _prepared(located, schema, dropout, attention, kept)
     torch.manual_seed(seed)
     try:
-        model, report = _model_class(schema).from_pretrained(
+        model, report = _model_class(schema, config, language).from_pretrained(
             located.path,
             config=config,
             dtype=torch.float32,
@@ -130,7 +134,12 @@ def load_net(
 
 
 def load_reader(
-    located: LocatedModel, schema: Schema, *, max_length: int | None = None, kept: Reading | None = None
+    located: LocatedModel,
+    schema: Schema,
+    *,
+    max_length: int | None = None,
+    kept: Reading | None = None,
+    language: bool = False,
 ) -> Net:
     """A net that reads texts as one of `load_net` does, and cannot answer: its tensors have shapes but no values
     (torch's `meta` device), so that no weights are read.
@@ -141,7 +150,7 @@ def load_reader(
     config, tokenizer, notes, kept = _prepared(located, schema, None, None, kept)
     try:
         with torch.device("meta"):
-            model = _model_class(schema).from_config(config, trust_remote_code=False)
+            model = _model_class(schema, config, language).from_config(config, trust_remote_code=False)
     except (TunewiseError, MemoryError):
         raise
     except Exception as problem:  # as in load_net
@@ -205,7 +214,9 @@ def _check_finds_words(tokenizer: Any, located: LocatedModel) -> None:
         )
 
 
-def _model_class(schema: Schema) -> Any:
+def _model_class(schema: Schema, config: Any, language: bool) -> Any:
+    if language:
+        return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if schema.task == "token_classification":
         return AutoModelForTokenClassification
     return AutoModelForSequenceClassification if schema.text else AutoModelForImageClassification

@@ -1,25 +1,48 @@
-"""What is minimised, one file per task."""
+"""What is minimised, one file per task; for language models one per objective."""
 
 from __future__ import annotations
 
+from tunewise.errors import RecipeError
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.classification import Classification
 from tunewise.objectives.multilabel import Multilabel
 from tunewise.objectives.regression import Regression
-from tunewise.objectives.settings import ObjectiveConfig
+from tunewise.objectives.settings import LANGUAGE_OBJECTIVES, ObjectiveConfig
+from tunewise.objectives.sft import SupervisedFineTuning
 from tunewise.objectives.token_classification import TokenClassification
-from tunewise.types import DataBundle
+from tunewise.types import DataBundle, Schema
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "classification": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
     "token_classification": TokenClassification,
+    "sft": SupervisedFineTuning,
 }
+"""By task, those of language models by their own names."""
+
+
+def objective_name(config: ObjectiveConfig, schema: Schema) -> str:
+    """Which objective a recipe has for a task: the one that it names, or the usual one.
+
+    Raises:
+        RecipeError: the one that it names is for other rows.
+    """
+    fitting = [name for name, tasks in LANGUAGE_OBJECTIVES.items() if schema.task in tasks]
+    if not config.named:
+        return fitting[0] if fitting else schema.task
+    (name,) = config.named
+    if name not in fitting:
+        raise RecipeError(
+            f"the objective '{name}' is for {' and '.join(LANGUAGE_OBJECTIVES[name])}; the task is {schema.task}",
+            where=f"objective.{name}",
+            fix=f"take {' or '.join(fitting)}, or name other columns under data" if fitting else "leave it out",
+        )
+    return name
 
 
 def make_objective(config: ObjectiveConfig, data: DataBundle) -> Objective:
-    return OBJECTIVES[data.schema.task](config, data)
+    return OBJECTIVES[objective_name(config, data.schema)](config, data)
 
 
-__all__ = ["OBJECTIVES", "Loss", "Objective", "make_objective"]
+__all__ = ["OBJECTIVES", "Loss", "Objective", "make_objective", "objective_name"]

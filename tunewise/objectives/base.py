@@ -1,20 +1,28 @@
-"""What is minimised, and what the model's outputs mean. One file per task.
+"""What is minimised, and what the model's outputs mean. One file per task or, for language models, per objective.
 
-Shape legend: B rows of a batch, C labels.
+Shape legend: B rows of a batch, C labels or numbers of a row.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from torch import nn
 
+    from tunewise.data.inputs import Inputs
     from tunewise.objectives.settings import ObjectiveConfig
-    from tunewise.types import DataBundle
+    from tunewise.types import DataBundle, Split
+
+OutputsOf = Callable[["Inputs", Callable[["nn.Module", Mapping[str, "torch.Tensor"]], "torch.Tensor"]], "np.ndarray"]
+
+Answers = Literal["labels", "language"]
+"""What a model is asked for: numbers for a row, or the next token."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,42 @@ class Loss:
 
 
 class Objective(ABC):
-    """Loss and meaning of the outputs. Made from the training rows, so that it is the same on resume."""
+    """Loss and meaning of the outputs. Made from the training rows, so that it is the same on resume.
+
+    Attributes:
+        answers: what kind of model it trains.
+    """
+
+    answers: ClassVar[Answers] = "labels"
 
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
         self.config, self.schema = config, data.schema
+
+    def encode(self, split: Split, tokenizer: Any, max_length: int, encoder_decoder: bool) -> Inputs | None:
+        """What the model reads of a split, where that is more than its texts; None where the engine encodes texts.
+
+        Args:
+            encoder_decoder: the model has an encoder for prompts, and a decoder for what follows.
+        """
+        return None
+
+    def prepare(self, inputs: Mapping[str, Inputs], outputs_of: OutputsOf) -> Mapping[str, Inputs]:
+        """What the model reads of every split, with what the model says of it before it is trained, where the loss is
+        about that (a reference); called once, before anything is inserted.
+
+        Args:
+            inputs: by split, as `encode` gave them.
+            outputs_of: all outputs (n, C) of the untrained model for some of these inputs, without gradient.
+        """
+        return inputs
+
+    def targets(self, split: Split, inputs: Inputs) -> np.ndarray:
+        """What the loss compares the outputs of each row with; (n, ...), of the rows of `inputs`."""
+        return split.targets
+
+    def outputs(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What the loss, and the metrics, are made of: (B, C) for the rows of a batch, as `Inputs.batch` gives it."""
+        return model(**batch).logits
 
     @abstractmethod
     def n_items(self, targets: torch.Tensor) -> float:
@@ -42,7 +82,7 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, logits_BC: torch.Tensor, targets: torch.Tensor) -> Loss:
-        """Loss of a batch, computed in fp32."""
+        """Loss of a batch from `outputs`, computed in fp32."""
 
     def divergence(self, logits_BC: torch.Tensor, others_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Sum over the batch's items of what R-Drop adds for two outputs of the same rows, weighted as their losses

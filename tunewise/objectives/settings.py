@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
+from tunewise.objectives.language_settings import SftConfig
+from tunewise.types import Task
+
+LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {"sft": ("generation",)}
+"""The objectives of language models by name, and the tasks whose rows they learn from; the first objective of a task is
+its usual one."""
 
 
 class ObjectiveConfig(Config):
+    sft: SftConfig | None = None
+    """Supervised fine-tuning of a language model, the usual one where rows are texts, prompts with answers or
+    conversations. Options of objectives stand under their name: `objective: {sft: {loss_on: all}}`."""
+
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes (classification and entities)."""
 
@@ -32,6 +42,22 @@ class ObjectiveConfig(Config):
     standardize: bool = True
     """Regression: train on targets with mean 0 and variance 1, and fold the scale back into the output layer, so that
     the learning rate does not depend on the unit of the target."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        return {value: {}} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_objective(self) -> ObjectiveConfig:
+        if len(given := self.named) > 1:
+            raise ValueError(f"give one objective, not {' and '.join(given)}")
+        return self
+
+    @property
+    def named(self) -> list[str]:
+        """The objectives of language models that are given."""
+        return [name for name in LANGUAGE_OBJECTIVES if getattr(self, name) is not None]
 
     @model_validator(mode="after")
     def _beta_of_effective(self) -> ObjectiveConfig:

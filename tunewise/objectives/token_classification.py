@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunewise.data.tokenise import Tokens
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.cross_entropy import cross_entropy_sum
 from tunewise.objectives.divergence import divergence_sum
@@ -17,8 +18,9 @@ from tunewise.objectives.weights import class_weights
 if TYPE_CHECKING:
     import torch
 
+    from tunewise.data.inputs import Inputs
     from tunewise.objectives.settings import ObjectiveConfig
-    from tunewise.types import DataBundle
+    from tunewise.types import DataBundle, Split
 
 
 class TokenClassification(Objective):
@@ -30,6 +32,10 @@ class TokenClassification(Objective):
         targets = data.splits["train"].targets
         counts = np.bincount(targets[targets >= 0], minlength=len(self.schema.labels))
         self.weights = class_weights(config.class_weights, self.schema.labels, counts, config.effective_beta)
+
+    def targets(self, split: Split, inputs: Inputs) -> np.ndarray:
+        """Tags (N, W), -1 for words without a token too."""
+        return inputs.seen(split.targets) if isinstance(inputs, Tokens) and inputs.words is not None else split.targets
 
     def n_items(self, targets: torch.Tensor) -> float:
         tags_K = targets[targets >= 0]
