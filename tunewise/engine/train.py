@@ -79,18 +79,26 @@ class Trained:
 
     def outputs(
         self,
+        texts: Sequence[tuple[str, ...]],
+        batch_size: int,
+        stop: Callable[[], None],
+        cut: Callable[[Losses], None] = lambda losses: None,
+    ) -> np.ndarray:
+        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
+        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
+
+    def outputs_of(
+        self,
         split: Split,
         batch_size: int,
         stop: Callable[[], None],
         cut: Callable[[Losses], None] = lambda losses: None,
     ) -> np.ndarray:
-        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives. Of a
-        language task, the numbers of each row (n, K)."""
-        if split.name in self.inputs:
-            read, wanted = self.inputs[split.name], self.objective.outputs
-            return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
-        texts = split.texts
-        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
+        """The same of a split of the data; of a language task, the numbers of each row (n, K)."""
+        if split.name not in self.inputs:
+            return self.outputs(split.texts, batch_size, stop, cut)
+        read, wanted = self.inputs[split.name], self.objective.outputs
+        return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
 
 
 @dataclass
