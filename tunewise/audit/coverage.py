@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunewise.audit.finding import Finding
+from tunewise.audit.found import found_in_split
 from tunewise.audit.groups import bears, label_names, listed_with_counts, values_of
 from tunewise.audit.view import View
 from tunewise.data.table import printable
@@ -60,11 +61,9 @@ def _few(split: Split, column: str) -> Finding | None:
     if not small:
         return None
     told = listed_with_counts(small)
-    return Finding(
-        kind="coverage",
-        split=split.name,
-        rows=(),
-        of=len(split),
+    return found_in_split(
+        "coverage",
+        split,
         what=f"{len(small):,} of {len(counts):,} groups of '{printable(column)}' have fewer than {FEW} rows: {told}",
         fix="rates and scores of so few rows are rough: add rows of these groups, or say nothing of them",
         details={"column": column, "rows": small},
@@ -90,11 +89,9 @@ def _differing(view: View, split: Split, tested: Trial) -> Finding:
         return f"{rate} of {int((values == group).sum()):,} rows with '{printable(group)}'"
 
     of = "the median is" if view.task == "regression" else f"'{printable(label)}' is"
-    return Finding(
-        kind="coverage",
-        split=split.name,
-        rows=(),
-        of=len(split),
+    return found_in_split(
+        "coverage",
+        split,
         what=f"{what} differ between groups of '{printable(tested.column)}' beyond chance ({how}): {of} {told(high)}, "
         f"{told(low)}",
         fix="a model may learn the group in the place of the label: look at scores by group, and whether labels were "

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
 
 MOJIBAKE, ENTITY, REPLACED, CONTROL = "mojibake", "HTML entities", "replacement characters", "control characters"
 
@@ -21,7 +22,7 @@ def find(view: View) -> Iterator[Finding]:
     """One finding for each split, with how many rows have each kind of damage (some have several)."""
     splits = view.data.splits
     done, whole = 0, sum(map(len, splits.values()))
-    for name, split in splits.items():
+    for split in splits.values():
         damaged: dict[int, tuple[str, ...]] = {}
         for place, text in enumerate(split.texts):
             if kinds := tuple(dict.fromkeys(kind for part in text for kind in damage(part))):
@@ -32,15 +33,13 @@ def find(view: View) -> Iterator[Finding]:
         if damaged:
             counts = Counter(kind for kinds in damaged.values() for kind in kinds)
             told = ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())
-            yield Finding(
-                kind="encoding",
-                split=name,
-                rows=row_numbers(split, damaged),
-                of=len(split),
+            yield found_in_rows(
+                "encoding",
+                split,
+                {place: ", ".join(kinds) for place, kinds in damaged.items()},
                 what=f"{len(damaged):,} of {len(split):,} rows were decoded wrongly on their way: {told}",
                 fix="read the file in its own encoding (data.encoding), or repair them by "
                 "`data: {clean: {html_entities: true, fix_encoding: true, normalise: true}}`; U+FFFD cannot be undone",
-                examples=examples_of(split, {place: ", ".join(kinds) for place, kinds in damaged.items()}),
                 details=dict(counts),
             )
 

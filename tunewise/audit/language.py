@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
 from tunewise.errors import DataError
 from tunewise.types import Split
 
@@ -36,7 +37,7 @@ def find(view: View) -> Iterator[Finding]:
     splits = view.data.splits
     done, whole = 0, sum(map(len, splits.values()))
     main = view.config.language
-    for name, split in splits.items():
+    for split in splits.values():
         languages = _languages(view, split, guess, done, whole)
         done += len(split)
         counts = Counter(languages.values())
@@ -46,17 +47,15 @@ def find(view: View) -> Iterator[Finding]:
         if other:
             found = Counter(other.values()).most_common()
             told = ", ".join(f"{count:,} {language}" for language, count in found[:5])
-            yield Finding(
-                kind="language",
-                split=name,
-                rows=row_numbers(split, other),
-                of=len(split),
+            yield found_in_rows(
+                "language",
+                split,
+                {place: f"probably {language}" for place, language in other.items()},
                 what=f"{len(other):,} of {len(split):,} rows are not in the language {main}: {told}"
                 f"{f' and {len(found) - 5} more languages' if len(found) > 5 else ''} ({len(languages):,} rows have "
                 "enough letters, and a language that is clear)",
                 fix="leave them out, or take a model that knows these languages; `check: {language: ...}` says which "
                 "language the texts should have",
-                examples=examples_of(split, {place: f"probably {language}" for place, language in other.items()}),
                 details={"language": main, "judged": len(languages), "languages": dict(counts.most_common())},
             )
 

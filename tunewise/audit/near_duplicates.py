@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
 from tunewise.cleaning.near_duplicates import near_duplicates
 from tunewise.types import Split
 
@@ -14,7 +15,7 @@ def find(view: View) -> Iterator[Finding]:
     """The rows that `data.clean.duplicates: near` would leave out beyond the exact repeats."""
     splits = view.data.splits
     done, whole = 0, sum(map(len, splits.values()))
-    for name, split in splits.items():
+    for split in splits.values():
         rows = len(split)
         labels = [view.label_of(split, place) for place in range(len(split))]
         near = near_duplicates(
@@ -31,15 +32,13 @@ def find(view: View) -> Iterator[Finding]:
                 place: f"nearly row {split.rows[earlier]}: {view.shown(split, earlier)}"
                 for place, earlier in found.items()
             }
-            yield Finding(
-                kind="near_duplicates",
-                split=name,
-                rows=row_numbers(split, found),
-                of=len(split),
+            yield found_in_rows(
+                "near_duplicates",
+                split,
+                notes,
                 what=f"{len(found):,} of {len(split):,} rows have the label of an earlier row and nearly its text "
                 f"(similarity of at least {view.config.near:g}; exact repeats are not counted)",
                 fix="`data: {clean: {duplicates: near}}` leaves them out of train, before splits are cut off",
-                examples=examples_of(split, notes),
                 details={"texts": len(set(found.values())), "similarity": view.config.near},
             )
 

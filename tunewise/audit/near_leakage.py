@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
 from tunewise.data.near_overlap import find_near_overlaps
 
 
@@ -20,15 +21,13 @@ def find(view: View) -> Iterator[Finding]:
             place: f"nearly row {earlier.rows[known]} of {overlap.earlier}: {view.shown(earlier, known)}"
             for place, known in overlap.places.items()
         }
-        yield Finding(
-            kind="near_leakage",
-            split=overlap.later,
-            rows=row_numbers(later, notes),
-            of=len(later),
+        yield found_in_rows(
+            "near_leakage",
+            later,
+            notes,
             what=f"{len(notes):,} of {len(later):,} rows of {overlap.later} have a text that is nearly equal to one in "
             f"{overlap.earlier} (similarity of at least {view.config.near:g})",
             fix=f"scores on {overlap.later} look better than they will be on new texts: "
             f"`data: {{overlap: drop, overlap_near: true}}` leaves such texts out of {overlap.earlier}",
-            examples=examples_of(later, notes),
             details={"also_in": overlap.earlier, "similarity": view.config.near},
         )
