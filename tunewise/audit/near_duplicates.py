@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
 from tunewise.audit.found import found_in_rows
-from tunewise.audit.view import View
+from tunewise.audit.view import View, shown
 from tunewise.cleaning.near_duplicates import near_duplicates
 from tunewise.types import Split
 
@@ -29,7 +29,7 @@ def find(view: View) -> Iterator[Finding]:
         found = {place: earlier for place, earlier in near.items() if place not in exact}
         if found:
             notes = {
-                place: f"nearly row {split.rows[earlier]}: {view.shown(split, earlier)}"
+                place: f"nearly row {split.rows[earlier]}: {shown(split.texts[earlier])}"
                 for place, earlier in found.items()
             }
             yield found_in_rows(

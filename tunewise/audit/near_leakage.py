@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
 from tunewise.audit.found import found_in_rows
-from tunewise.audit.view import View
+from tunewise.audit.view import View, shown
 from tunewise.data.near_overlap import find_near_overlaps
 
 
@@ -18,7 +18,7 @@ def find(view: View) -> Iterator[Finding]:
     for overlap in find_near_overlaps(texts, view.config.near, view.progress):
         earlier, later = splits[overlap.earlier], splits[overlap.later]
         notes = {
-            place: f"nearly row {earlier.rows[known]} of {overlap.earlier}: {view.shown(earlier, known)}"
+            place: f"nearly row {earlier.rows[known]} of {overlap.earlier}: {shown(earlier.texts[known])}"
             for place, known in overlap.places.items()
         }
         yield found_in_rows(

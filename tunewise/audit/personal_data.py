@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from tunewise.audit.finding import EXAMPLES, CannotLook, Example, Finding
 from tunewise.audit.found import found_in_rows
-from tunewise.audit.view import LETTERS, View, row_numbers
+from tunewise.audit.view import View, row_numbers, shown
 from tunewise.cleaning.personal_data import Found, by_stars, replaced
 from tunewise.data.personal_data import personal_finder
-from tunewise.data.table import short
 from tunewise.errors import DataError
 from tunewise.types import Split
 
@@ -73,4 +72,4 @@ def _shown(rows: dict[str, list[int]]) -> list[int]:
 
 def _example(split: Split, place: int, found: list[Sequence[Found]], note: str) -> Example:
     texts = [replaced(text, held, by_stars) for text, held in zip(split.texts[place], found, strict=True)]
-    return Example(int(split.rows[place]), short(" | ".join(texts), LETTERS), note)
+    return Example(int(split.rows[place]), shown(texts), note)

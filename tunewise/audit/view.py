@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,9 +61,10 @@ class View:
         kinds = {type_of(labels[int(tag)], plain) for tag in target if tag >= 0} - {None}
         return ", ".join(sorted(kinds)) or "no entity"
 
-    def shown(self, split: Split, place: int) -> str:
-        """The text of a row, shortened."""
-        return short(" | ".join(split.texts[place]), LETTERS)
+
+def shown(texts: Sequence[str]) -> str:
+    """The text of a row, or both of a pair, shortened."""
+    return short(" | ".join(texts), LETTERS)
 
 
 def row_numbers(split: Split, places: Iterable[int]) -> tuple[int, ...]:
@@ -74,6 +75,4 @@ def row_numbers(split: Split, places: Iterable[int]) -> tuple[int, ...]:
 def examples_of(split: Split, notes: Mapping[int, str]) -> tuple[Example, ...]:
     """The first few of these places, each with its note."""
     first = list(notes.items())[:EXAMPLES]
-    return tuple(
-        Example(int(split.rows[place]), short(" | ".join(split.texts[place]), LETTERS), note) for place, note in first
-    )
+    return tuple(Example(int(split.rows[place]), shown(split.texts[place]), note) for place, note in first)
