@@ -20,16 +20,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x81\x8d\x8f\x90\x9d]")
 
 def find(view: View) -> Iterator[Finding]:
     """One finding for each split, with how many rows have each kind of damage (some have several)."""
-    splits = view.data.splits
-    done, whole = 0, sum(map(len, splits.values()))
-    for split in splits.values():
+    for split in view.data.splits.values():
         damaged: dict[int, tuple[str, ...]] = {}
-        for place, text in enumerate(split.texts):
+        for place, text in view.each_row(split):
             if kinds := tuple(dict.fromkeys(kind for part in text for kind in damage(part))):
                 damaged[place] = kinds
-            if place % 1000 == 0:
-                view.progress((done + place) / whole)
-        done += len(split)
         if damaged:
             counts = Counter(kind for kinds in damaged.values() for kind in kinds)
             told = ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())

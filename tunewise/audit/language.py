@@ -34,12 +34,9 @@ def find(view: View) -> Iterator[Finding]:
         DataError: `check.language` is none that the identifier knows.
     """
     guess = _identifier(view.config.language)
-    splits = view.data.splits
-    done, whole = 0, sum(map(len, splits.values()))
     main = view.config.language
-    for split in splits.values():
-        languages = _languages(view, split, guess, done, whole)
-        done += len(split)
+    for split in view.data.splits.values():
+        languages = _languages(view, split, guess)
         counts = Counter(languages.values())
         if main is None and counts:
             main = max(counts, key=lambda language: (counts[language], language))
@@ -73,17 +70,15 @@ def _identifier(wanted: str | None) -> Guess:
     return identifier.classify
 
 
-def _languages(view: View, split: Split, guess: Guess, done: int, whole: int) -> dict[int, str]:
+def _languages(view: View, split: Split, guess: Guess) -> dict[int, str]:
     """The language of each row that has enough letters and a language that is clear."""
     found = {}
-    for place, parts in enumerate(split.texts):
+    for place, parts in view.each_row(split):
         text = " ".join(parts)[:_LOOK]
         if letters(text) >= BYTES:
             language, probability = guess(text)
             if probability >= CONFIDENCE and language != _NONE:
                 found[place] = language
-        if place % 1000 == 0:
-            view.progress((done + place) / whole)
     return found
 
 

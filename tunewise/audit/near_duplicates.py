@@ -13,18 +13,9 @@ from tunewise.types import Split
 
 def find(view: View) -> Iterator[Finding]:
     """The rows that `data.clean.duplicates: near` would leave out beyond the exact repeats."""
-    splits = view.data.splits
-    done, whole = 0, sum(map(len, splits.values()))
-    for split in splits.values():
-        rows = len(split)
+    for split in view.data.splits.values():
         labels = [view.label_of(split, place) for place in range(len(split))]
-        near = near_duplicates(
-            split.texts,
-            view.config.near,
-            labels,
-            lambda share, done=done, rows=rows: view.progress((done + share * rows) / whole),
-        )
-        done += rows
+        near = near_duplicates(split.texts, view.config.near, labels, view.within(split))
         exact = _exact(split, labels)
         found = {place: earlier for place, earlier in near.items() if place not in exact}
         if found:

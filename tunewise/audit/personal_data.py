@@ -13,8 +13,6 @@ from tunewise.data.personal_data import personal_finder
 from tunewise.errors import DataError
 from tunewise.types import Split
 
-TELL = 500  # rows after which progress is told
-
 
 def find(view: View) -> Iterator[Finding]:
     """A finding for each split that holds some, with counts by kind.
@@ -26,16 +24,12 @@ def find(view: View) -> Iterator[Finding]:
         finder = personal_finder(view.config.personal_data, view.config.names, "check")
     except DataError as problem:
         raise CannotLook(f"needs what is not installed: {problem.what}") from None
-    done, whole = 0, sum(map(len, view.data.splits.values()))
     for split in view.data.splits.values():
         held: dict[int, list[Sequence[Found]]] = {}
-        for place, texts in enumerate(split.texts):
+        for place, texts in view.each_row(split):
             found = [finder(text) for text in texts]
             if any(found):
                 held[place] = found
-            done += 1
-            if done % TELL == 0 or done == whole:
-                view.progress(done / whole)
         if held:
             yield _finding(split, held)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from tunewise.audit.finding import EXAMPLES, Example
@@ -15,6 +16,7 @@ from tunewise.models.locate import LocatedModel
 from tunewise.types import DataBundle, Split, Task
 
 LETTERS = 120  # of a text that are shown
+TELL = 500  # rows after which progress is told
 
 Progress = Callable[[float], None]
 """Is told from time to time which share of the work is done, 0 to 1."""
@@ -60,6 +62,21 @@ class View:
         plain = is_plain(labels)
         kinds = {type_of(labels[int(tag)], plain) for tag in target if tag >= 0} - {None}
         return ", ".join(sorted(kinds)) or "no entity"
+
+    def within(self, split: Split) -> Progress:
+        """Is told which share of the rows of a split is done, and tells which of those of all splits."""
+        splits = list(self.data.splits.values())
+        before = sum(len(other) for other in takewhile(lambda other: other is not split, splits))
+        whole = sum(map(len, splits))
+        return lambda share: self.progress((before + share * len(split)) / whole)
+
+    def each_row(self, split: Split) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """The place and the texts of each row of a split; progress is told as they are taken."""
+        progress = self.within(split)
+        for place, texts in enumerate(split.texts):
+            yield place, texts
+            if (place + 1) % TELL == 0 or place + 1 == len(split):
+                progress((place + 1) / len(split))
 
 
 def shown(texts: Sequence[str]) -> str:
