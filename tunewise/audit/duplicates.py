@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from tunewise.audit.finding import Finding
 from tunewise.audit.found import found_in_rows
 from tunewise.audit.view import View
+from tunewise.cleaning.exact_duplicates import exact_duplicates
 
 
 def find(view: View) -> Iterator[Finding]:
     """The rows after the first of each text and label."""
     for split in view.data.splits.values():
-        first: dict[tuple[object, ...], int] = {}
-        repeats: dict[int, int] = {}
-        for place, text in enumerate(split.texts):
-            seen = first.setdefault((text, view.label_of(split, place)), place)
-            if seen != place:
-                repeats[place] = seen
+        repeats = exact_duplicates(split.texts, view.labels_of(split))
         if repeats:
             notes = {place: f"as row {split.rows[earlier]}" for place, earlier in repeats.items()}
             yield found_in_rows(

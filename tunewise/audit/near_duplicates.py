@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from tunewise.audit.finding import Finding
 from tunewise.audit.found import found_in_rows
 from tunewise.audit.view import View, shown
+from tunewise.cleaning.exact_duplicates import exact_duplicates
 from tunewise.cleaning.near_duplicates import near_duplicates
-from tunewise.types import Split
 
 
 def find(view: View) -> Iterator[Finding]:
     """The rows that `data.clean.duplicates: near` would leave out beyond the exact repeats."""
     for split in view.data.splits.values():
-        labels = [view.label_of(split, place) for place in range(len(split))]
+        labels = view.labels_of(split)
         near = near_duplicates(split.texts, view.config.near, labels, view.within(split))
-        exact = _exact(split, labels)
+        exact = exact_duplicates(split.texts, labels)
         found = {place: earlier for place, earlier in near.items() if place not in exact}
         if found:
             notes = {
@@ -32,13 +32,3 @@ def find(view: View) -> Iterator[Finding]:
                 fix="`data: {clean: {duplicates: near}}` leaves them out of train, before splits are cut off",
                 details={"texts": len(set(found.values())), "similarity": view.config.near},
             )
-
-
-def _exact(split: Split, labels: list[str]) -> set[int]:
-    seen: set[tuple[object, ...]] = set()
-    repeats = set()
-    for place, pair in enumerate(zip(split.texts, labels, strict=True)):
-        if pair in seen:
-            repeats.add(place)
-        seen.add(pair)
-    return repeats

@@ -63,6 +63,9 @@ class View:
         kinds = {type_of(labels[int(tag)], plain) for tag in target if tag >= 0} - {None}
         return ", ".join(sorted(kinds)) or "no entity"
 
+    def labels_of(self, split: Split) -> list[str]:
+        return [self.label_of(split, place) for place in range(len(split))]
+
     def within(self, split: Split) -> Progress:
         """Is told which share of the rows of a split is done, and tells which of those of all splits."""
         splits = list(self.data.splits.values())
