@@ -13,6 +13,7 @@ from tunewise.audit.found import found_in_split
 from tunewise.audit.groups import bears, label_names, listed_with_counts, values_of
 from tunewise.audit.view import View
 from tunewise.data.table import printable
+from tunewise.evaluate import many_tests
 from tunewise.types import Split
 
 FEW = 30
@@ -169,10 +170,6 @@ def with_rows_enough(counts: np.ndarray) -> np.ndarray:
 
 
 def holm(tests: list[Trial]) -> list[Trial]:
-    """The tests with p corrected for their number (Holm 1979), in their order."""
-    order = sorted(range(len(tests)), key=lambda place: tests[place].p)
-    corrected, largest = {}, 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, tests[place].p * (len(tests) - rank)))
-        corrected[place] = largest
-    return [replace(test, corrected=corrected[place]) for place, test in enumerate(tests)]
+    """The tests with p corrected for their number, in their order."""
+    corrected = many_tests.holm([test.p for test in tests])
+    return [replace(test, corrected=p) for test, p in zip(tests, corrected, strict=True)]
