@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tunewise.data.taken import taken
 from tunewise.types import DataBundle, Split
 
 
@@ -19,14 +20,7 @@ def some_rows(split: Split, most: int) -> Split:
         return split
     lengths = np.array([sum(map(len, texts)) for texts in split.texts])
     order = np.argsort(-lengths, kind="stable")
-    places = np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)])
-    return replace(
-        split,
-        texts=tuple(split.texts[place] for place in places),
-        targets=split.targets[places],
-        rows=split.rows[places],
-        columns={name: tuple(cells[place] for place in places) for name, cells in split.columns.items()},
-    )
+    return taken(split, np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)]))
 
 
 def some_of(data: DataBundle, most: Mapping[str, int]) -> DataBundle:
