@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html.entities
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.found import found_in_rows
+from tunewise.audit.found import found_in_rows, told_by_kind
 from tunewise.audit.view import View
 
 MOJIBAKE, ENTITY, REPLACED, CONTROL = "mojibake", "HTML entities", "replacement characters", "control characters"
@@ -26,8 +25,7 @@ def find(view: View) -> Iterator[Finding]:
             if kinds := tuple(dict.fromkeys(kind for part in text for kind in damage(part))):
                 damaged[place] = kinds
         if damaged:
-            counts = Counter(kind for kinds in damaged.values() for kind in kinds)
-            told = ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())
+            counts, told = told_by_kind(damaged)
             yield found_in_rows(
                 "encoding",
                 split,
@@ -35,7 +33,7 @@ def find(view: View) -> Iterator[Finding]:
                 what=f"{len(damaged):,} of {len(split):,} rows were decoded wrongly on their way: {told}",
                 fix="read the file in its own encoding (data.encoding), or repair them by "
                 "`data: {clean: {html_entities: true, fix_encoding: true, normalise: true}}`; U+FFFD cannot be undone",
-                details=dict(counts),
+                details=counts,
             )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunewise.audit.finding import Example, Finding
@@ -42,3 +43,13 @@ def found_in_rows(
 def found_in_split(kind: Kind, split: Split, *, what: str, fix: str, details: Mapping[str, Any]) -> Finding:
     """A finding of a split as a whole, which names no row."""
     return Finding(kind=kind, split=split.name, rows=(), of=len(split), what=what, fix=fix, details=details)
+
+
+def told_by_kind(kinds: Mapping[int, Iterable[str]]) -> tuple[dict[str, int], str]:
+    """How many rows have each kind of trouble, and that in words, the most frequent first.
+
+    Args:
+        kinds: of each row (by its place in the split).
+    """
+    counts = Counter(kind for found in kinds.values() for kind in found)
+    return dict(counts), ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.found import found_in_rows
+from tunewise.audit.found import found_in_rows, told_by_kind
 from tunewise.audit.view import View
 from tunewise.types import Split
 
@@ -33,16 +33,15 @@ def find(view: View) -> Iterator[Finding]:
         found = _unusual(split, lengths)
         if not found:
             continue
-        counts = Counter(kind for kinds in found.values() for kind in kinds)
+        counts, told = told_by_kind(found)
         middle = int(np.median(lengths))
         notes = {place: f"{', '.join(kinds)}; {lengths[place]:,} characters" for place, kinds in found.items()}
         yield found_in_rows(
             "outliers",
             split,
             notes,
-            what=f"{len(found):,} of {len(split):,} rows are unusual: "
-            + ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())
-            + f" (half of the texts have up to {middle:,} characters)",
+            what=f"{len(found):,} of {len(split):,} rows are unusual: {told} "
+            f"(half of the texts have up to {middle:,} characters)",
             fix="look at them: rows that slipped in by mistake are better left out",
             details={**counts, "median_characters": middle},
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.found import found_in_rows
+from tunewise.audit.found import found_in_rows, told_by_kind
 from tunewise.audit.view import View
 
 # Joiners (U+200C, U+200D) have no width either, but scripts and emoji need them.
@@ -26,8 +25,7 @@ def find(view: View) -> Iterator[Finding]:
             if (found := tuple(dict.fromkeys(kind for part in text for kind in needless(part))))
         }
         if kinds:
-            counts = Counter(kind for found in kinds.values() for kind in found)
-            told = ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())
+            counts, told = told_by_kind(kinds)
             yield found_in_rows(
                 "whitespace",
                 split,
@@ -35,7 +33,7 @@ def find(view: View) -> Iterator[Finding]:
                 what=f"{len(kinds):,} of {len(split):,} rows have needless spaces: {told}",
                 fix="most tokenisers read past spaces, but equal texts look different by them: "
                 "`data: {clean: {normalise: true}}` takes them out",
-                details=dict(counts),
+                details=counts,
             )
 
 
