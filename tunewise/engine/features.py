@@ -91,6 +91,16 @@ class Embedder:
         first, second = parts
         return np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
 
+    @property
+    def cut(self) -> int:
+        """How many texts were longer than the model reads, so far."""
+        return self.losses.texts
+
+    @property
+    def cut_rows(self) -> np.ndarray:
+        """The numbers of the rows of the last call of which a text was cut, in order."""
+        return self.losses.rows
+
     def _embed(self, texts: Sequence[tuple[str]], among: Sequence[tuple[str]] = ()) -> np.ndarray:
         tokens = self._encoded(texts)
         self.losses += tokens.losses
