@@ -1,6 +1,6 @@
 """Makes a small Llama with random weights, and a tokeniser learnt from the texts: something to pretrain.
 
-    python make_model.py stories.txt FOLDER
+python make_model.py stories.txt FOLDER
 """
 
 from __future__ import annotations
