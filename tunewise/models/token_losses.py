@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tunewise.data.labelled import UNLABELLED
+from tunewise.types import UNLABELLED
 
 
 @dataclass(frozen=True)
