@@ -26,6 +26,7 @@ from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.feed import Feed, Reader
 from tunewise.engine.kept import Context, Spent
 from tunewise.engine.loop import Training
+from tunewise.engine.packed import packed_rows
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.errors import MethodError
@@ -188,6 +189,8 @@ def train(net: Net, method: Method, job: Job) -> Trained:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
     inputs = _inputs(net, job)
+    if job.config.packing:
+        inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _augmented(net, job))
@@ -214,6 +217,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         job.observers.emit(Warned("focal loss does not apply to a closed solver"))
     if job.config.balanced_batches:
         job.observers.emit(Warned("balanced batches do not apply to a closed solver"))
+    if job.config.gradient_checkpointing:
+        job.observers.emit(Warned("gradient checkpointing does not apply to a closed solver"))
     for message in not_for_solvers(job.augment, job.objective.config):
         job.observers.emit(Warned(message))
     options = plan.solver.options
