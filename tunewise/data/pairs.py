@@ -48,9 +48,9 @@ class PairTokens:
         return self.both.lengths.reshape(2, len(self)).sum(axis=0)
 
     @property
-    def counts(self) -> np.ndarray:
-        """How many tokens to learn each sequence has, int64 (N, 2)."""
-        return self.both.counts.reshape(2, len(self)).T
+    def counts(self) -> np.ndarray | None:
+        """How many tokens to learn each sequence has, int64 (N, 2); None where none are marked."""
+        return None if isinstance(self.both, Tokens) else self.both.counts.reshape(2, len(self)).T
 
     def with_numbers(self, **numbers: np.ndarray) -> PairTokens:
         """The same sequences with more numbers of each row."""
@@ -99,4 +99,6 @@ def _joined(first: LabelledTokens | Tokens, second: LabelledTokens | Tokens) -> 
     if isinstance(first, Tokens):
         return replace(first, **common, kinds=rows_of("kinds"), cut=first.cut + second.cut)
     empty = np.concatenate([first.empty_rows, second.empty_rows + rows])
+    if first.shared is not None:
+        common["shared"] = np.concatenate([first.shared, second.shared])
     return replace(first, **common, learnt=rows_of("learnt"), sources=rows_of("sources"), empty_rows=empty)

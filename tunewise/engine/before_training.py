@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tunewise.data.batches import sorted_batches
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, items_of
 from tunewise.engine.kept import Context, Spent, kept_array
 from tunewise.engine.prefix_key import digest_of, key_of
 from tunewise.evaluate.predict import Outputs, predict_logits
@@ -68,4 +68,4 @@ class Untrained:
 
         array = predict_logits(self.net.model, read, self.batch_size, stop=self.stop, size=self.size, outputs=outputs)
         batches = sorted_batches(read.lengths, self.batch_size)
-        return array, sum(flops.forward(*read.shape(rows)) for flops in counted for rows in batches)
+        return array, sum(flops.forward(*read.shape(rows), items_of(read, rows)) for flops in counted for rows in batches)

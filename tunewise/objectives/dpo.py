@@ -12,7 +12,7 @@ from tunewise.data.conversations import encode_pairs
 from tunewise.data.pairs import REFERENCE, PairTokens
 from tunewise.objectives.base import Loss, Objective, OutputsOf
 from tunewise.objectives.language_settings import DpoConfig
-from tunewise.objectives.reference import pair_log_probs, with_references
+from tunewise.objectives.reference import pair_numbers, with_references
 
 if TYPE_CHECKING:
     import torch
@@ -53,11 +53,9 @@ class DirectPreference(Objective):
         """(B, 3), as `ROW_NUMBERS` has them: b times the log-ratio of both answers, and the loss."""
         import torch
 
-        from tunewise.data.labelled import UNLABELLED
-
-        ratios_B2 = pair_log_probs(model, batch) - batch[REFERENCE]
-        tokens_B2 = torch.stack((batch["labels"] != UNLABELLED).sum(dim=1).chunk(2), dim=1)
-        losses_B = dpo_losses(ratios_B2, tokens_B2, self.options)
+        numbers_B4 = pair_numbers(model, batch)
+        ratios_B2 = numbers_B4[:, :2] - batch[REFERENCE]
+        losses_B = dpo_losses(ratios_B2, numbers_B4[:, 2:], self.options)
         return torch.cat([self.options.beta * ratios_B2, losses_B[:, None]], dim=1)
 
     def n_items(self, targets: torch.Tensor) -> float:

@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from tunewise.objectives.base import OutputsOf
 
 
-def pair_log_probs(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """(B, 2): sum of the log-probabilities of the tokens to learn of both sequences of each row, fp32."""
+def pair_numbers(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """(B, 4), fp32: sum of the log-probabilities of the tokens to learn of both sequences of each row, then how many
+    tokens those are."""
     import torch
 
     from tunewise.models.token_losses import token_log_probs
 
-    return torch.stack(token_log_probs(model, parted(batch)[0]).row_sums().chunk(2), dim=1)
+    numbers_2BK = token_log_probs(model, parted(batch)[0]).row_numbers()
+    return torch.cat([*(-numbers_2BK[:, :1]).chunk(2), *numbers_2BK[:, 1:2].chunk(2)], dim=1)
+
+
+def pair_log_probs(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """(B, 2): the sums alone."""
+    return pair_numbers(model, batch)[:, :2]
 
 
 def with_references(inputs: Mapping[str, PairTokens], outputs_of: OutputsOf) -> dict[str, PairTokens]:
