@@ -7,16 +7,22 @@ import math
 import numpy as np
 import pytest
 import torch
-from preference_rows import judged_answers, preferences
 from pydantic import ValidationError
 
 from tunewise.errors import RecipeError
-from tunewise.objectives import ObjectiveConfig, make_objective, objective_name
+from tunewise.objectives import Objective, ObjectiveConfig, make_objective, objective_name
 from tunewise.objectives.dpo import dpo_losses
 from tunewise.objectives.kto import kto_losses, mismatched
 from tunewise.objectives.language_settings import DpoConfig, KtoConfig
 from tunewise.objectives.reward import bradley_terry
-from tunewise.types import Schema
+from tunewise.types import DataBundle, Schema
+
+PAIRS = Schema("preference", ("prompt", "chosen", "rejected"), "", (), "completion")
+JUDGED = Schema("unpaired_preference", ("prompt", "completion"), "", (), "completion")
+
+
+def kto(beta: float) -> Objective:
+    return make_objective(ObjectiveConfig(kto={"beta": beta}), DataBundle({}, JUDGED, (), ""))
 
 
 def sigmoid(value: float) -> float:
@@ -84,7 +90,7 @@ def test_kto_weighs_good_and_bad_answers_around_the_divergence() -> None:
 
 
 def test_the_divergence_of_kto_is_a_mean_that_is_never_negative_and_has_no_gradient() -> None:
-    objective = make_objective(ObjectiveConfig(kto={"beta": 0.5}), judged_answers(8, 4))
+    objective = kto(0.5)
     for others, divergence in (([0.2, 0.6], 0.4), ([-3.0, 1.0], 0.0)):
         numbers = torch.tensor([[0.1, others[0], 1.0], [0.3, others[1], 0.0]], requires_grad=True)
         loss = objective.loss(numbers, torch.tensor([1.0, 0.0]))
@@ -95,7 +101,7 @@ def test_the_divergence_of_kto_is_a_mean_that_is_never_negative_and_has_no_gradi
 
 
 def test_what_metrics_of_kto_see_is_reward_and_loss() -> None:
-    objective = make_objective(ObjectiveConfig(kto={"beta": 0.5}), judged_answers(8, 4))
+    objective = kto(0.5)
     found = objective.unscale(np.array([[0.1, 0.2, 1.0], [0.3, 0.6, 0.0]], np.float32))
     assert found[:, 0].tolist() == pytest.approx([0.1, 0.3])
     assert found[:, 1].tolist() == pytest.approx([1 - sigmoid(-0.1), 1 - sigmoid(-0.1)])
@@ -107,9 +113,8 @@ def test_answers_that_do_not_belong_are_those_of_the_nearest_row_before_with_ano
 
 
 def test_pairs_are_for_dpo_unless_the_recipe_says_reward() -> None:
-    schema = preferences(4, 4).schema
-    assert objective_name(ObjectiveConfig(), schema) == "dpo"
-    assert objective_name(ObjectiveConfig.model_validate("reward"), schema) == "reward"
+    assert objective_name(ObjectiveConfig(), PAIRS) == "dpo"
+    assert objective_name(ObjectiveConfig.model_validate("reward"), PAIRS) == "reward"
 
 
 @pytest.mark.parametrize("name", ["dpo", "reward", "kto"])
