@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from tunewise.conformance.models import SPECIAL_OF, TEXT, make_tokenizer
 from tunewise.conformance.toy_data import FILLER, TELLING
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
 
@@ -43,3 +46,17 @@ def _bundle(task: Task, columns: tuple[str, ...], train: int, held_out: int, mar
 
 def _words(generator: np.random.Generator, words: tuple[str, ...], least: int, most: int) -> str:
     return " ".join(generator.choice(list(words), size=int(generator.integers(least, most))))
+
+
+def language_model(folder: Path, family: str = "llama", blocks: int = 2) -> Path:
+    """The folder of a tiny random language model with its output layer and tokeniser."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    config = TEXT[family](blocks)
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        kind.from_config(config).save_pretrained(folder)
+    make_tokenizer(SPECIAL_OF[family]).save_pretrained(folder)
+    return folder

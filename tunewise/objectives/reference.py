@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-
 from tunewise.data.pairs import REFERENCE, PairTokens, parted
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.language_settings import RewardConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import nn
 
