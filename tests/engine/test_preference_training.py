@@ -15,6 +15,7 @@ from training_bench import At, Recorder, Setup, set_up
 
 from tunewise.data.pairs import MARGIN, REFERENCE
 from tunewise.engine.events import Step
+from tunewise.engine.optim import Optimizer
 from tunewise.engine.stop import Stop
 from tunewise.errors import Interrupted
 from tunewise.evaluate.predict import predict_logits
@@ -66,19 +67,19 @@ def encoded(setup: Setup, split: str = "train") -> Any:
     return objective.prepare(read, lambda rows, wanted: predict_logits(net.model, rows, 4, outputs=wanted))[split]
 
 
-def first_loss(setup: Setup) -> float:
+def losses(make: Callable[..., Setup], *args: Any, **more: Any) -> list[float]:
+    """Of every step of a training."""
     recorder = Recorder()
-    setup.job.observers.watchers.append(recorder)
-    setup.train()
-    return recorder.of(Step)[0].loss
+    make(*args, observers=[recorder], **more).train()
+    return [event.loss for event in recorder.of(Step)]
 
 
-STARTS = ["full", "lora", "bitfit", "last_k", "adapter", "ia3"]
+STARTS = ["full", "lora", "norms", "last_k", "adapter", "ia3"]
 
 
 @pytest.mark.parametrize("method", STARTS)
 def test_dpo_begins_at_ln_2(method: str, training: Callable[..., Setup]) -> None:
-    assert first_loss(training("dpo", method, max_steps=1)) == pytest.approx(math.log(2), abs=2e-6)
+    assert losses(training, "dpo", method, max_steps=1) == pytest.approx([math.log(2)], abs=2e-6)
 
 
 @pytest.mark.slow
@@ -92,10 +93,10 @@ def test_dpo_begins_at_ln_2_with_every_method_that_starts_unchanged(
     if not (kind.starts_unchanged and kind.descends and "preference" in kind.tasks and "text" in kind.modalities):
         pytest.skip("it is for other tasks, or does not start from the base model's output")
     try:
-        found = first_loss(training("dpo", method, max_steps=1))
+        found = losses(training, "dpo", method, max_steps=1)
     except MethodError as refused:
         pytest.skip(refused.what)
-    assert found == pytest.approx(math.log(2), abs=2e-6)
+    assert found == pytest.approx([math.log(2)], abs=2e-6)
 
 
 @pytest.mark.parametrize(("family", "loss"), [("llama", "sigmoid"), ("gpt2", "ipo"), ("t5", "sigmoid")])
@@ -152,33 +153,35 @@ def test_preferences_are_learnt(objective: str, method: str, training: Callable[
     numbers = trained.outputs(setup.job.data.splits["test"], 8, lambda: None)
     if objective == "kto":
         good = setup.job.data.splits["test"].targets > 0
-        assert numbers.shape == (len(good), 2) and numbers[good, 0].min() > numbers[~good, 0].max()
+        assert numbers.shape == (len(good), 2) and numbers[good, 0].mean() > numbers[~good, 0].mean() + 1
     else:
-        assert numbers.shape[1] == 3 and (numbers[:, 0] > numbers[:, 1]).all()
-    losses = [entry["validation_loss"] for entry in trained.curve]
-    assert losses[-1] < 0.8 * losses[0]
+        assert numbers.shape[1] == 3 and (numbers[:, 0] > numbers[:, 1]).mean() >= 0.8
+    found = [entry["validation_loss"] for entry in trained.curve]
+    assert found[-1] < 0.9 * found[0]
 
 
 @pytest.mark.parametrize("objective", sorted(DATA))
-def test_cutting_a_step_into_batches_changes_nothing(objective: str, training: Callable[..., Setup]) -> None:
-    whole = training(objective, max_steps=2)
-    parts = training(objective, at="b", max_steps=2, batch_size=2, accumulate=4)
-    for setup in (whole, parts):
-        setup.train()
-    for name, tensor in whole.weights.items():
-        assert torch.allclose(tensor, parts.weights[name], atol=2e-5), name
+def test_cutting_a_step_into_batches_changes_nothing(
+    objective: str, training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradients of the second step, where the model is no longer the reference, and losses of all."""
+    clip, seen, found = Optimizer.clip, [], []
 
+    def watched(optimizer: Optimizer) -> float:
+        groups = optimizer.adamw.param_groups
+        seen.append([parameter.grad.clone() for group in groups for parameter in group["params"]])
+        return clip(optimizer)
 
-def test_a_step_of_kto_is_about_one_divergence(training: Callable[..., Setup]) -> None:
-    """As many batches as there are rows have the losses of one batch, though each alone has a divergence of its own."""
-    found = []
+    monkeypatch.setattr(Optimizer, "clip", watched)
     for at, sizes in (("a", {"batch_size": 8}), ("b", {"batch_size": 1, "accumulate": 8})):
-        setup, recorder = training("kto", at=at, max_steps=4, **sizes), Recorder()
-        setup.job.observers.watchers.append(recorder)
-        setup.train()
-        found.append([event.loss for event in recorder.of(Step)])
-    assert found[0] == pytest.approx(found[1], abs=2e-4)
-    assert found[0][0] == pytest.approx(0.5, abs=1e-6)
+        found.append(losses(training, objective, at=at, max_steps=2, learning_rate=1e-4, **sizes))
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+    for whole, parts in zip(seen[1], seen[3], strict=True):
+        assert torch.allclose(whole, parts, atol=1e-5)
+
+
+def test_kto_begins_at_a_half(training: Callable[..., Setup]) -> None:
+    assert losses(training, "kto", max_steps=1) == pytest.approx([0.5], abs=1e-6)
 
 
 @pytest.mark.parametrize(("objective", "method"), [("dpo", "lora"), ("kto", "full"), ("reward", "full")])
@@ -189,7 +192,7 @@ def test_a_training_that_goes_on_is_the_one_that_never_stopped(
     whole = training(objective, method, **common)
     whole.train()
     stop = Stop()
-    broken = training(objective, method, at="b", stop=stop, observers=[At(3, stop.request)], **common)
+    broken = training(objective, method, at="b", stop=stop, observers=[At(3, lambda: setattr(stop, "requested", True))], **common)
     with pytest.raises(Interrupted):
         broken.train()
     resumed = training(objective, method, at="b", **common)

@@ -99,6 +99,6 @@ def _joined(first: LabelledTokens | Tokens, second: LabelledTokens | Tokens) -> 
     if isinstance(first, Tokens):
         return replace(first, **common, kinds=rows_of("kinds"), cut=first.cut + second.cut)
     empty = np.concatenate([first.empty_rows, second.empty_rows + rows])
-    if getattr(first, "shared", None) is not None:
+    if first.shared is not None:
         common["shared"] = np.concatenate([first.shared, second.shared])
     return replace(first, **common, learnt=rows_of("learnt"), sources=rows_of("sources"), empty_rows=empty)
