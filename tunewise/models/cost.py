@@ -16,16 +16,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tunewise.models.blocks import is_convolution, is_linear, original_name
 from tunewise.models.inserted_flops import watch_inserted
+from tunewise.models.output_call import output_call
 from tunewise.types import ModelMap
 
 
 @dataclass
 class StepFlops:
-    """FLOPs per token, per row, per row and squared token, and per batch whatever its size, of forward and backward
-    pass."""
+    """FLOPs per token, per row, per row and squared token, per token to learn (an output layer that reads those alone),
+    and per batch whatever its size, of forward and backward pass."""
 
     token_forward: float = 0.0
     token_backward: float = 0.0
@@ -35,15 +37,18 @@ class StepFlops:
     square_backward: float = 0.0
     batch_forward: float = 0.0
     batch_backward: float = 0.0
+    item_forward: float = 0.0
+    item_backward: float = 0.0
 
-    def forward(self, rows: int, tokens: int) -> float:
-        """FLOPs of the forward pass over `rows` rows of `tokens` tokens, padding included."""
+    def forward(self, rows: int, tokens: int, items: int = 0) -> float:
+        """FLOPs of the forward pass over `rows` rows of `tokens` tokens, padding included; `items` of all of them are
+        tokens to learn."""
         per_row = self.row_forward + tokens * (self.token_forward + tokens * self.square_forward)
-        return self.batch_forward + rows * per_row
+        return self.batch_forward + items * self.item_forward + rows * per_row
 
-    def backward(self, rows: int, tokens: int) -> float:
+    def backward(self, rows: int, tokens: int, items: int = 0) -> float:
         per_row = self.row_backward + tokens * (self.token_backward + tokens * self.square_backward)
-        return self.batch_backward + rows * per_row
+        return self.batch_backward + items * self.item_backward + rows * per_row
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
             return
         passes_on = int(hidden.requires_grad)
         times = passes_on + int(module.weight.requires_grad)
+        if (call := output_call()) is not None:
+            flops.item_forward += layer.token * call.counts
+            flops.item_backward += layer.token * (times + call.again) * call.counts
+            return
         flops.token_forward += layer.token
         flops.token_backward += layer.token * times
         flops.row_forward += layer.row + layer.products
@@ -77,7 +86,11 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
         flops.square_backward += 2 * layer.square * passes_on
 
     def count(hidden: torch.Tensor, products: float, gradients: int, shared: bool) -> None:
-        if shared:
+        if (call := output_call()) is not None:
+            each = products / hidden[..., 0].numel() * call.counts
+            flops.item_forward += each
+            flops.item_backward += each * (gradients + call.again)
+        elif shared:
             flops.batch_forward += products
             flops.batch_backward += products * gradients
         elif model_map.modality == "image" or hidden.ndim == 2:
@@ -87,8 +100,41 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
             flops.token_forward += products / hidden[..., 0].numel()
             flops.token_backward += products * gradients / hidden[..., 0].numel()
 
-    with watch_inserted(model, count) as inserted, watch_layers(model, model_map, watch):
+    with (
+        watch_inserted(model, count) as inserted,
+        watch_layers(model, model_map, watch),
+        _watch_blocks_computed_again(model, flops),
+    ):
         yield flops
+
+
+@contextmanager
+def _watch_blocks_computed_again(model: nn.Module, flops: StepFlops) -> Iterator[None]:
+    """Adds the forward pass of blocks that keep only their input to the backward pass, which does it again."""
+    kinds, before = ("token", "row", "square", "batch"), []
+
+    def now() -> list[float]:
+        return [getattr(flops, f"{kind}_forward") for kind in kinds]
+
+    def enter(module: nn.Module, args: object) -> None:
+        before.append(now())
+
+    def leave(module: nn.Module, args: object, output: object) -> None:
+        hidden = output if isinstance(output, torch.Tensor) else output[0]
+        for kind, first, last in zip(kinds, before.pop(), now(), strict=True):
+            if module.training and hidden.requires_grad:
+                name = f"{kind}_backward"
+                setattr(flops, name, getattr(flops, name) + last - first)
+
+    handles = []
+    for block in model.modules():
+        if isinstance(block, GradientCheckpointingLayer) and block.gradient_checkpointing:
+            handles += [block.register_forward_pre_hook(enter), block.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
