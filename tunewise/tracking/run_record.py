@@ -96,6 +96,7 @@ def finish_record(
         marginal=here,
         curve=trained.curve,
         confusion=results.confusion,
+        texts=results.texts,
         handover=HandedOver(kind, {"model": "model", "predictions": "predictions"}),
         notes=list(trained.net.notes),
         warnings=list(warnings),
