@@ -26,7 +26,13 @@ from tunewise.models.masks import count_of, elements_of
 from tunewise.types import Chain, Mask, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
 
 # What peft calls the task of a model, by the end of its class's name; others are wrapped without one.
-PEFT_TASKS = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS"}
+PEFT_TASKS = {
+    "ForSequenceClassification": "SEQ_CLS",
+    "ForTokenClassification": "TOKEN_CLS",
+    "ForCausalLM": "CAUSAL_LM",
+    "LMHeadModel": "CAUSAL_LM",
+    "ForConditionalGeneration": "SEQ_2_SEQ_LM",
+}
 
 
 @dataclass(frozen=True)
