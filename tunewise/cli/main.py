@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,6 +57,18 @@ Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the recipe: train.epochs=5.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the metric functions that the recipe names.")]
 Batch = Annotated[int, typer.Option(min=1, help="Rows per batch.")]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(min=1, help="Language models: stop after so many tokens.", show_default="128")
+]
+Temperature = Annotated[
+    float | None, typer.Option(help="Language models: draw tokens, sharpened below 1; where left out, the likeliest.")
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="With a temperature: draw among the k likeliest.")]
+TopP = Annotated[float | None, typer.Option(help="With a temperature: draw among those of this probability.")]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Language models: above 1, tokens that were there become less likely.")
+]
+DrawSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides what is drawn.", show_default="0")]
 
 
 @app.callback(invoke_without_command=True)
@@ -236,20 +248,69 @@ def predict(
     run: RunPath,
     text: Annotated[list[str], typer.Option(help="A text; given twice for a pair of texts.")] = [],  # noqa: B006
     data: Annotated[Path | None, typer.Option(help="A file with texts, in the columns of the training data.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file for the predictions of --data.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for the predictions of --data; of texts written, .jsonl too.")
+    ] = None,
     batch_size: Batch = 64,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: DrawSeed = None,
 ) -> None:
-    """Predict with a trained model: for a text, or for every row of a file.
+    """Predict with a trained model: for a text, or for every row of a file. A language model writes what follows.
 
     In the CSV file, text that a spreadsheet would take for a formula (=, +, -, @ at its start) gets a ' before it.
     """
     with told_errors():
         from tunewise.cli.predicting import predict_file, predict_text
 
+        options = _given(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+        )
         if text:
-            predict_text(run, text)
+            predict_text(run, text, options)
         else:
-            predict_file(run, data, out, batch_size)
+            predict_file(run, data, out, batch_size, options)
+
+
+def _given(**options: float | None) -> dict[str, Any]:
+    """The options that were given on the command line."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@app.command()
+def chat(
+    run: RunPath,
+    system: Annotated[str | None, typer.Option(help="A message that comes before all others.")] = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: DrawSeed = None,
+) -> None:
+    """Talk with a trained language model: each line is a message, the answer appears as it is written.
+
+    /reset forgets what was said, /exit ends, Ctrl-C stops an answer.
+    """
+    with told_errors():
+        from tunewise.cli.chatting import chat_with
+
+        options = _given(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+        )
+        chat_with(run, system, seed or 0, {"max_new_tokens": 128, **options})
 
 
 @app.command()

@@ -192,7 +192,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _augmented(net, job))
     if job.data.schema.is_language:
-        trained.inputs = {name: read for name, read in inputs.items() if name != "train"}
+        trained.inputs = {name: with_prompt(read, net.prompt) for name, read in inputs.items() if name != "train"}
     elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, Tokens))
     trained.reader.spent += Spent(elsewhere_seconds=elsewhere)
     return trained
