@@ -249,7 +249,7 @@ def with_prompt(tokens: Any, prompt: Sequence[int]) -> Any:
     it themselves (`with_prompt`)."""
     if not prompt:
         return tokens
-    if not isinstance(tokens, Tokens):
+    if not isinstance(tokens, Tokens):  # other inputs know themselves where the ids go
         return tokens.with_prompt(prompt)
     at, words = tokens.opens, tokens.words
     if words is not None:
