@@ -16,7 +16,6 @@ from tunewise.conformance.models import (
     STACKS,
     TEXT,
     VOCABULARY,
-    WIDE,
     WIDTH,
     make_tokenizer,
     sizes,

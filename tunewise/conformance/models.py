@@ -159,7 +159,8 @@ TEXT: Mapping[str, Maker] = {
     "t5": _t5,
 }
 IMAGE: Mapping[str, Maker] = {"vit": _vit, "resnet": _resnet}
-FAMILIES = (*TEXT, *IMAGE)
+LANGUAGE_FAMILIES = ("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm", "t5-lm", "bart-lm")
+FAMILIES = (*TEXT, *IMAGE, *LANGUAGE_FAMILIES)
 STACKS = {"t5": 2}
 """Stacks of blocks, where they are several: encoder and decoder."""
 

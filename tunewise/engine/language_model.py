@@ -99,8 +99,8 @@ class LanguageModel:
         stop: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> list[str]:
-        """What the model writes for each row of data as it was trained on: behind a prompt, behind a conversation without
-        its last answer, behind the beginning of a text. See `generate`."""
+        """What the model writes for each row of data as it was trained on: behind a prompt, a conversation without its
+        last answer, or the beginning of a text. See `generate`."""
         return self._written(split, self.schema, seed, batch_size, None, stop, options)
 
     def _written(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -123,7 +123,7 @@ def load_net(
     except Exception as problem:  # of a hostile config: division by zero, a strict dataclass's own kind, and others
         raise _not_made(problem, schema, located, language) from None
     missing = set(report["missing_keys"]) | _mismatched(report)
-    model_map = map_model(model, missing)
+    model_map = replace(map_model(model, missing), language=language)
     check_loaded(model, model_map, located)
     if language:
         check_output_layer(model, missing, located)
@@ -163,7 +163,8 @@ def load_reader(
         raise
     except Exception as problem:  # as in load_net
         raise _not_made(problem, schema, located, language) from None
-    net = _reading(model, tokenizer, map_model(model, set()), located, max_length, notes)
+    model_map = replace(map_model(model, set()), language=language)
+    net = _reading(model, tokenizer, model_map, located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept
     if net.by_word:
         _check_finds_words(tokenizer, located)
