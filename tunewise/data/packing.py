@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunewise.data.labelled import UNLABELLED, LabelledTokens
+from tunewise.data.labelled import LabelledTokens
+from tunewise.types import UNLABELLED
 
 if TYPE_CHECKING:
     import torch

@@ -68,4 +68,6 @@ class Untrained:
 
         array = predict_logits(self.net.model, read, self.batch_size, stop=self.stop, size=self.size, outputs=outputs)
         batches = sorted_batches(read.lengths, self.batch_size)
-        return array, sum(flops.forward(*read.shape(rows), items_of(read, rows)) for flops in counted for rows in batches)
+        return array, sum(
+            flops.forward(*read.shape(rows), items_of(read, rows)) for flops in counted for rows in batches
+        )

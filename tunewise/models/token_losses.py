@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tunewise.data.labelled import UNLABELLED
 from tunewise.data.packing import PACKED_ROWS
 from tunewise.models.output_layer import last_hidden, numbers_of
+from tunewise.types import UNLABELLED
 
 
 @dataclass(frozen=True)
