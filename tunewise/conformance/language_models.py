@@ -101,7 +101,7 @@ LANGUAGE: Mapping[str, Callable[[int], PretrainedConfig]] = {
     "t5": _t5,
     "bart": _bart,
 }
-TOKENIZER_OF = {"t5": "t5", "bart": "roberta"}
+TOKENIZER_OF = {"t5": "t5", "bart": "bart"}
 HALVES = {**STACKS, "bart": 2}
 
 
