@@ -24,6 +24,7 @@ from tunewise.engine.feed import Feed, Reader
 from tunewise.engine.job import Job
 from tunewise.engine.kept import Spent
 from tunewise.engine.output_layer import fold, output_layer, standardizes
+from tunewise.engine.packed import packed_rows
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.predict import predict_logits
@@ -150,6 +151,8 @@ def train(net: Net, method: Method, job: Job) -> Trained:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
     inputs, spent = _inputs(net, job)
+    if job.config.packing:
+        inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _augmented(net, job))
@@ -177,6 +180,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         job.observers.emit(Warned("focal loss does not apply to a closed solver"))
     if job.config.balanced_batches:
         job.observers.emit(Warned("balanced batches do not apply to a closed solver"))
+    if job.config.gradient_checkpointing:
+        job.observers.emit(Warned("gradient checkpointing does not apply to a closed solver"))
     for message in not_for_solvers(job.augment, job.objective.config):
         job.observers.emit(Warned(message))
     options = plan.solver.options
