@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tunewise.data.chat_templates import end_ids
 from tunewise.errors import ModelError
 from tunewise.models.locate import LocatedModel
 
@@ -66,11 +67,12 @@ def settle_writing(model: nn.Module, tokenizer: Any) -> list[str]:
     config, notes = model.generation_config, []
     named = config.eos_token_id
     ends = list(named) if isinstance(named, (list, tuple)) else [] if named is None else [named]
-    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
-        ends.append(tokenizer.eos_token_id)
+    if new := [number for number in end_ids(tokenizer) if number not in ends]:
+        ends += new
         config.eos_token_id = ends if len(ends) > 1 else ends[0]
         if named is not None:
-            notes.append(f"the model stops at the tokeniser's '{tokenizer.eos_token}' too")
+            told = " and ".join(f"'{token}'" for token in tokenizer.convert_ids_to_tokens(new))
+            notes.append(f"the model stops at {told} too, which its answers end with")
     config.pad_token_id = tokenizer.pad_token_id
     if _draws_unasked(config):
         config.do_sample = True
