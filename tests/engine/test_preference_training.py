@@ -192,7 +192,9 @@ def test_a_training_that_goes_on_is_the_one_that_never_stopped(
     whole = training(objective, method, **common)
     whole.train()
     stop = Stop()
-    broken = training(objective, method, at="b", stop=stop, observers=[At(3, lambda: setattr(stop, "requested", True))], **common)
+    broken = training(
+        objective, method, at="b", stop=stop, observers=[At(3, lambda: setattr(stop, "requested", True))], **common
+    )
     with pytest.raises(Interrupted):
         broken.train()
     resumed = training(objective, method, at="b", **common)

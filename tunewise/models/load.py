@@ -48,7 +48,8 @@ class Net:
     log; `prompt` are the virtual token ids that an insert has given vectors, part of every input; `positions` is how
     many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
     out of the weights; `by_word` is whether it answers for each word of a text; `kept` is what it reads of a
-    text that is too long. A model for images has no tokeniser."""
+    text that is too long; `judges` is the schema of the preferences that a reward model, whose rows are a prompt and an
+    answer, learns from. A model for images has no tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -61,6 +62,7 @@ class Net:
     positions: int = UNLIMITED
     by_word: bool = False
     kept: Reading = "head"
+    judges: Schema | None = None
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -125,6 +127,7 @@ def load_net(
         return Net(model, None, model_map, located, 1, tuple(notes))
     net = _reading(model, tokenizer, model_map, located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept
+    net.judges = schema if schema.task == "preference" and not language else None
     if net.by_word:
         _check_finds_words(tokenizer, located)
         WordOutputs(model.config.label2id.get("O", 0)).watch(model)
