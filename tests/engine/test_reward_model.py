@@ -43,7 +43,7 @@ def trained(
     data = data or preferences(24, 8)
     setup = set_up(model, data, folder, method, objective={"reward": {}}, max_steps=3)
     done = setup.train()
-    numbers = done.outputs(data.splits["test"], 8, lambda: None)
+    numbers = done.outputs_of(data.splits["test"], 8, lambda: None)
     kind = handover_kind(setup.method.handover, setup.method.merged)
     save_model(done, kind, folder / "model", data.schema, {"threshold": None, "positive": None}, lambda size: "")
     return load(folder), numbers

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunewise.config.reading import UNLABELLED
 from tunewise.data.ragged import Ragged
 
 if TYPE_CHECKING:
     import torch
-
-UNLABELLED = -100
-"""In the place of a label: nothing is to be learnt there (torch's own mark)."""
 
 
 @dataclass(frozen=True, eq=False)

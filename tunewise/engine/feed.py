@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tunewise.data.inputs import Inputs
+from tunewise.data.packing import PackedTokens
 from tunewise.data.pairs import PairTokens
 from tunewise.engine.apply import frozen_blocks
 from tunewise.engine.augmented import AugmentedRows
@@ -85,6 +86,9 @@ class Feed:
             splits.remove("train")
             if not splits:
                 return before
+        if isinstance(self.inputs["train"], PackedTokens):
+            self._note("the outputs of the frozen part are not kept: rows are packed anew for each batch")
+            return before
         prefix = FrozenPrefix(self.net, depth, self.context, self.inputs["train"])
         if prefix.kind is None:
             self._note(f"the outputs of the frozen part are not kept, but computed each time: {prefix.refused}")
