@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,12 +16,15 @@ from tunewise.data.rewarded import rewarded_row
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import load_model
-from tunewise.engine.model_meta import META, schema_from
+from tunewise.engine.model_meta import META, is_language_model, schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
 from tunewise.models.memory import PassSize, memory_told
+
+if TYPE_CHECKING:
+    from tunewise.engine.language_model import LanguageModel
 
 Text = str | tuple[str, str] | list[str] | list[dict[str, Any]]
 """A text, a pair of texts, the words of a text, or for a reward model the messages of a conversation."""
@@ -160,8 +163,8 @@ class TextModel:
         return joined(words)
 
 
-def load(folder: Path | str, device: str = "cpu") -> TextModel:
-    """Loads the model of a run folder, or a model folder itself.
+def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
+    """Loads the model of a run folder, or a model folder itself: a `LanguageModel` where it gives the next token.
 
     Raises:
         StoreError: there is no model of tunewise there, or it is damaged.
@@ -176,4 +179,8 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel:
             where=str(folder),
             fix="name the folder that was given as --out to `tunewise train`, or a run of a comparison",
         )
+    if is_language_model(path):
+        from tunewise.engine.language_model import LanguageModel
+
+        return LanguageModel(path, device)
     return TextModel(path, device)
