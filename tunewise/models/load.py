@@ -49,8 +49,9 @@ class Net:
     log; `prompt` are the virtual token ids that an insert has given vectors, part of every input; `positions` is how
     many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
     out of the weights; `by_word` is whether it answers for each word of a text; `kept` is what it reads of a
-    text that is too long; `loads_as` is by which class of transformers a language model is loaded. A model for images
-    has no tokeniser."""
+    text that is too long; `loads_as` is by which class of transformers a language model is loaded; `judges` is the
+    schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from. A model for
+    images has no tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -64,6 +65,7 @@ class Net:
     by_word: bool = False
     kept: Reading = "head"
     loads_as: str | None = None
+    judges: Schema | None = None
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -122,6 +124,7 @@ def load_net(
     net = _reading(model, tokenizer, model_map, located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept
     net.loads_as = _model_class(schema, config, language).__name__ if language else None
+    net.judges = schema if schema.task == "preference" and not language else None
     if net.by_word:
         _check_finds_words(tokenizer, located)
         WordOutputs(model.config.label2id.get("O", 0)).watch(model)
