@@ -6,7 +6,7 @@ Shape legend: N rows, B rows of a batch, T tokens of the longest row in it, S th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -80,3 +80,11 @@ class LabelledTokens:
             ids_BT, held_BT = self.sources.padded(rows, self.pad)
         batch = {"input_ids": ids_BT, "attention_mask": held_BT.astype(np.int64), "labels": labels_BT}
         return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+    def with_prompt(self, prompt: Sequence[int]) -> LabelledTokens:
+        """The same rows with virtual ids before each, as peft puts them; of an encoder with a decoder, before what the
+        encoder reads."""
+        if self.sources is not None:
+            return replace(self, sources=self.sources.with_items(0, prompt))
+        learnt = self.learnt.with_items(0, [0] * len(prompt))
+        return replace(self, ids=self.ids.with_items(0, prompt), learnt=learnt)
