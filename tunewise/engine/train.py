@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 from tunewise.data.balanced_batches import balanced_rows
+from tunewise.data.chat_templates import settle_template
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
+from tunewise.data.labelled import LabelledTokens
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import AugmentedRows, augmented_rows, not_for_solvers
+from tunewise.engine.before_training import Untrained
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Planned, Prepared, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
@@ -26,7 +29,7 @@ from tunewise.engine.output_layer import fold, output_layer, standardizes
 from tunewise.engine.packed import packed_rows
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
-from tunewise.evaluate.predict import Outputs, predict_logits
+from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
@@ -72,6 +75,13 @@ class Trained:
             "tried; give `strength` to go further"
         ]
 
+    def add(self, spent: Spent) -> None:
+        """Counts among the costs what came before the first step."""
+        self.seconds += spent.seconds
+        self.forward_flops += spent.flops
+        self.elsewhere_seconds += spent.elsewhere_seconds
+        self.elsewhere_flops += spent.elsewhere_flops
+
     def outputs(
         self,
         texts: Sequence[tuple[str, ...]],
@@ -93,7 +103,8 @@ class Trained:
         if split.name not in self.inputs:
             return self.outputs(split.texts, batch_size, stop, cut)
         read, wanted = self.inputs[split.name], self.objective.outputs
-        return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
+        found = predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
+        return self.objective.unscale(found)
 
 
 def outputs(
@@ -141,14 +152,15 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
-    inputs = _inputs(net, job)
+    inputs, spent = _inputs(net, job)
     if job.config.packing:
         inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _augmented(net, job))
     if job.data.schema.is_language:
-        trained.inputs = {name: read for name, read in inputs.items() if name != "train"}
+        trained.inputs = {name: with_prompt(read, net.prompt) for name, read in inputs.items() if name != "train"}
+        trained.add(spent)
     elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, Tokens))
     trained.reader.spent += Spent(elsewhere_seconds=elsewhere)
     return trained
@@ -325,20 +337,23 @@ def to_predictions(
     return Predictions(scores, decisions, split.targets, split.rows)
 
 
-def _inputs(net: Net, job: Job) -> Mapping[str, Inputs]:
-    """What the model reads of train and validation; where rows are something to continue, of all splits."""
+def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
+    """What the model reads of train and validation; where rows are something to continue, of all splits. And what was
+    spent on what the untrained model says of them."""
     splits, objective = job.data.splits, job.objective
     if not job.data.schema.is_language:
-        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}
+        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}, Spent()
     net.to(torch.device(job.tuned.device))
     both = net.model.config.is_encoder_decoder
+    if job.data.schema.form == "chat" and (note := settle_template(net.tokenizer)):
+        job.observers.emit(Warned(note))
     inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
+    for name, read in inputs.items():
+        for line in read.told(name, net.max_length) if isinstance(read, LabelledTokens) else ():
+            job.observers.emit(Warned(line))
     rows = job.evaluator.config.batch_size
-
-    def outputs_of(read: Inputs, wanted: Outputs) -> np.ndarray:
-        return predict_logits(net.model, read, rows, stop=job.stop.check, size=job.pass_size, outputs=wanted)
-
-    return objective.prepare(inputs, outputs_of)
+    untrained = Untrained(net, rows, job.stop.check, job.pass_size, job.context)
+    return objective.prepare(inputs, untrained.outputs), untrained.spent
 
 
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:

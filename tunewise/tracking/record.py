@@ -43,10 +43,12 @@ class UsedData:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """The model handed over: the kind of folder, and paths by what is there, relative to the run folder."""
+    """The model handed over: the kind of folder, paths by what is there, relative to the run folder, and by which class
+    of transformers a language model is loaded."""
 
     kind: Handover
     paths: dict[str, str] = field(default_factory=dict)
+    loads_as: str | None = None
 
 
 @dataclass(frozen=True)
