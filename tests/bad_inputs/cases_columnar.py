@@ -165,7 +165,7 @@ CASES = (
         "cut off",
         lambda desk: desk.train(json.dumps(objects(), indent=1)[:-1], "data.json"),
         error(
-            "the file is cut off or not JSON (Expecting ',' delimiter at character 3)",
+            "the file is cut off or not JSON (Expecting ',' delimiter at character 1)",
             "{folder}/data.json, line 121",
             "write the whole list, from [ to ], or one object per line without commas between them",
         ),

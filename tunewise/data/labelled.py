@@ -50,6 +50,18 @@ class LabelledTokens:
         total = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.learnt.flat, dtype=np.int64)])
         return np.diff(total[self.learnt.offsets])
 
+    def told(self, name: str, max_length: int) -> list[str]:
+        """Lines for the log on what was cut of a split, and on its rows that teach nothing; none where all is whole."""
+        told = []
+        if many := len(self.cut_rows):
+            told.append(
+                f"{many:,} of {len(self):,} rows of {name} are longer than {max_length:,} tokens and were cut: "
+                f"{self.lost:,} tokens lost (prompts at their beginnings, answers and texts at their ends)"
+            )
+        if many := len(self.empty_rows):
+            told.append(f"{many:,} of {len(self):,} rows of {name} have no token left to learn")
+        return told
+
     def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
         """See `Inputs`."""
         return len(rows), int(self.lengths[np.asarray(rows)].max())
