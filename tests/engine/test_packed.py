@@ -42,7 +42,9 @@ def test_models_that_read_on_across_rows_are_refused() -> None:
     """Mamba has neither positions nor attention."""
     import transformers
 
-    config = transformers.MambaConfig(vocab_size=bench.VOCABULARY, hidden_size=16, num_hidden_layers=1, state_size=4)
+    config = transformers.MambaConfig(
+        vocab_size=bench.VOCABULARY, hidden_size=16, num_hidden_layers=2, initializer_range=1.0
+    )
     with pytest.raises(MethodError, match="does not read packed rows"):
         packed_rows(bench.rows(), net_of(transformers.MambaForCausalLM(config)), METHOD)
 
