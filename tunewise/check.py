@@ -16,7 +16,8 @@ from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
 from tunewise.methods import MethodConfig
-from tunewise.methods.support import support_matrix
+from tunewise.methods.support import LANGUAGE, support_matrix
+from tunewise.models.language import check_gives_next_token
 from tunewise.models.locate import LocatedModel, locate
 from tunewise.objectives import Objective, make_objective
 from tunewise.recipe import MethodChoice, Recipe
@@ -101,18 +102,23 @@ def check(
     data, models = found.data, found.models
     evaluator = Evaluator(data.schema, recipe.evaluate, folder, allow_code)
     metric = recipe.metric or default_metric(data.schema.task)
-    evaluator.check_metric(metric)
+    evaluator.check_choice(metric)
+    objective = make_objective(recipe.objective, data)
+    language = objective.answers == "language"
+    for located in models.values():
+        if language:
+            check_gives_next_token(located)
     left_out = []
     for choice in methods:
         for name, located in models.items():
             try:
-                _check_method(choice, data, located)
+                _check_method(choice, data, located, language)
             except MethodError as problem:
                 if recipe.names_methods:
                     raise
                 left_out.append(LeftOut(choice.label, name, problem.what))
-    check_combinations(recipe, methods, data.schema, folder)
-    return Checked(found, evaluator, make_objective(recipe.objective, data), metric, tuple(left_out))
+    check_combinations(recipe, methods, data.schema, folder, language)
+    return Checked(found, evaluator, objective, metric, tuple(left_out))
 
 
 def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Found:
@@ -130,16 +136,20 @@ def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Foun
         models[name] = locate(name, folder)
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
-    data = bundle(recipe.data, gathered or gather(recipe.data, folder))
-    found = before_training(data, models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
-    return Found(data, models, found, time.perf_counter() - start, seconds)
+    data, audited = _looked_at(recipe, gathered or gather(recipe.data, folder), models)
+    return Found(data, models, audited, time.perf_counter() - start, seconds)
 
 
 def with_data(found: Found, recipe: Recipe, gathered: Gathered) -> Found:
     """The same models with other data, looked at in the same way."""
+    data, audited = _looked_at(recipe, gathered, found.models)
+    return replace(found, data=data, audit=audited)
+
+
+def _looked_at(recipe: Recipe, gathered: Gathered, models: Mapping[str, LocatedModel]) -> tuple[DataBundle, Audit]:
+    """The data, and what was found in it briefly."""
     data = bundle(recipe.data, gathered)
-    told = before_training(data, found.models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
-    return replace(found, data=data, audit=told)
+    return data, before_training(data, models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
 
 
 def check_data(
@@ -166,7 +176,7 @@ def _as_read(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel) -> None:
+def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel, language: bool) -> None:
     method = choice.build()
     if data.schema.task not in method.tasks:
         raise MethodError(
@@ -184,7 +194,7 @@ def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel)
                 f"the method '{method.name}' needs the package {package}, which is not installed",
                 fix=f"pip install {package}",
             )
-    known = support_matrix().get(choice.name, located.family)
+    known = support_matrix().get(choice.name, located.family + (LANGUAGE if language else ""))
     # Other options may suit the model; of these its own plan says so, once the model is loaded.
     usual = choice.options.keys() <= MethodConfig.model_fields.keys()
     if usual and known is not None and known.status == "refused":

@@ -18,9 +18,11 @@ from tunewise.engine.device import Tuned, tune
 from tunewise.engine.evaluation import Results, evaluate
 from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
 from tunewise.engine.handover import handover_kind, save_model
+from tunewise.engine.job import Job
 from tunewise.engine.loop import Training
 from tunewise.engine.stop import Stop
-from tunewise.engine.train import Job, Trained, train
+from tunewise.engine.train import Trained, train
+from tunewise.engine.written import writer_of
 from tunewise.errors import Interrupted, StoreError
 from tunewise.methods import Method
 from tunewise.models.attention import attention_of
@@ -129,12 +131,16 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         checked.models[recipe.model],
         checked.data.schema,
         seed=recipe.seed,
-        dropout=recipe.train.dropout,
+        dropout=_dropout(recipe, checked),
         max_length=recipe.train.max_length,
         attention=tuned.attention,
         kept=recipe.train.kept,
         language=checked.objective.answers == "language",
     )
+
+
+def _dropout(recipe: Recipe, checked: Checked) -> float | None:
+    return checked.objective.dropout if recipe.train.dropout is None else recipe.train.dropout
 
 
 def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, out: Path, stop: Stop) -> Job:
@@ -177,10 +183,12 @@ class _Run:
         device = self.tuned.apply()
         recipe, checked = self.recipe, self.checked
         self.watchers.emit(Phase("loading"))
-        method = recipe.method.build(recipe.train.learning_rate)
+        method = recipe.method.build(recipe.train.learning_rate, checked.objective.rate_scale)
         with memory_told("loading the model"):
             net = load(recipe, checked, self.tuned)
         job = job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop)
+        with memory_told("writing samples"):
+            before = self._texts_before(net, job, device)
         with memory_told("training"), kernels_told(self._warn):
             trained = train(net, method, replace(job, loop=self.loop))
         self.watchers.emit(Phase("evaluating"))
@@ -188,11 +196,21 @@ class _Run:
             self._warn(message)
         self.tuned.turn_to_prediction(trained.net.model)
         with memory_told("evaluating"):
-            results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn, checked.metric)
+            results = evaluate(
+                trained, checked.data, checked.evaluator, self.stop.check, self._warn, checked.metric, before
+            )
         self.watchers.emit(Phase("exporting"))
         write_predictions(self.out, results.predictions)
         with memory_told("handing over the model"):
             return self._hand_over(method, trained, results, device)
+
+    def _texts_before(self, net: Net, job: Job, device: torch.device) -> tuple[str, ...]:
+        """What a language model writes before it is trained, for the samples of the report."""
+        checked, stop = self.checked, self.stop.check
+        writer = writer_of(
+            net.to(device), job.objective, checked.data, checked.evaluator, stop, job.pass_size, job.context
+        )
+        return () if writer is None else writer.samples(next(iter(checked.data.tests.values())))
 
     def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
         """Writes the model folder, then the record: whoever finds `finished` finds the model too."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tunewise.data.labels import Label, no_targets, to_targets
+from tunewise.cleaning.exact_duplicates import exact_duplicates
+from tunewise.data.labels import Label, comparable, no_targets, to_targets
 from tunewise.data.table import Table, as_text, row_list, short
-from tunewise.data.tags import Tags
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Split
 
@@ -19,7 +19,8 @@ from tunewise.types import DataStep, Schema, Split
 class Rows:
     """Rows of a table that are used: `indices` are their places in the table, from 0.
 
-    `groups` are what rows go together by (None: by itself), `times` what can be compared (`data.times`); both are empty
+    `prompts` are, of each row of a language task, what it shares with other answers to the same. `groups` are what rows
+    go together by (None: by itself), `times` what can be compared (`data.times`); both are empty
     where the recipe names no such column.
     """
 
@@ -29,6 +30,7 @@ class Rows:
     values: tuple[Label, ...]
     groups: tuple[str | None, ...] = ()
     times: tuple[Any, ...] = ()
+    prompts: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -37,6 +39,11 @@ class Rows:
     def numbers(self) -> list[int]:
         """The number of each row in its source, from 1."""
         return [index + 1 for index in self.indices]
+
+    @property
+    def alike(self) -> tuple[tuple[str, ...], ...]:
+        """By what rows are in one split where it is equal: texts; of language tasks, prompts."""
+        return self.prompts or self.texts
 
     def take(self, places: Sequence[int]) -> Rows:
         """The rows at these places of this selection."""
@@ -47,6 +54,7 @@ class Rows:
             tuple(self.values[place] for place in places),
             tuple(self.groups[place] for place in places if self.groups),
             tuple(self.times[place] for place in places if self.times),
+            tuple(self.prompts[place] for place in places if self.prompts),
         )
 
     def split(self, name: str, schema: Schema, label: Sequence[str], known: bool = True) -> Split:
@@ -100,23 +108,22 @@ def usable_rows(
 
 def repeat_steps(rows: Rows) -> list[DataStep]:
     """A note where rows have the same text and label, and one where they have the same text but not the same label."""
-    first_label: dict[tuple[str, ...], Label | frozenset[str]] = {}
-    conflicting, repeated, seen = set(), [], set()
-    for place, (text, value) in enumerate(zip(rows.texts, rows.values, strict=True)):
-        label = frozenset(value) if isinstance(value, tuple) and not isinstance(value, Tags) else value
+    labels = [comparable(value) for value in rows.values]
+    first_label: dict[tuple[str, ...], Hashable] = {}
+    conflicting = set()
+    for text, label in zip(rows.texts, labels, strict=True):
         if first_label.setdefault(text, label) != label:
             conflicting.add(text)
-        if (text, label) in seen:
-            repeated.append(rows.indices[place])
-        seen.add((text, label))
+    repeated = [rows.indices[place] for place in exact_duplicates(rows.texts, labels)]
     return [*_repeat_step(rows, repeated), *_conflict_step(rows, conflicting)]
 
 
 def _repeat_step(rows: Rows, repeated: list[int]) -> list[DataStep]:
     if not repeated:
         return []
+    what = "" if rows.prompts else "text and label of "
     reason = (
-        f"{rows.table.source}: {len(repeated):,} of {len(rows):,} rows repeat text and label of an earlier row: "
+        f"{rows.table.source}: {len(repeated):,} of {len(rows):,} rows repeat {what}an earlier row: "
         f"{row_list(repeated)}. Kept as they are"
     )
     return [DataStep("repeated rows", len(rows), len(rows), reason)]

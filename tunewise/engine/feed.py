@@ -14,6 +14,7 @@ import numpy as np
 
 from tunewise.data.inputs import Inputs
 from tunewise.data.packing import PackedTokens
+from tunewise.data.pairs import PairTokens
 from tunewise.engine.apply import frozen_blocks
 from tunewise.engine.augmented import AugmentedRows
 from tunewise.engine.kept import Context, Spent
@@ -73,6 +74,9 @@ class Feed:
         splits = [split for split, times in reads.items() if times >= READS]
         depth = safe_depth(trained, self.net.map, plan)
         if self.context is None or not splits or not depth or self.net.prompt:
+            return before
+        if isinstance(self.inputs["train"], PairTokens):
+            self._note("the outputs of the frozen part are not kept, but computed each time: rows are two texts each")
             return before
         if self.augmented is not None and "train" in splits:
             told = self.augmented.config.told

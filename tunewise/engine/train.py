@@ -5,41 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from tunewise.commit import Series, default_cache
-from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.balanced_batches import balanced_rows
+from tunewise.data.chat_templates import settle_template
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
+from tunewise.data.labelled import LabelledTokens
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import AugmentedRows, augmented_rows, not_for_solvers
-from tunewise.engine.device import Tuned
+from tunewise.engine.before_training import Untrained
 from tunewise.engine.encode import encode
-from tunewise.engine.events import Observers, Planned, Prepared, Started, Warned
+from tunewise.engine.events import Planned, Prepared, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.feed import Feed, Reader
-from tunewise.engine.kept import Context, Spent
-from tunewise.engine.loop import Training
+from tunewise.engine.job import Job
+from tunewise.engine.kept import Spent
+from tunewise.engine.output_layer import fold, output_layer, standardizes
 from tunewise.engine.packed import packed_rows
-from tunewise.engine.settings import TrainConfig
-from tunewise.engine.stop import Stop
-from tunewise.errors import MethodError
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
-from tunewise.evaluate.predict import Outputs, predict_logits
+from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
 from tunewise.objectives.base import Objective
-from tunewise.types import DataBundle, Plan, Predictions, Signals, Split
+from tunewise.types import Plan, Predictions, Signals, Split
 
 
 @dataclass
@@ -78,69 +75,36 @@ class Trained:
             "tried; give `strength` to go further"
         ]
 
+    def add(self, spent: Spent) -> None:
+        """Counts among the costs what came before the first step."""
+        self.seconds += spent.seconds
+        self.forward_flops += spent.flops
+        self.elsewhere_seconds += spent.elsewhere_seconds
+        self.elsewhere_flops += spent.elsewhere_flops
+
     def outputs(
+        self,
+        texts: Sequence[tuple[str, ...]],
+        batch_size: int,
+        stop: Callable[[], None],
+        cut: Callable[[Losses], None] = lambda losses: None,
+    ) -> np.ndarray:
+        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
+        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
+
+    def outputs_of(
         self,
         split: Split,
         batch_size: int,
         stop: Callable[[], None],
         cut: Callable[[Losses], None] = lambda losses: None,
     ) -> np.ndarray:
-        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives. Of a
-        language task, the numbers of each row (n, K)."""
-        if split.name in self.inputs:
-            read, wanted = self.inputs[split.name], self.objective.outputs
-            return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
-        texts = split.texts
-        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
-
-
-@dataclass
-class Job:
-    """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
-    fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
-    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does)."""
-
-    objective: Objective
-    data: DataBundle
-    evaluator: Evaluator
-    metric: str
-    config: TrainConfig
-    tuned: Tuned
-    seed: int
-    observers: Observers
-    label: str
-    checkpoints: Series
-    stop: Stop
-    fingerprint: str
-    loop: Callable[..., Training] = Training
-    handed_over: int = 0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    synonym_rows: int | None = None
-
-    @cached_property
-    def pass_size(self) -> PassSize:
-        """Of the batches of all passes without gradients: what did not fit once is not tried again."""
-        return PassSize(tell=lambda message: self.observers.emit(Warned(message)))
-
-    @cached_property
-    def context(self) -> Context | None:
-        """How this run reads through the cache; None where the recipe wants none. Made once: it looks through what the
-        cache holds."""
-        if not self.config.cache:
-            return None
-
-        def warn(message: str) -> None:
-            self.observers.emit(Warned(message))
-
-        return Context(
-            store=default_cache(warn),
-            autocast=self.tuned.autocast,
-            precision=self.tuned.precision,
-            device=torch.device(self.tuned.device),
-            data=self.data.splits["train"].source,
-            stop=self.stop.check,
-            warn=warn,
-        )
+        """The same of a split of the data; of a language task, the numbers of each row (n, K)."""
+        if split.name not in self.inputs:
+            return self.outputs(split.texts, batch_size, stop, cut)
+        read, wanted = self.inputs[split.name], self.objective.outputs
+        found = predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
+        return self.objective.unscale(found)
 
 
 def outputs(
@@ -188,14 +152,15 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
-    inputs = _inputs(net, job)
+    inputs, spent = _inputs(net, job)
     if job.config.packing:
         inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _augmented(net, job))
     if job.data.schema.is_language:
-        trained.inputs = {name: read for name, read in inputs.items() if name != "train"}
+        trained.inputs = {name: with_prompt(read, net.prompt) for name, read in inputs.items() if name != "train"}
+        trained.add(spent)
     elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, Tokens))
     trained.reader.spent += Spent(elsewhere_seconds=elsewhere)
     return trained
@@ -295,7 +260,7 @@ def descend(
     splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
     validation = splits["validation"]
     targets = {name: torch.as_tensor(objective.targets(splits[name], inputs[name])) for name in ("train", "validation")}
-    if _standardizes(objective) and output_layer(net)[1] is None:
+    if standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
     context, size = job.context, job.pass_size
@@ -342,7 +307,7 @@ def descend(
     if augmented is not None:
         told = augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)
         job.observers.emit(Warned(told))
-    _fold(net, objective)
+    fold(net, objective)
     sizes = {tensor.name: tensor.size for tensor in net.map.tensors}  # in 4 bits, two weights are one element
     return Trained(
         net=net,
@@ -372,20 +337,23 @@ def to_predictions(
     return Predictions(scores, decisions, split.targets, split.rows)
 
 
-def _inputs(net: Net, job: Job) -> Mapping[str, Inputs]:
-    """What the model reads of train and validation; where rows are something to continue, of all splits."""
+def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
+    """What the model reads of train and validation; where rows are something to continue, of all splits. And what was
+    spent on what the untrained model says of them."""
     splits, objective = job.data.splits, job.objective
     if not job.data.schema.is_language:
-        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}
+        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}, Spent()
     net.to(torch.device(job.tuned.device))
     both = net.model.config.is_encoder_decoder
+    if job.data.schema.form == "chat" and (note := settle_template(net.tokenizer)):
+        job.observers.emit(Warned(note))
     inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
+    for name, read in inputs.items():
+        for line in read.told(name, net.max_length) if isinstance(read, LabelledTokens) else ():
+            job.observers.emit(Warned(line))
     rows = job.evaluator.config.batch_size
-
-    def outputs_of(read: Inputs, wanted: Outputs) -> np.ndarray:
-        return predict_logits(net.model, read, rows, stop=job.stop.check, size=job.pass_size, outputs=wanted)
-
-    return objective.prepare(inputs, outputs_of)
+    untrained = Untrained(net, rows, job.stop.check, job.pass_size, job.context)
+    return objective.prepare(inputs, untrained.outputs), untrained.spent
 
 
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:
@@ -404,25 +372,3 @@ def told_balanced(classes: np.ndarray) -> str:
         f"balanced batches: an epoch reads {rows:,} rows, {rows // count:,} of each class; "
         f"{rows - len(classes):,} of them are rows of smaller classes that are read again"
     )
-
-
-def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:
-    """Weight and bias of the last layer: the last matrix of the head with one row per output."""
-    tensors, outputs_ = named_tensors(net.model), net.model.config.num_labels
-    matrices = [t.name for t in net.map.head if len(t.shape) == 2 and t.shape[0] == outputs_]
-    if not matrices:
-        raise MethodError(
-            f"no output layer was found in a '{net.map.family}' model", fix="set objective.standardize to false"
-        )
-    name = matrices[-1]
-    return tensors[name], tensors.get(name.removesuffix("weight") + "bias")
-
-
-def _standardizes(objective: Objective) -> bool:
-    return objective.schema.task == "regression" and objective.config.standardize
-
-
-def _fold(net: Net, objective: Objective) -> None:
-    if _standardizes(objective):
-        with torch.no_grad():
-            objective.fold(*output_layer(net))

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from tunewise.errors import MethodError
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.methods.prompt_tuning import frequent_words, refuse_images
 from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
@@ -75,7 +75,7 @@ class PrefixTuning(Method):
         rules = [Rule("*.prefix.table*", weight_decay=0.0)]
         if self.config.reparametrise:
             rules += [Rule("*.prefix.down.*", PERCEPTRON_SCALE), Rule("*.prefix.up.*", PERCEPTRON_SCALE)]
-        rules += head_rules(model)
+        rules += new_head_rules(model)
         return Plan(tuple(rules), self.learning_rate(model), inserts=(insert,))
 
     @classmethod
@@ -212,7 +212,10 @@ def _attend(
     tokens, length = keys.shape[2], key.shape[2]
     causal = module.is_causal if is_causal is None else is_causal
     if attention_mask is None and causal:
-        attention_mask = torch.ones(query.shape[2], length, dtype=torch.bool, device=key.device).tril()[None, None]
+        ones = torch.ones(query.shape[2], length, dtype=torch.bool, device=key.device)
+        attention_mask = ones.tril(length - query.shape[2])[
+            None, None
+        ]  # fewer queries than keys: those before are kept
     if attention_mask is not None:
         seen = True if attention_mask.dtype == torch.bool else 0.0
         attention_mask = functional.pad(attention_mask, (tokens, 0), value=seen)

@@ -7,10 +7,15 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
-from tunewise.objectives.language_settings import SftConfig
+from tunewise.objectives.language_settings import DpoConfig, KtoConfig, RewardConfig, SftConfig
 from tunewise.types import Task
 
-LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {"sft": ("generation",)}
+LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {
+    "sft": ("generation",),
+    "dpo": ("preference",),
+    "reward": ("preference",),
+    "kto": ("unpaired_preference",),
+}
 """The objectives of language models by name, and the tasks whose rows they learn from; the first objective of a task is
 its usual one."""
 
@@ -19,6 +24,15 @@ class ObjectiveConfig(Config):
     sft: SftConfig | None = None
     """Supervised fine-tuning of a language model, the usual one where rows are texts, prompts with answers or
     conversations. Options of objectives stand under their name: `objective: {sft: {loss_on: all}}`."""
+
+    dpo: DpoConfig | None = None
+    """Direct preference optimisation, the usual one where rows are a prompt with a chosen and a rejected answer."""
+
+    reward: RewardConfig | None = None
+    """A reward model, of such rows too."""
+
+    kto: KtoConfig | None = None
+    """Kahneman-Tversky optimisation, the usual one where rows are a prompt and an answer that is good or bad."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes (classification and entities)."""

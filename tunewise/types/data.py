@@ -38,13 +38,15 @@ CUT, NO_WORD = -1, -2
 @dataclass(frozen=True)
 class Schema:
     """What the data is: task, columns and label names (in the order of the model's outputs). Without text columns, its
-    rows are images. `form`: what a row of a language task is; None for all other tasks."""
+    rows are images. `form`: what a row of a language task is; None for all other tasks. `between`: what stands between
+    prompt and answer where a decoder reads both as one text (form `completion`)."""
 
     task: Task
     text: tuple[str, ...]
     label: str
     labels: tuple[str, ...] = ()
     form: Form | None = None
+    between: str = ""
 
     @property
     def is_language(self) -> bool:
@@ -68,7 +70,7 @@ class Split:
 
     Language tasks: the row's strings are a text, or prompt and answer (generation, unpaired preference), prompt, chosen
     and rejected answer (preference), or a prompt (prompts). In the form `chat` each of them is a JSON list of messages
-    (`data.conversations`), and a conversation to learn from is one such string. `targets` are float32 (n,): whether an
+    (`data.messages`), and a conversation to learn from is one such string. `targets` are float32 (n,): whether an
     answer is a good one (1 or 0) for unpaired preference, else 0.
 
     `rows` is int64 (n,): the number of each row in its source, the first data row being 1.
@@ -130,7 +132,8 @@ class Predictions:
     values (n,) for regression. `decisions` is int64 (n,), 0/1 (n, C), or the values again. Token classification:
     probabilities (n, W, C), NaN where a row has no such word, and decisions (n, W), -1 there. Language tasks: numbers
     of each row (n, K) that metrics are made of, by the columns of `ROW_NUMBERS`, and the same as decisions; `generated`
-    and `references` are what the model wrote for each row and what stands there, where it was asked to write.
+    and `references` are what the model wrote for each row and what stands there, None for rows that it was not asked to
+    continue; both are empty where it was asked for none.
     `targets` and `rows` as in Split.
     """
 
@@ -138,8 +141,15 @@ class Predictions:
     decisions: np.ndarray
     targets: np.ndarray
     rows: np.ndarray
-    generated: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
+    generated: tuple[str | None, ...] = ()
+    references: tuple[str | None, ...] = ()
+
+    def only(self, index: np.ndarray) -> Predictions:
+        """Some rows (or those where a mask is True), in the order given; a row may come more than once."""
+        arrays = (getattr(self, name)[index] for name in ("scores", "decisions", "targets", "rows"))
+        places = index.nonzero()[0] if index.dtype == bool else index
+        texts = (tuple(column[place] for place in places) for column in (self.generated, self.references) if column)
+        return Predictions(*arrays, *texts)
 
 
 ROW_NUMBERS: dict[Task, tuple[str, ...]] = {
