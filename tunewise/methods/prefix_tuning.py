@@ -212,7 +212,10 @@ def _attend(
     tokens, length = keys.shape[2], key.shape[2]
     causal = module.is_causal if is_causal is None else is_causal
     if attention_mask is None and causal:
-        attention_mask = torch.ones(query.shape[2], length, dtype=torch.bool, device=key.device).tril()[None, None]
+        ones = torch.ones(query.shape[2], length, dtype=torch.bool, device=key.device)
+        attention_mask = ones.tril(length - query.shape[2])[
+            None, None
+        ]  # fewer queries than keys: those before are kept
     if attention_mask is not None:
         seen = True if attention_mask.dtype == torch.bool else 0.0
         attention_mask = functional.pad(attention_mask, (tokens, 0), value=seen)
