@@ -5,8 +5,11 @@ from __future__ import annotations
 from tunewise.errors import RecipeError
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.classification import Classification
+from tunewise.objectives.grpo import Grpo
 from tunewise.objectives.multilabel import Multilabel
+from tunewise.objectives.ppo import Ppo
 from tunewise.objectives.regression import Regression
+from tunewise.objectives.rloo import Rloo
 from tunewise.objectives.settings import LANGUAGE_OBJECTIVES, ObjectiveConfig
 from tunewise.objectives.sft import SupervisedFineTuning
 from tunewise.objectives.token_classification import TokenClassification
@@ -18,6 +21,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "regression": Regression,
     "token_classification": TokenClassification,
     "sft": SupervisedFineTuning,
+    "grpo": Grpo,
+    "rloo": Rloo,
+    "ppo": Ppo,
 }
 """By task, those of language models by their own names."""
 

@@ -142,8 +142,8 @@ def items(lengths_B: torch.Tensor, normalise: Normalise, max_tokens: int) -> tor
 class KlController:
     """The weight of the KL in the reward: fixed, or adapted so that the KL of an answer comes near a target.
 
-    Ziegler et al. 2019, "Fine-tuning language models from human preferences", section 2.2: error = clip(KL / target - 1,
-    -0.2, 0.2), weight <- weight (1 + error answers / horizon). `target` None: fixed.
+    Ziegler et al. 2019, "Fine-tuning language models from human preferences", section 2.2: error = clip(KL / target -
+    1, -0.2, 0.2), weight <- weight (1 + error answers / horizon). `target` None: fixed.
     """
 
     weight: float

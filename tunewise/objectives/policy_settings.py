@@ -15,7 +15,11 @@ class PolicyConfig(Config):
 
     reward: list[RewardSource] = Field(min_length=1)
     """What judges an answer: a run folder or model folder, a Python function `file.py:function(prompts, completions,
-    **columns)` (only with `--allow-code`), `random` as a control, or a list of these with weights."""
+    **columns)` (only with `--allow-code`), or a list of these with weights."""
+
+    control: bool = False
+    """Train on rewards drawn from a normal distribution, whatever is written; validation and tests are judged by
+    `reward` as ever. What such a run gains comes from the training as such: the real one must do clearly better."""
 
     samples: int = Field(default=8, ge=1, le=1024)
     """How many answers are written to each prompt. A batch holds all of them: it is `train.batch_size` times as

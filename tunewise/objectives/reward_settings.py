@@ -1,4 +1,4 @@
-"""Where rewards come from: options of the objectives that learn from what the model writes."""
+"""Where rewards come from: an option of the objectives that learn from what the model writes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
 
-RANDOM = "random"
-
 
 class RewardSource(Config):
-    """One source of rewards. Short forms: a text that ends as `file.py:function` is a function, `random` is the
-    control, any other is a model."""
+    """One source of rewards. Short form: a text such as `file.py:function` is a function, any other a model."""
 
     model: str | None = None
     """A run folder of tunewise with a reward or regression model (its number is the reward), or with a classifier (see
@@ -27,10 +24,6 @@ class RewardSource(Config):
     with lists of strings, the other columns of the data as lists beside them, and returns one number for each. Runs
     only with `--allow-code`."""
 
-    random: bool = False
-    """Control: rewards drawn from a standard normal distribution, whatever is written. What a run with it gains, it
-    gains from the training as such: a real reward must do clearly better."""
-
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """The reward is the sum over sources, each times its weight."""
 
@@ -39,16 +32,14 @@ class RewardSource(Config):
     def _from_short_form(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if value == RANDOM:
-            return {"random": True}
         file, _, name = value.rpartition(":")
         return {"function": value} if file.endswith(".py") and name.isidentifier() else {"model": value}
 
     @model_validator(mode="after")
     def _one_kind(self) -> RewardSource:
-        given = [name for name in ("model", "function", "random") if getattr(self, name)]
+        given = [name for name in ("model", "function") if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError("give each source of rewards one of model, function and random")
+            raise ValueError("give each source of rewards either a model or a function")
         if self.label is not None and self.model is None:
             raise ValueError("label is for a model that classifies; leave it out")
         if self.weight == 0:
@@ -58,4 +49,4 @@ class RewardSource(Config):
     @property
     def name(self) -> str:
         """As the log calls it."""
-        return self.function or self.model or RANDOM
+        return self.function or self.model

@@ -8,9 +8,15 @@ from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
 from tunewise.objectives.language_settings import SftConfig
+from tunewise.objectives.policy_settings import GrpoConfig, PpoConfig, RlooConfig
 from tunewise.types import Task
 
-LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {"sft": ("generation",)}
+LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {
+    "sft": ("generation",),
+    "grpo": ("prompts",),
+    "rloo": ("prompts",),
+    "ppo": ("prompts",),
+}
 """The objectives of language models by name, and the tasks whose rows they learn from; the first objective of a task is
 its usual one."""
 
@@ -19,6 +25,16 @@ class ObjectiveConfig(Config):
     sft: SftConfig | None = None
     """Supervised fine-tuning of a language model, the usual one where rows are texts, prompts with answers or
     conversations. Options of objectives stand under their name: `objective: {sft: {loss_on: all}}`."""
+
+    grpo: GrpoConfig | None = None
+    """Group relative policy optimisation: the model writes answers to prompts and learns from what they are worth. Rows
+    are prompts."""
+
+    rloo: RlooConfig | None = None
+    """REINFORCE leave-one-out, of such rows too."""
+
+    ppo: PpoConfig | None = None
+    """Proximal policy optimisation, of such rows too."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes (classification and entities)."""
