@@ -27,3 +27,10 @@ class Inputs(Protocol):
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The arguments of the model's forward pass for these rows, padded to the longest."""
         ...
+
+
+def items_of(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> int:
+    """How many tokens of these rows are to be learnt: of those alone an output layer of a language model is computed.
+    0 for inputs that have none."""
+    counts = getattr(inputs, "counts", None)
+    return 0 if counts is None else int(counts[np.asarray(rows)].sum())

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from tunewise.data.inputs import items_of
 from tunewise.engine.augmented import StepRows
 from tunewise.engine.checkpoint import random_state, set_random_state
 from tunewise.engine.course import Course
@@ -154,10 +155,11 @@ class Gradients:
         self.scaler.scale(loss.total / sums.n_items).backward()
         windows, width = reading.shape(rows)
         read = self.passes * windows
-        forward = self.flops.forward(read, width) + self.feed.missing_flops("train", rows)
+        items = items_of(self.feed.inputs["train"], rows)
+        forward = self.flops.forward(read, width, items) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)
         sums.forward_flops += forward
-        sums.backward_flops += self.flops.backward(read, width)
+        sums.backward_flops += self.flops.backward(read, width, items)
         sums.spared_flops += 0.0 if whole is None else self.passes * whole - forward
         sums.loss += float(loss.total.detach())
 

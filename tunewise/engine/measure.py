@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, items_of
 from tunewise.engine.apply import TrainedTensor, choose_trained, left_as_it_was
 from tunewise.engine.course import Course
 from tunewise.engine.optim import Optimizer
@@ -205,7 +205,7 @@ class Measuring:
         for batch in self.course.batches_of(rows):
             loss = self._forward(batch)
             loss.total.backward()
-            self.backward_flops += self._flops.backward(*self.inputs.shape(batch))
+            self.backward_flops += self._flops.backward(*self.inputs.shape(batch), items_of(self.inputs, batch))
             n_items += loss.n_items
         for parameter in self.net.model.parameters():
             if parameter.grad is not None:
@@ -214,7 +214,7 @@ class Measuring:
     def _forward(self, rows: np.ndarray) -> Loss:
         with nullcontext(self._flops) if self._flops else watch_flops(self.net.model, self.net.map) as self._flops:
             loss = self.loss(rows)
-        self.forward_flops += self._flops.forward(*self.inputs.shape(rows))
+        self.forward_flops += self._flops.forward(*self.inputs.shape(rows), items_of(self.inputs, rows))
         return loss
 
     @staticmethod

@@ -19,13 +19,14 @@ from torch import nn
 
 from tunewise.models.blocks import is_convolution, is_linear, original_name
 from tunewise.models.inserted_flops import watch_inserted
+from tunewise.models.output_call import output_call
 from tunewise.types import ModelMap
 
 
 @dataclass
 class StepFlops:
-    """FLOPs per token, per row, per row and squared token, and per batch whatever its size, of forward and backward
-    pass."""
+    """FLOPs per token, per row, per row and squared token, per token to learn (an output layer that reads those alone),
+    and per batch whatever its size, of forward and backward pass."""
 
     token_forward: float = 0.0
     token_backward: float = 0.0
@@ -35,15 +36,18 @@ class StepFlops:
     square_backward: float = 0.0
     batch_forward: float = 0.0
     batch_backward: float = 0.0
+    item_forward: float = 0.0
+    item_backward: float = 0.0
 
-    def forward(self, rows: int, tokens: int) -> float:
-        """FLOPs of the forward pass over `rows` rows of `tokens` tokens, padding included."""
+    def forward(self, rows: int, tokens: int, items: int = 0) -> float:
+        """FLOPs of the forward pass over `rows` rows of `tokens` tokens, padding included; `items` of all of them are
+        tokens to learn."""
         per_row = self.row_forward + tokens * (self.token_forward + tokens * self.square_forward)
-        return self.batch_forward + rows * per_row
+        return self.batch_forward + items * self.item_forward + rows * per_row
 
-    def backward(self, rows: int, tokens: int) -> float:
+    def backward(self, rows: int, tokens: int, items: int = 0) -> float:
         per_row = self.row_backward + tokens * (self.token_backward + tokens * self.square_backward)
-        return self.batch_backward + rows * per_row
+        return self.batch_backward + items * self.item_backward + rows * per_row
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
             return
         passes_on = int(hidden.requires_grad)
         times = passes_on + int(module.weight.requires_grad)
+        if (call := output_call()) is not None:
+            flops.item_forward += layer.token * call.counts
+            flops.item_backward += layer.token * (times + call.again) * call.counts
+            return
         flops.token_forward += layer.token
         flops.token_backward += layer.token * times
         flops.row_forward += layer.row + layer.products
@@ -77,7 +85,11 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
         flops.square_backward += 2 * layer.square * passes_on
 
     def count(hidden: torch.Tensor, products: float, gradients: int, shared: bool) -> None:
-        if shared:
+        if (call := output_call()) is not None:
+            each = products / hidden[..., 0].numel() * call.counts
+            flops.item_forward += each
+            flops.item_backward += each * (gradients + call.again)
+        elif shared:
             flops.batch_forward += products
             flops.batch_backward += products * gradients
         elif model_map.modality == "image" or hidden.ndim == 2:

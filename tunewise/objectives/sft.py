@@ -38,7 +38,7 @@ class SupervisedFineTuning(Objective):
         """(B, 3), as `ROW_NUMBERS` has them: sum of -ln p, tokens, and those that the model holds for the likeliest."""
         from tunewise.models.token_losses import token_log_probs
 
-        return token_log_probs(model, batch).row_numbers()
+        return token_log_probs(model, batch, even=True).row_numbers()
 
     def n_items(self, targets: torch.Tensor) -> float:
         return float(targets.sum())
