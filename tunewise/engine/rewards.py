@@ -15,7 +15,7 @@ import torch
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.handover import load_model
 from tunewise.engine.model_meta import META, schema_from
-from tunewise.engine.train import outputs
+from tunewise.engine.train import Job, outputs
 from tunewise.errors import ModelError, NonFiniteError, RecipeError
 from tunewise.evaluate.reward_functions import Judge
 from tunewise.evaluate.scores import to_scores
@@ -89,6 +89,22 @@ class Rewards:
             return _ModelJudge.of(source, self.folder, self.device, self.batch_size, self.size, self.stop)
 
 
+def rewards_of(
+    sources: Sequence[RewardSource], functions: Mapping[str, Judge], folder: Path
+) -> Callable[[Job], Rewards]:
+    """Makes the rewards of a run when its training begins: reward models load then.
+
+    Args:
+        folder: see `Rewards`.
+    """
+
+    def ready(job: Job) -> Rewards:
+        device, rows = torch.device(job.tuned.device), job.evaluator.config.batch_size
+        return Rewards(sources, functions, folder, device, rows, job.pass_size, job.stop.check)
+
+    return ready
+
+
 @dataclass
 class _ModelJudge:
     """A model that judges: its number, or the log-odds of a class. `place` is that class's."""
@@ -129,9 +145,7 @@ class _ModelJudge:
     ) -> np.ndarray:
         pairs = list(zip(prompts, completions, strict=True))
         rows = pairs if len(self.schema.text) == 2 else [(prompt + completion,) for prompt, completion in pairs]
-        logits_nC = outputs(
-            self.net, self.plan, self.head, rows, self.batch_size, stop=self.stop, size=self.size
-        )
+        logits_nC = outputs(self.net, self.plan, self.head, rows, self.batch_size, stop=self.stop, size=self.size)
         if self.place is None:
             return logits_nC[:, 0]
         scores_nC = np.clip(to_scores(self.schema.task, logits_nC), TINY, 1 - TINY)
@@ -167,9 +181,7 @@ def _class_of(source: RewardSource, schema: Schema) -> int | None:
     where = f"reward: {source.model}"
     if schema.task in NUMBERS:
         if source.label is not None:
-            raise RecipeError(
-                "the reward model gives a number, not classes", where=where, fix="leave `label` out"
-            )
+            raise RecipeError("the reward model gives a number, not classes", where=where, fix="leave `label` out")
         return None
     if schema.task not in ("classification", "multilabel") or not schema.text:
         raise RecipeError(

@@ -17,8 +17,9 @@ from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
-from tunewise.engine.augmented import AugmentedRows, augmented_rows, not_for_solvers
+from tunewise.engine.augmented import augmented_rows, not_for_solvers
 from tunewise.engine.device import Tuned
+from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Observers, Planned, Prepared, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
@@ -26,6 +27,7 @@ from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.feed import Feed, Reader
 from tunewise.engine.kept import Context, Spent
 from tunewise.engine.loop import Training
+from tunewise.engine.rollouts import Judging, Rollouts
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.errors import MethodError
@@ -46,7 +48,7 @@ class Trained:
     """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
     is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
     left it in the cache. `reader` gives rows to the model, in batches of `pass_size`. `inputs`: what the model reads of
-    every split, where its `objective` encodes them."""
+    every split, where its `objective` encodes them; `rollouts` where it lets the model write, and judges that."""
 
     net: Net
     plan: Plan
@@ -62,6 +64,7 @@ class Trained:
     head: FeatureHead | None = None
     objective: Objective | None = None
     inputs: Mapping[str, Inputs] = field(default_factory=dict)
+    rollouts: Rollouts | None = None
     earlier_seconds: float = 0.0
     elsewhere_seconds: float = 0.0
     elsewhere_flops: float = 0.0
@@ -86,6 +89,8 @@ class Trained:
     ) -> np.ndarray:
         """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives. Of a
         language task, the numbers of each row (n, K)."""
+        if self.rollouts is not None:
+            return self.rollouts.numbers(split.name)
         if split.name in self.inputs:
             read, wanted = self.inputs[split.name], self.objective.outputs
             return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
@@ -97,7 +102,8 @@ class Trained:
 class Job:
     """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
     fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
-    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does)."""
+    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does);
+    `rewards`: makes what judges, where the model writes."""
 
     objective: Objective
     data: DataBundle
@@ -114,6 +120,7 @@ class Job:
     loop: Callable[..., Training] = Training
     handed_over: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    rewards: Callable[[Job], Judging] | None = None
     synonym_rows: int | None = None
 
     @cached_property
@@ -190,7 +197,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     inputs = _inputs(net, job)
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
-    trained = descend(net, method, job, inputs, _augmented(net, job))
+    trained = descend(net, method, job, inputs, _drawn(net, job, inputs))
     if job.data.schema.is_language:
         trained.inputs = {name: read for name, read in inputs.items() if name != "train"}
     elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, Tokens))
@@ -261,8 +268,21 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     )
 
 
-def _augmented(net: Net, job: Job) -> AugmentedRows | None:
+def _drawn(net: Net, job: Job, inputs: Mapping[str, Inputs]) -> DrawnRows | None:
     net.to(torch.device(job.tuned.device))
+    if job.objective.writes:
+        return Rollouts(
+            net=net,
+            objective=job.objective,
+            splits=job.data.splits,
+            prompts=inputs,
+            rewards=job.rewards(job),
+            seed=job.seed,
+            tuned=job.tuned,
+            batch_size=job.evaluator.config.batch_size,
+            size=job.pass_size,
+            stop=job.stop.check,
+        )
     return augmented_rows(
         net,
         job.data.splits["train"],
@@ -277,7 +297,7 @@ def _augmented(net: Net, job: Job) -> AugmentedRows | None:
 
 
 def descend(
-    net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs], augmented: AugmentedRows | None = None
+    net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs], augmented: DrawnRows | None = None
 ) -> Trained:
     """Trains by gradient descent on the encoded rows of `train` and `validation`.
 
@@ -288,7 +308,9 @@ def descend(
         Interrupted, NonFiniteError, OutOfMemoryError, MethodError
     """
     splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
-    validation = splits["validation"]
+    validation, rollouts = splits["validation"], augmented if isinstance(augmented, Rollouts) else None
+    if rollouts is not None:
+        objective = rollouts.objective
     targets = {name: torch.as_tensor(objective.targets(splits[name], inputs[name])) for name in ("train", "validation")}
     if _standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
@@ -298,17 +320,19 @@ def descend(
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
-        rows, autocast = feed["validation"], job.tuned.autocast
-        logits_NC = predict_logits(
-            net.model,
-            rows,
-            batch_size,
-            autocast=autocast,
-            stop=job.stop.check,
-            size=size,
-            outputs=objective.outputs,
-        )
-        loss = float(objective.loss(torch.from_numpy(logits_NC), targets["validation"]).mean)
+        if rollouts is not None:
+            logits_NC = rollouts.numbers("validation")
+        else:
+            logits_NC = predict_logits(
+                net.model,
+                feed["validation"],
+                batch_size,
+                autocast=job.tuned.autocast,
+                stop=job.stop.check,
+                size=size,
+                outputs=objective.outputs,
+            )
+        loss = objective.validation_loss(logits_NC, targets["validation"])
         predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
         return loss, scores[job.metric], scores
@@ -351,6 +375,7 @@ def descend(
         reader=Reader(net, training.plan, progress.trained, context),
         pass_size=size,
         objective=objective,
+        rollouts=rollouts,
         curve=progress.curve,
         earlier_seconds=training.earlier_seconds,
         elsewhere_seconds=progress.elsewhere_seconds,

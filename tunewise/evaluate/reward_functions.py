@@ -40,7 +40,9 @@ def load_reward_function(reference: str, folder: Path, allow_code: bool, where: 
         raise RecipeError(f"'{file}' holds no function '{name}'", where=where, fix=f"define {name} in {file}")
 
     def judge(prompts: Sequence[str], completions: Sequence[str], columns: Mapping[str, Sequence[str]]) -> list[float]:
-        return _checked(_called(function, reference, where, prompts, completions, columns), completions, reference, where)
+        return _checked(
+            _called(function, reference, where, prompts, completions, columns), completions, reference, where
+        )
 
     return judge
 

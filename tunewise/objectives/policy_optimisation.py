@@ -47,7 +47,7 @@ class Judged:
     def answer_K(self) -> torch.Tensor:
         """Which answer each token is of."""
         lengths_A = self.lengths_NG.flatten()
-        return lengths_A.new_tensor(range(len(lengths_A))).repeat_interleave(lengths_A)
+        return (lengths_A.new_ones(len(lengths_A)).cumsum(0) - 1).repeat_interleave(lengths_A)
 
     def sums(self, values_K: torch.Tensor) -> torch.Tensor:
         """Of each answer, (N, G)."""

@@ -73,9 +73,7 @@ class Ppo(PolicyOptimisation):
         with watched(model) as seen:
             numbers_A4 = super().outputs(model, batch)
         values_M = values_of(model, seen[-1], batch)
-        errors_M = policy.value_loss(
-            values_M, batch["signal_values"], batch["signal_returns"], self.options.value_clip
-        )
+        errors_M = policy.value_loss(values_M, batch["signal_values"], batch["signal_returns"], self.options.value_clip)
         tokens_A = numbers_A4[:, 1].detach().long()
         answer_M = torch.arange(len(tokens_A), device=tokens_A.device).repeat_interleave(tokens_A)
         errors_A = errors_M.new_zeros(len(tokens_A)).index_add(0, answer_M, errors_M)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 from tunewise.config.base import Config
 from tunewise.objectives.language_settings import SftConfig
 from tunewise.objectives.policy_settings import GrpoConfig, PpoConfig, RlooConfig
+from tunewise.objectives.reward_settings import RewardSource
 from tunewise.types import Task
 
 LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {
@@ -69,6 +71,24 @@ class ObjectiveConfig(Config):
         if len(given := self.named) > 1:
             raise ValueError(f"give one objective, not {' and '.join(given)}")
         return self
+
+    @property
+    def rewards(self) -> list[RewardSource]:
+        """What judges the answers of the objective that is given, where it has the model write some."""
+        chosen = self.grpo or self.rloo or self.ppo
+        return chosen.reward if chosen else []
+
+    def anchored(self, anchor: Callable[[str], str]) -> ObjectiveConfig:
+        """The same with absolute paths of reward models."""
+        update = {}
+        for name in ("grpo", "rloo", "ppo"):
+            if (options := getattr(self, name)) is not None:
+                sources = [
+                    source.model_copy(update={"model": source.model and anchor(source.model)})
+                    for source in options.reward
+                ]
+                update[name] = options.model_copy(update={"reward": sources})
+        return self.model_copy(update=update)
 
     @property
     def named(self) -> list[str]:
