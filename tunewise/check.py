@@ -158,16 +158,20 @@ def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Foun
         models[name] = locate(name, folder)
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
-    data = bundle(recipe.data, gathered or gather(recipe.data, folder))
-    found = before_training(data, models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
-    return Found(data, models, found, time.perf_counter() - start, seconds)
+    data, audited = _looked_at(recipe, gathered or gather(recipe.data, folder), models)
+    return Found(data, models, audited, time.perf_counter() - start, seconds)
 
 
 def with_data(found: Found, recipe: Recipe, gathered: Gathered) -> Found:
     """The same models with other data, looked at in the same way."""
+    data, audited = _looked_at(recipe, gathered, found.models)
+    return replace(found, data=data, audit=audited)
+
+
+def _looked_at(recipe: Recipe, gathered: Gathered, models: Mapping[str, LocatedModel]) -> tuple[DataBundle, Audit]:
+    """The data, and what was found in it briefly."""
     data = bundle(recipe.data, gathered)
-    told = before_training(data, found.models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
-    return replace(found, data=data, audit=told)
+    return data, before_training(data, models[recipe.all_models[0]], recipe.check, **_as_read(recipe))
 
 
 def check_data(

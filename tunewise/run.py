@@ -18,10 +18,11 @@ from tunewise.engine.device import Tuned, tune
 from tunewise.engine.evaluation import Results, evaluate
 from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
 from tunewise.engine.handover import handover_kind, save_model
+from tunewise.engine.job import Job
 from tunewise.engine.loop import Training
 from tunewise.engine.rewards import rewards_of
 from tunewise.engine.stop import Stop
-from tunewise.engine.train import Job, Trained, train
+from tunewise.engine.train import Trained, train
 from tunewise.errors import Interrupted, StoreError
 from tunewise.methods import Method
 from tunewise.models.attention import attention_of

@@ -14,7 +14,7 @@ from tunewise.errors import RecipeError
 from tunewise.models.load import load_net
 from tunewise.models.locate import locate
 from tunewise.objectives import OBJECTIVES, make_objective
-from tunewise.objectives.settings import ObjectiveConfig
+from tunewise.objectives.settings import LANGUAGE_OBJECTIVES, ObjectiveConfig
 from tunewise.types import DataBundle, Task
 
 TASKS: list[Task] = ["classification", "multilabel", "regression"]
@@ -49,7 +49,7 @@ def same(ours: torch.Tensor, theirs: torch.Tensor, logits: torch.Tensor) -> None
 
 
 def test_there_is_one_for_each_task(toy_data):
-    assert list(OBJECTIVES) == [*TASKS, "token_classification"]
+    assert set(OBJECTIVES) == {*TASKS, "token_classification", *LANGUAGE_OBJECTIVES}
     assert all(type(objective(toy_data(task))) is OBJECTIVES[task] for task in TASKS)
 
 

@@ -16,6 +16,7 @@ from tunewise.audit.overview import Overview, overview
 from tunewise.audit.rendered import Rendered, rendered
 from tunewise.audit.settings import CheckConfig, Kind
 from tunewise.audit.view import View
+from tunewise.data.taken import taken
 from tunewise.errors import DataError
 from tunewise.models.locate import LocatedModel
 from tunewise.types import DataBundle, Split
@@ -172,11 +173,4 @@ def _rows_once(split: Split) -> Split:
     _, first = np.unique(split.rows, return_index=True)
     if len(first) == len(split):
         return split
-    places = np.sort(first)
-    return replace(
-        split,
-        texts=tuple(split.texts[place] for place in places),
-        targets=split.targets[places],
-        rows=split.rows[places],
-        columns={name: tuple(cells[place] for place in places) for name, cells in split.columns.items()},
-    )
+    return taken(split, np.sort(first))

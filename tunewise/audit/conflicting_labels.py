@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
 
 
 def find(view: View) -> Iterator[Finding]:
     """Every row whose text has more than one label in its split."""
-    for name, split in view.data.splits.items():
+    for split in view.data.splits.values():
         places: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for place, text in enumerate(split.texts):
             places[text].append(place)
@@ -22,14 +23,12 @@ def find(view: View) -> Iterator[Finding]:
         if bad:
             texts = sum(len(found) > 1 for found in labels.values())
             notes = {place: f"labelled {view.label_of(split, place)}" for place in bad}
-            yield Finding(
-                kind="conflicting_labels",
-                split=name,
-                rows=row_numbers(split, bad),
-                of=len(split),
+            yield found_in_rows(
+                "conflicting_labels",
+                split,
+                notes,
                 what=f"{len(bad):,} of {len(split):,} rows share their text with a row of another label "
                 f"({texts:,} texts)",
                 fix="decide on one label for each text in the file, or leave these rows out",
-                examples=examples_of(split, notes),
                 details={"texts": texts},
             )

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunewise.audit.finding import Finding
+from tunewise.audit.found import found_in_split
 from tunewise.audit.groups import bears, label_names, listed_with_counts, values_of
 from tunewise.audit.view import View
 from tunewise.data.table import printable
+from tunewise.evaluate import many_tests
 from tunewise.types import Split
 
 FEW = 30
@@ -60,11 +62,9 @@ def _few(split: Split, column: str) -> Finding | None:
     if not small:
         return None
     told = listed_with_counts(small)
-    return Finding(
-        kind="coverage",
-        split=split.name,
-        rows=(),
-        of=len(split),
+    return found_in_split(
+        "coverage",
+        split,
         what=f"{len(small):,} of {len(counts):,} groups of '{printable(column)}' have fewer than {FEW} rows: {told}",
         fix="rates and scores of so few rows are rough: add rows of these groups, or say nothing of them",
         details={"column": column, "rows": small},
@@ -90,11 +90,9 @@ def _differing(view: View, split: Split, tested: Trial) -> Finding:
         return f"{rate} of {int((values == group).sum()):,} rows with '{printable(group)}'"
 
     of = "the median is" if view.task == "regression" else f"'{printable(label)}' is"
-    return Finding(
-        kind="coverage",
-        split=split.name,
-        rows=(),
-        of=len(split),
+    return found_in_split(
+        "coverage",
+        split,
         what=f"{what} differ between groups of '{printable(tested.column)}' beyond chance ({how}): {of} {told(high)}, "
         f"{told(low)}",
         fix="a model may learn the group in the place of the label: look at scores by group, and whether labels were "
@@ -172,10 +170,6 @@ def with_rows_enough(counts: np.ndarray) -> np.ndarray:
 
 
 def holm(tests: list[Trial]) -> list[Trial]:
-    """The tests with p corrected for their number (Holm 1979), in their order."""
-    order = sorted(range(len(tests)), key=lambda place: tests[place].p)
-    corrected, largest = {}, 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, tests[place].p * (len(tests) - rank)))
-        corrected[place] = largest
-    return [replace(test, corrected=corrected[place]) for place, test in enumerate(tests)]
+    """The tests with p corrected for their number, in their order."""
+    corrected = many_tests.holm([test.p for test in tests])
+    return [replace(test, corrected=p) for test, p in zip(tests, corrected, strict=True)]

@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
+from tunewise.cleaning.exact_duplicates import exact_duplicates
 
 
 def find(view: View) -> Iterator[Finding]:
     """The rows after the first of each text and label."""
-    for name, split in view.data.splits.items():
-        first: dict[tuple[object, ...], int] = {}
-        repeats: dict[int, int] = {}
-        for place, text in enumerate(split.texts):
-            seen = first.setdefault((text, view.label_of(split, place)), place)
-            if seen != place:
-                repeats[place] = seen
+    for split in view.data.splits.values():
+        repeats = exact_duplicates(split.texts, view.labels_of(split))
         if repeats:
             notes = {place: f"as row {split.rows[earlier]}" for place, earlier in repeats.items()}
-            yield Finding(
-                kind="duplicates",
-                split=name,
-                rows=row_numbers(split, repeats),
-                of=len(split),
+            yield found_in_rows(
+                "duplicates",
+                split,
+                notes,
                 what=f"{len(repeats):,} of {len(split):,} rows repeat text and label of an earlier row",
                 fix="in train they count twice, in a test set they make intervals too narrow: "
                 "`data: {clean: {duplicates: exact}}` leaves them out of train, before splits are cut off",
-                examples=examples_of(split, notes),
             )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html.entities
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows, told_by_kind
+from tunewise.audit.view import View
 
 MOJIBAKE, ENTITY, REPLACED, CONTROL = "mojibake", "HTML entities", "replacement characters", "control characters"
 
@@ -19,29 +19,21 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x81\x8d\x8f\x90\x9d]")
 
 def find(view: View) -> Iterator[Finding]:
     """One finding for each split, with how many rows have each kind of damage (some have several)."""
-    splits = view.data.splits
-    done, whole = 0, sum(map(len, splits.values()))
-    for name, split in splits.items():
+    for split in view.data.splits.values():
         damaged: dict[int, tuple[str, ...]] = {}
-        for place, text in enumerate(split.texts):
+        for place, text in view.each_row(split):
             if kinds := tuple(dict.fromkeys(kind for part in text for kind in damage(part))):
                 damaged[place] = kinds
-            if place % 1000 == 0:
-                view.progress((done + place) / whole)
-        done += len(split)
         if damaged:
-            counts = Counter(kind for kinds in damaged.values() for kind in kinds)
-            told = ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())
-            yield Finding(
-                kind="encoding",
-                split=name,
-                rows=row_numbers(split, damaged),
-                of=len(split),
+            counts, told = told_by_kind(damaged)
+            yield found_in_rows(
+                "encoding",
+                split,
+                {place: ", ".join(kinds) for place, kinds in damaged.items()},
                 what=f"{len(damaged):,} of {len(split):,} rows were decoded wrongly on their way: {told}",
                 fix="read the file in its own encoding (data.encoding), or repair them by "
                 "`data: {clean: {html_entities: true, fix_encoding: true, normalise: true}}`; U+FFFD cannot be undone",
-                examples=examples_of(split, {place: ", ".join(kinds) for place, kinds in damaged.items()}),
-                details=dict(counts),
+                details=counts,
             )
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from tunewise.audit.finding import Finding
 from tunewise.audit.foretelling import error_taken_away, order_effect
+from tunewise.audit.found import found_in_rows, found_in_split
 from tunewise.audit.label_names import names_in_texts
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.view import View
 from tunewise.types import Split
 
 ENOUGH = 0.5
@@ -72,11 +73,9 @@ def _of_column(view: View, train: Split, name: str, cells: tuple[str, ...]) -> I
     label, share = max(given.items(), key=lambda found: found[1])
     which = f"the label {label}" if label else "the label" if view.task == "classification" else "the number to predict"
     more = f", and {len(given) - 1:,} more labels" if len(given) > 1 else ""
-    yield Finding(
-        kind="giveaway",
-        split=train.name,
-        rows=(),
-        of=len(train),
+    yield found_in_split(
+        "giveaway",
+        train,
         what=f"column '{name}' gives {which} away{more}: on rows that were held out, its value alone takes "
         f"{share:.0%} of the error of the best constant guess away",
         fix="the model does not read this column; but if it was made from the label, or the label from it, look "
@@ -101,11 +100,9 @@ def _of_order(view: View, train: Split) -> Iterator[Finding]:
         return
     effect = order_effect(train.targets[np.argsort(train.rows, kind="stable")])
     if effect >= ENOUGH:
-        yield Finding(
-            kind="giveaway",
-            split=train.name,
-            rows=(),
-            of=len(train),
+        yield found_in_split(
+            "giveaway",
+            train,
             what=f"the file is sorted: rows beside each other have the same label far more often than by chance "
             f"(by {effect:.0%} of what is possible)"
             if view.task == "classification"
@@ -130,14 +127,12 @@ def _of_names(view: View, train: Split) -> Iterator[Finding]:
     if given:
         label, (own, others) = max(given.items(), key=lambda found: found[1][0] - found[1][1])
         more = f"; {len(given):,} labels are so" if len(given) > 1 else ""
-        yield Finding(
-            kind="giveaway",
-            split=train.name,
-            rows=row_numbers(train, notes),
-            of=len(train),
+        yield found_in_rows(
+            "giveaway",
+            train,
+            dict(sorted(notes.items())),
             what=f"texts hold the name of their label: '{label}' stands in {own:.0%} of its rows, and in {others:.1%} "
             f"of the others{more}",
             fix="if texts were made from the labels, or labels from a word of the text, a model learns that word alone",
-            examples=examples_of(train, dict(sorted(notes.items()))),
             details={name: {"own": round(own, 4), "others": round(rest, 4)} for name, (own, rest) in given.items()},
         )

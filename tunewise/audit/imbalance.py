@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tunewise.audit.finding import Finding
+from tunewise.audit.found import found_in_split
 from tunewise.audit.groups import bears, label_names, listed_with_counts
 from tunewise.audit.view import View
 from tunewise.data.table import listed
@@ -37,11 +38,9 @@ def find(view: View) -> Iterator[Finding]:
             what, fix = told
             by_name = {name: int(count) for name, count in zip(names, counts, strict=True)}
             smallest, largest = int(counts.min()), int(counts.max())
-            yield Finding(
-                kind="imbalance",
-                split=split_name,
-                rows=(),
-                of=len(split),
+            yield found_in_split(
+                "imbalance",
+                split,
                 what=what,
                 fix=fix,
                 details={"rows": by_name, "ratio": largest / smallest if smallest else None},

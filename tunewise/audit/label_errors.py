@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tunewise.audit.finding import CannotLook, Finding
+from tunewise.audit.found import found_in_rows
 from tunewise.audit.label_features import label_features
 from tunewise.audit.out_of_fold import fitted, out_of_fold
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.view import View
 from tunewise.types import Schema, Split
 
 LEAST = 5  # different texts that a class needs, so that every model of the cross-validation has seen some
@@ -62,13 +63,13 @@ def find(view: View) -> Iterator[Finding]:
     judged = _JUDGE[view.task](targets[rows], scores, judges)
     alone = _JUDGE[view.task](targets[rows][train], scores[train], judges)
     judged.wrong[train], judged.quality[train], judged.suggested[train] = alone.wrong, alone.quality, alone.suggested
-    for place, (name, split) in enumerate(splits.items()):
+    for place, split in enumerate(splits.values()):
         mine = np.flatnonzero(origin == place)
         bad = mine[judged.wrong[mine]]
         bad = bad[np.argsort(judged.quality[bad], kind="stable")]
         if len(bad):
             suspects = [_suspect(view, split, inner[one], judged, one) for one in bad]
-            yield _finding(view, name, split, inner[bad].tolist(), suspects, len(mine))
+            yield _finding(split, inner[bad].tolist(), suspects, len(mine))
 
 
 def _judgeable(view: View, train: Split) -> np.ndarray:
@@ -182,22 +183,20 @@ def _suspect(view: View, split: Split, place: int, judged: _Judged, one: int) ->
     return Suspect(row, *([labels[c] for c in np.flatnonzero(marks)] for marks in (given, suggested)), score)
 
 
-def _finding(view: View, name: str, split: Split, places: list[int], suspects: list[Suspect], judged: int) -> Finding:
+def _finding(split: Split, places: list[int], suspects: list[Suspect], judged: int) -> Finding:
     notes = {
         place: f"labelled {_words(one.given)}, reads like {_words(one.suggested)} (quality {one.score:.2f})"
         for place, one in zip(places, suspects, strict=True)
     }
     left = len(split) - judged
     rest = f"; {left:,} rows of classes with less than {LEAST} texts in train were not judged" if left else ""
-    return Finding(
-        kind="label_errors",
-        split=name,
-        rows=row_numbers(split, places),
-        of=len(split),
+    return found_in_rows(
+        "label_errors",
+        split,
+        notes,
         what=f"{len(places):,} of {judged:,} labels are likely wrong{rest}",
         fix="`tunewise check --suspects FILE` writes them to a table; look through it, and let data.clean.labels read "
         "it: a model can be wrong where the label is right",
-        examples=examples_of(split, notes),
         details={"suspects": [asdict(one) for one in suspects], "not_judged": left},
     )
 

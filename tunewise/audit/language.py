@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
 from tunewise.errors import DataError
 from tunewise.types import Split
 
@@ -33,12 +34,9 @@ def find(view: View) -> Iterator[Finding]:
         DataError: `check.language` is none that the identifier knows.
     """
     guess = _identifier(view.config.language)
-    splits = view.data.splits
-    done, whole = 0, sum(map(len, splits.values()))
     main = view.config.language
-    for name, split in splits.items():
-        languages = _languages(view, split, guess, done, whole)
-        done += len(split)
+    for split in view.data.splits.values():
+        languages = _languages(view, split, guess)
         counts = Counter(languages.values())
         if main is None and counts:
             main = max(counts, key=lambda language: (counts[language], language))
@@ -46,17 +44,15 @@ def find(view: View) -> Iterator[Finding]:
         if other:
             found = Counter(other.values()).most_common()
             told = ", ".join(f"{count:,} {language}" for language, count in found[:5])
-            yield Finding(
-                kind="language",
-                split=name,
-                rows=row_numbers(split, other),
-                of=len(split),
+            yield found_in_rows(
+                "language",
+                split,
+                {place: f"probably {language}" for place, language in other.items()},
                 what=f"{len(other):,} of {len(split):,} rows are not in the language {main}: {told}"
                 f"{f' and {len(found) - 5} more languages' if len(found) > 5 else ''} ({len(languages):,} rows have "
                 "enough letters, and a language that is clear)",
                 fix="leave them out, or take a model that knows these languages; `check: {language: ...}` says which "
                 "language the texts should have",
-                examples=examples_of(split, {place: f"probably {language}" for place, language in other.items()}),
                 details={"language": main, "judged": len(languages), "languages": dict(counts.most_common())},
             )
 
@@ -74,17 +70,15 @@ def _identifier(wanted: str | None) -> Guess:
     return identifier.classify
 
 
-def _languages(view: View, split: Split, guess: Guess, done: int, whole: int) -> dict[int, str]:
+def _languages(view: View, split: Split, guess: Guess) -> dict[int, str]:
     """The language of each row that has enough letters and a language that is clear."""
     found = {}
-    for place, parts in enumerate(split.texts):
+    for place, parts in view.each_row(split):
         text = " ".join(parts)[:_LOOK]
         if letters(text) >= BYTES:
             language, probability = guess(text)
             if probability >= CONFIDENCE and language != _NONE:
                 found[place] = language
-        if place % 1000 == 0:
-            view.progress((done + place) / whole)
     return found
 
 

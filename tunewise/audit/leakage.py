@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View
 from tunewise.data.overlap import CHOSEN_ON
 
 
@@ -18,14 +19,12 @@ def find(view: View) -> Iterator[Finding]:
             shared = [row for row, text in enumerate(split.texts) if text in known]
             if shared:
                 notes = {row: f"row {known[split.texts[row]]} of {earlier}" for row in shared}
-                yield Finding(
-                    kind="leakage",
-                    split=name,
-                    rows=row_numbers(split, shared),
-                    of=len(split),
+                yield found_in_rows(
+                    "leakage",
+                    split,
+                    notes,
                     what=f"{len(shared):,} of {len(split):,} rows of {name} have a text that is also in {earlier}",
                     fix=f"scores on {name} look better than they will be on new texts: `data: {{overlap: drop}}` "
                     f"leaves these texts out of {earlier}",
-                    examples=examples_of(split, notes),
                     details={"also_in": earlier},
                 )

@@ -5,50 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View, shown
+from tunewise.cleaning.exact_duplicates import exact_duplicates
 from tunewise.cleaning.near_duplicates import near_duplicates
-from tunewise.types import Split
 
 
 def find(view: View) -> Iterator[Finding]:
     """The rows that `data.clean.duplicates: near` would leave out beyond the exact repeats."""
-    splits = view.data.splits
-    done, whole = 0, sum(map(len, splits.values()))
-    for name, split in splits.items():
-        rows = len(split)
-        labels = [view.label_of(split, place) for place in range(len(split))]
-        near = near_duplicates(
-            split.texts,
-            view.config.near,
-            labels,
-            lambda share, done=done, rows=rows: view.progress((done + share * rows) / whole),
-        )
-        done += rows
-        exact = _exact(split, labels)
+    for split in view.data.splits.values():
+        labels = view.labels_of(split)
+        near = near_duplicates(split.texts, view.config.near, labels, view.within(split))
+        exact = exact_duplicates(split.texts, labels)
         found = {place: earlier for place, earlier in near.items() if place not in exact}
         if found:
             notes = {
-                place: f"nearly row {split.rows[earlier]}: {view.shown(split, earlier)}"
+                place: f"nearly row {split.rows[earlier]}: {shown(split.texts[earlier])}"
                 for place, earlier in found.items()
             }
-            yield Finding(
-                kind="near_duplicates",
-                split=name,
-                rows=row_numbers(split, found),
-                of=len(split),
+            yield found_in_rows(
+                "near_duplicates",
+                split,
+                notes,
                 what=f"{len(found):,} of {len(split):,} rows have the label of an earlier row and nearly its text "
                 f"(similarity of at least {view.config.near:g}; exact repeats are not counted)",
                 fix="`data: {clean: {duplicates: near}}` leaves them out of train, before splits are cut off",
-                examples=examples_of(split, notes),
                 details={"texts": len(set(found.values())), "similarity": view.config.near},
             )
-
-
-def _exact(split: Split, labels: list[str]) -> set[int]:
-    seen: set[tuple[object, ...]] = set()
-    repeats = set()
-    for place, pair in enumerate(zip(split.texts, labels, strict=True)):
-        if pair in seen:
-            repeats.add(place)
-        seen.add(pair)
-    return repeats

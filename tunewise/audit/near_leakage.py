@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View, shown
 from tunewise.data.near_overlap import find_near_overlaps
 
 
@@ -17,18 +18,16 @@ def find(view: View) -> Iterator[Finding]:
     for overlap in find_near_overlaps(texts, view.config.near, view.progress):
         earlier, later = splits[overlap.earlier], splits[overlap.later]
         notes = {
-            place: f"nearly row {earlier.rows[known]} of {overlap.earlier}: {view.shown(earlier, known)}"
+            place: f"nearly row {earlier.rows[known]} of {overlap.earlier}: {shown(earlier.texts[known])}"
             for place, known in overlap.places.items()
         }
-        yield Finding(
-            kind="near_leakage",
-            split=overlap.later,
-            rows=row_numbers(later, notes),
-            of=len(later),
+        yield found_in_rows(
+            "near_leakage",
+            later,
+            notes,
             what=f"{len(notes):,} of {len(later):,} rows of {overlap.later} have a text that is nearly equal to one in "
             f"{overlap.earlier} (similarity of at least {view.config.near:g})",
             fix=f"scores on {overlap.later} look better than they will be on new texts: "
             f"`data: {{overlap: drop, overlap_near: true}}` leaves such texts out of {overlap.earlier}",
-            examples=examples_of(later, notes),
             details={"also_in": overlap.earlier, "similarity": view.config.near},
         )

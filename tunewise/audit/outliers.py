@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows, told_by_kind
+from tunewise.audit.view import View
 from tunewise.types import Split
 
 FAR = 5.0
@@ -27,24 +28,21 @@ _LEAST_SPREAD = 0.1  # of the logarithm: lengths within about 10% of each other 
 
 def find(view: View) -> Iterator[Finding]:
     """One finding for each split, with how many rows are unusual in each way (some are in several)."""
-    for name, split in view.data.splits.items():
+    for split in view.data.splits.values():
         lengths = _lengths(split)
         found = _unusual(split, lengths)
         if not found:
             continue
-        counts = Counter(kind for kinds in found.values() for kind in kinds)
+        counts, told = told_by_kind(found)
         middle = int(np.median(lengths))
         notes = {place: f"{', '.join(kinds)}; {lengths[place]:,} characters" for place, kinds in found.items()}
-        yield Finding(
-            kind="outliers",
-            split=name,
-            rows=row_numbers(split, found),
-            of=len(split),
-            what=f"{len(found):,} of {len(split):,} rows are unusual: "
-            + ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())
-            + f" (half of the texts have up to {middle:,} characters)",
+        yield found_in_rows(
+            "outliers",
+            split,
+            notes,
+            what=f"{len(found):,} of {len(split):,} rows are unusual: {told} "
+            f"(half of the texts have up to {middle:,} characters)",
             fix="look at them: rows that slipped in by mistake are better left out",
-            examples=examples_of(split, notes),
             details={**counts, "median_characters": middle},
         )
 

@@ -6,14 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tunewise.audit.finding import EXAMPLES, CannotLook, Example, Finding
-from tunewise.audit.view import LETTERS, View, row_numbers
+from tunewise.audit.found import found_in_rows
+from tunewise.audit.view import View, row_numbers, shown
 from tunewise.cleaning.personal_data import Found, by_stars, replaced
 from tunewise.data.personal_data import personal_finder
-from tunewise.data.table import short
 from tunewise.errors import DataError
 from tunewise.types import Split
-
-TELL = 500  # rows after which progress is told
 
 
 def find(view: View) -> Iterator[Finding]:
@@ -26,21 +24,17 @@ def find(view: View) -> Iterator[Finding]:
         finder = personal_finder(view.config.personal_data, view.config.names, "check")
     except DataError as problem:
         raise CannotLook(f"needs what is not installed: {problem.what}") from None
-    done, whole = 0, sum(map(len, view.data.splits.values()))
-    for name, split in view.data.splits.items():
+    for split in view.data.splits.values():
         held: dict[int, list[Sequence[Found]]] = {}
-        for place, texts in enumerate(split.texts):
+        for place, texts in view.each_row(split):
             found = [finder(text) for text in texts]
             if any(found):
                 held[place] = found
-            done += 1
-            if done % TELL == 0 or done == whole:
-                view.progress(done / whole)
         if held:
-            yield _finding(name, split, held)
+            yield _finding(split, held)
 
 
-def _finding(name: str, split: Split, held: dict[int, list[Sequence[Found]]]) -> Finding:
+def _finding(split: Split, held: dict[int, list[Sequence[Found]]]) -> Finding:
     counts: Counter[str] = Counter()
     rows: dict[str, list[int]] = defaultdict(list)
     for place, found in held.items():
@@ -48,15 +42,17 @@ def _finding(name: str, split: Split, held: dict[int, list[Sequence[Found]]]) ->
         counts += kinds
         for kind in kinds:
             rows[kind].append(place)
+    notes = {
+        place: ", ".join(dict.fromkeys(one.kind for part in found for one in part)) for place, found in held.items()
+    }
     told = ", ".join(f"{kind} {count:,}" for kind, count in counts.most_common())
-    return Finding(
-        kind="personal_data",
-        split=name,
-        rows=row_numbers(split, held),
-        of=len(split),
+    return found_in_rows(
+        "personal_data",
+        split,
+        notes,
         what=f"{len(held):,} of {len(split):,} rows hold personal data: {told}",
         fix="a model can give away what it was trained on: `data: {clean: {personal_data: replace}}` takes it out",
-        examples=tuple(_example(split, place, held[place]) for place in _shown(rows)),
+        examples=tuple(_example(split, place, held[place], notes[place]) for place in _shown(rows)),
         details={"counts": dict(counts), "rows_by_kind": {kind: row_numbers(split, at) for kind, at in rows.items()}},
     )
 
@@ -68,7 +64,6 @@ def _shown(rows: dict[str, list[int]]) -> list[int]:
     return list(dict.fromkeys(in_turn))[:EXAMPLES]
 
 
-def _example(split: Split, place: int, found: list[Sequence[Found]]) -> Example:
+def _example(split: Split, place: int, found: list[Sequence[Found]], note: str) -> Example:
     texts = [replaced(text, held, by_stars) for text, held in zip(split.texts[place], found, strict=True)]
-    kinds = ", ".join(dict.fromkeys(one.kind for held in found for one in held))
-    return Example(int(split.rows[place]), short(" | ".join(texts), LETTERS), kinds)
+    return Example(int(split.rows[place]), shown(texts), note)

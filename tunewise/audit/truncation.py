@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from tunewise.audit.finding import Finding
+from tunewise.audit.found import found_in_rows
 from tunewise.audit.texts_read import TextsRead, model_limit, reader_of, reading_of
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.view import View
 from tunewise.config.reading import Chunks, kept_word
 from tunewise.types import Split
 
@@ -41,15 +42,13 @@ def _finding(view: View, split: Split, reading: TextsRead) -> Finding:
         if windows
         else _fix(net.max_length, model_limit(view), view.task == "token_classification" or word != "head")
     )
-    return Finding(
-        kind="truncation",
-        split=split.name,
-        rows=row_numbers(split, (int(row) for row in rows)),
-        of=len(split),
+    return found_in_rows(
+        "truncation",
+        split,
+        notes,
         what=f"{len(rows):,} of {len(split):,} rows are longer than {room} and will be cut "
         f"{WHERE[word]}: {lost.sum():,} tokens are lost, {np.median(lost):g} of a row in the median{without}",
         fix=fix,
-        examples=examples_of(split, notes),
         details={
             "limit": net.max_length,
             "kept": word,

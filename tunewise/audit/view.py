@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from tunewise.audit.finding import EXAMPLES, Example
@@ -15,6 +16,7 @@ from tunewise.models.locate import LocatedModel
 from tunewise.types import DataBundle, Split, Task
 
 LETTERS = 120  # of a text that are shown
+TELL = 500  # rows after which progress is told
 
 Progress = Callable[[float], None]
 """Is told from time to time which share of the work is done, 0 to 1."""
@@ -61,9 +63,28 @@ class View:
         kinds = {type_of(labels[int(tag)], plain) for tag in target if tag >= 0} - {None}
         return ", ".join(sorted(kinds)) or "no entity"
 
-    def shown(self, split: Split, place: int) -> str:
-        """The text of a row, shortened."""
-        return short(" | ".join(split.texts[place]), LETTERS)
+    def labels_of(self, split: Split) -> list[str]:
+        return [self.label_of(split, place) for place in range(len(split))]
+
+    def within(self, split: Split) -> Progress:
+        """Is told which share of the rows of a split is done, and tells which of those of all splits."""
+        splits = list(self.data.splits.values())
+        before = sum(len(other) for other in takewhile(lambda other: other is not split, splits))
+        whole = sum(map(len, splits))
+        return lambda share: self.progress((before + share * len(split)) / whole)
+
+    def each_row(self, split: Split) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """The place and the texts of each row of a split; progress is told as they are taken."""
+        progress = self.within(split)
+        for place, texts in enumerate(split.texts):
+            yield place, texts
+            if (place + 1) % TELL == 0 or place + 1 == len(split):
+                progress((place + 1) / len(split))
+
+
+def shown(texts: Sequence[str]) -> str:
+    """The text of a row, or both of a pair, shortened."""
+    return short(" | ".join(texts), LETTERS)
 
 
 def row_numbers(split: Split, places: Iterable[int]) -> tuple[int, ...]:
@@ -74,6 +95,4 @@ def row_numbers(split: Split, places: Iterable[int]) -> tuple[int, ...]:
 def examples_of(split: Split, notes: Mapping[int, str]) -> tuple[Example, ...]:
     """The first few of these places, each with its note."""
     first = list(notes.items())[:EXAMPLES]
-    return tuple(
-        Example(int(split.rows[place]), short(" | ".join(split.texts[place]), LETTERS), note) for place, note in first
-    )
+    return tuple(Example(int(split.rows[place]), shown(split.texts[place]), note) for place, note in first)

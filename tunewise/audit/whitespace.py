@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from tunewise.audit.finding import Finding
-from tunewise.audit.view import View, examples_of, row_numbers
+from tunewise.audit.found import found_in_rows, told_by_kind
+from tunewise.audit.view import View
 
 # Joiners (U+200C, U+200D) have no width either, but scripts and emoji need them.
 ZERO_WIDTH = "\u200b\u2060\ufeff\u180e\u00ad"
@@ -18,25 +18,22 @@ _NO_WIDTH = re.compile(f"[{ZERO_WIDTH}]")
 
 def find(view: View) -> Iterator[Finding]:
     """One finding for each split, with how many rows have each kind (some have several)."""
-    for name, split in view.data.splits.items():
+    for split in view.data.splits.values():
         kinds = {
             place: found
             for place, text in enumerate(split.texts)
             if (found := tuple(dict.fromkeys(kind for part in text for kind in needless(part))))
         }
         if kinds:
-            counts = Counter(kind for found in kinds.values() for kind in found)
-            told = ", ".join(f"{kind} in {count:,}" for kind, count in counts.most_common())
-            yield Finding(
-                kind="whitespace",
-                split=name,
-                rows=row_numbers(split, kinds),
-                of=len(split),
+            counts, told = told_by_kind(kinds)
+            yield found_in_rows(
+                "whitespace",
+                split,
+                {place: ", ".join(found) for place, found in kinds.items()},
                 what=f"{len(kinds):,} of {len(split):,} rows have needless spaces: {told}",
                 fix="most tokenisers read past spaces, but equal texts look different by them: "
                 "`data: {clean: {normalise: true}}` takes them out",
-                examples=examples_of(split, {place: ", ".join(found) for place, found in kinds.items()}),
-                details=dict(counts),
+                details=counts,
             )
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tunewise import __version__
+from tunewise.cli.options import (
+    AllowCode,
+    Batch,
+    CacheAction,
+    FileKind,
+    Out,
+    Overrides,
+    RecipePath,
+    RunPath,
+    RunsAction,
+)
+from tunewise.cli.proving import conformance, verify
 from tunewise.cli.told_errors import told_errors
 from tunewise.errors import RecipeError
 
@@ -21,42 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-class RunsAction(StrEnum):
-    """What `tunewise runs` can do."""
-
-    LIST = "list"
-    VERIFY = "verify"
-
-
-class CacheAction(StrEnum):
-    """What `tunewise cache` can do."""
-
-    SHOW = "show"
-    CLEAR = "clear"
-
-
-class FileKind(StrEnum):
-    """What `tunewise check` writes cleaned data as."""
-
-    PARQUET = "parquet"
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
-class Proof(StrEnum):
-    """What `tunewise verify` can prove."""
-
-    RESUME = "resume"
-
-
-RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
-RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
-Out = Annotated[Path, typer.Option(help="Folder for the results.")]
-Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the recipe: train.epochs=5.")]
-AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the metric functions that the recipe names.")]
-Batch = Annotated[int, typer.Option(min=1, help="Rows per batch.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -303,57 +278,8 @@ def methods(
         list_methods(names, as_json)
 
 
-@app.command()
-def conformance(
-    method: Annotated[list[str], typer.Option(help="A method; may be given more than once.")] = [],  # noqa: B006
-    model: Annotated[list[str], typer.Option(help="A kind of model, such as bert.")] = [],  # noqa: B006
-    only_sample: Annotated[
-        bool, typer.Option("--sample", help="Each method and each model once, not all pairs.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="JSON file for the support matrix.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Prove on tiny models that methods do what they promise, or are refused with a reason."""
-    with told_errors():
-        from tunewise.cli.conforming import run_conformance
-
-        if not run_conformance(method, model, only_sample, out, as_json):
-            raise typer.Exit(1)
-
-
-@app.command()
-def verify(
-    what: Annotated[Proof, typer.Argument(help="What to prove: that resuming is exact.")],
-    recipe: RecipePath,
-    method: Annotated[str | None, typer.Option(help="One method; where left out, every one of the recipe.")] = None,
-    overrides: Overrides = [],  # noqa: B006
-    kills: Annotated[int, typer.Option(min=1, help="How often to kill each run.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the moments at which to kill.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Empty folder for the runs, removed at the end; beside the recipe if left out.")
-    ] = None,
-    allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Prove on your recipe that a run which is killed and resumed is, bit by bit, the run that never was.
-
-    Trains with each method once uninterrupted, and once killed at random moments, most of them while it writes.
-    """
-    with told_errors():
-        from tunewise.api import choose, load_recipe
-        from tunewise.cli.verifying import verify_resume_of
-
-        equal = verify_resume_of(
-            choose(load_recipe(recipe, overrides), method),
-            folder=recipe.resolve().parent,
-            out=out,
-            kills=kills,
-            seed=seed,
-            allow_code=allow_code,
-            as_json=as_json,
-        )
-        if not equal:
-            raise typer.Exit(1)
+app.command()(conformance)
+app.command()(verify)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -94,8 +95,7 @@ def compare(
         work_on.carry_out(entries)
         content = build_comparison(recipe, checked, entries, work_on.records, tried, folds)
         write_results(out, content)
-        if stop.requested and any(run["status"] != "finished" for run in content["runs"]):
-            raise Interrupted("stopped by the user; finished runs are kept", where=str(out), fix=GO_ON)
+        work_on.check_finished(content)
     return Comparison(out, content)
 
 
@@ -157,6 +157,15 @@ class Work:
             on_message=lambda number, said: self.watcher.on_message(entries[number], *said),
             on_end=on_end,
         )
+
+    def check_finished(self, content: Mapping[str, Any]) -> None:
+        """Raises where the user stopped it before everything in these results was finished.
+
+        Raises:
+            Interrupted
+        """
+        if self.stop.requested and any(run["status"] != "finished" for run in content["runs"]):
+            raise Interrupted("stopped by the user; finished runs are kept", where=str(self.out), fix=GO_ON)
 
     def _check_room(self, entries: list[Entry]) -> None:
         """Every run keeps its model; whether its checkpoints fit, each looks itself once it knows what trains."""

@@ -19,7 +19,7 @@ from tunewise.comparison.results import Entry
 from tunewise.data.prepare import Gathered, bundle, gather
 from tunewise.data.share import least_rows, rows_of_share
 from tunewise.engine.stop import Stop
-from tunewise.errors import Interrupted, MethodError, RecipeError, TunewiseWarning
+from tunewise.errors import MethodError, RecipeError, TunewiseWarning
 from tunewise.methods import find_method
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.report.curve_page import render_curve
@@ -87,8 +87,7 @@ def curve(
         work_on.carry_out(plan.entries)
         content = build_curve(plan, work_on.records)
         write_curve(out, content)
-        if stop.requested and any(run["status"] != "finished" for run in content["runs"]):
-            raise Interrupted("stopped by the user; finished runs are kept", where=str(out), fix=GO_ON)
+        work_on.check_finished(content)
     return Curve(out, content)
 
 

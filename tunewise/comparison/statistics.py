@@ -16,6 +16,7 @@ import numpy as np
 from tunewise.errors import StoreError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.intervals import interval, resamples
+from tunewise.evaluate.many_tests import holm
 from tunewise.types import Predictions
 
 Kind = Literal["method", "baseline", "control"]
@@ -151,18 +152,6 @@ def compare_pairs(boot: Bootstrap, chosen: str | None, kinds: Mapping[str, Kind]
         better = (first if (difference > 0) == boot.greater_is_better else second) if sure else None
         pairs.append(Pair(first, second, difference, low, high, p, adjusted, sure, better))
     return tuple(pairs)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the i-th smallest of m times (m - i + 1), never below the one before, at most 1.
-
-    Holm (1979), A simple sequentially rejective multiple test procedure.
-    """
-    adjusted, floor = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = floor
-    return adjusted
 
 
 def _check_same_rows(runs: Runs) -> None:

@@ -15,9 +15,10 @@ from tunewise.data.images import Images
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Started, Step
 from tunewise.engine.feature_head import FeatureHead
+from tunewise.engine.job import Job
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
-from tunewise.engine.train import Job, Trained, descend, outputs, train
+from tunewise.engine.train import Trained, descend, outputs, train
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
 from tunewise.evaluate.predict import predict_logits

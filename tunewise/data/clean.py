@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tunewise.data.labels import Label, no_targets, to_targets
+from tunewise.cleaning.exact_duplicates import exact_duplicates
+from tunewise.data.labels import Label, comparable, no_targets, to_targets
 from tunewise.data.table import Table, as_text, row_list, short
-from tunewise.data.tags import Tags
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Split
 
@@ -100,15 +100,13 @@ def usable_rows(
 
 def repeat_steps(rows: Rows) -> list[DataStep]:
     """A note where rows have the same text and label, and one where they have the same text but not the same label."""
-    first_label: dict[tuple[str, ...], Label | frozenset[str]] = {}
-    conflicting, repeated, seen = set(), [], set()
-    for place, (text, value) in enumerate(zip(rows.texts, rows.values, strict=True)):
-        label = frozenset(value) if isinstance(value, tuple) and not isinstance(value, Tags) else value
+    labels = [comparable(value) for value in rows.values]
+    first_label: dict[tuple[str, ...], Hashable] = {}
+    conflicting = set()
+    for text, label in zip(rows.texts, labels, strict=True):
         if first_label.setdefault(text, label) != label:
             conflicting.add(text)
-        if (text, label) in seen:
-            repeated.append(rows.indices[place])
-        seen.add((text, label))
+    repeated = [rows.indices[place] for place in exact_duplicates(rows.texts, labels)]
     return [*_repeat_step(rows, repeated), *_conflict_step(rows, conflicting)]
 
 

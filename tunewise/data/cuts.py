@@ -24,13 +24,30 @@ class Losses:
     (from 0, int64) with a text that was cut. What was read in more than one window instead: so many texts (`chunked`),
     in so many windows, and the numbers of their rows."""
 
-    texts: int
-    tokens: int
-    words: int
+    texts: int = 0
+    tokens: int = 0
+    words: int = 0
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     chunked: int = 0
     windows: int = 0
     chunked_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __add__(self, other: Losses) -> Losses:
+        """Both together; a row that is in both once."""
+        return Losses(
+            self.texts + other.texts,
+            self.tokens + other.tokens,
+            self.words + other.words,
+            np.union1d(self.rows, other.rows),
+            self.chunked + other.chunked,
+            self.windows + other.windows,
+            np.union1d(self.chunked_rows, other.chunked_rows),
+        )
+
+    @property
+    def counts(self) -> Losses:
+        """The same without the numbers of the rows."""
+        return Losses(self.texts, self.tokens, self.words, chunked=self.chunked, windows=self.windows)
 
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""

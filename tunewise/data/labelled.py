@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewise.data.ragged import Ragged
+from tunewise.types import UNLABELLED
 
 if TYPE_CHECKING:
     import torch
-
-UNLABELLED = -100
-"""In the place of a label: nothing is to be learnt there (torch's own mark)."""
 
 
 @dataclass(frozen=True, eq=False)

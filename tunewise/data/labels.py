@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tunewise.data.table import Table, as_number, as_text, check_one_kind, count_rows, kind, listed, nearest, short
+from tunewise.data.tags import Tags
 from tunewise.errors import DataError
 from tunewise.types import Schema, Task
 
@@ -50,6 +51,11 @@ def read_labels(table: Table, columns: Sequence[str], task: Task, separator: str
         )
     _check_one_spelling(table, column)
     return [_class_name(cell, table, index, column) for index, cell in enumerate(cells)]
+
+
+def comparable(value: Label) -> Hashable:
+    """A label that equals another whatever the order in which several are named."""
+    return frozenset(value) if isinstance(value, tuple) and not isinstance(value, Tags) else value
 
 
 def is_missing(cell: Any) -> bool:

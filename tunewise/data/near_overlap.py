@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from tunewise.cleaning.near_duplicates import Progress, Sketch, near_matches, sketch
 from tunewise.data.clean import Rows
-from tunewise.data.labels import count_names, sort_names
-from tunewise.data.overlap import CHOSEN_ON
+from tunewise.data.overlap import CHOSEN_ON, check_left, refuse_told
 from tunewise.data.settings import DataConfig
-from tunewise.data.table import listed, row_list
-from tunewise.errors import DataError
+from tunewise.data.table import row_list
 from tunewise.types import DataStep
 
 
@@ -57,13 +55,8 @@ def near_apart(config: DataConfig, parts: dict[str, Rows]) -> tuple[dict[str, Ro
         return _without(parts, config.clean.near)
     found = list(find_near_overlaps({name: rows.texts for name, rows in parts.items()}, config.clean.near))
     told = [_told(overlap, parts[overlap.later], config.clean.near) for overlap in found]
-    if told and config.overlap == "error":
-        raise DataError(
-            "; ".join(told),
-            where="data.overlap, which is `error`",
-            fix="take these rows out of one of the files; `overlap: drop` leaves them out of the earlier split, "
-            "`overlap: warn` keeps and counts them",
-        )
+    if config.overlap == "error":
+        refuse_told(told)
     return parts, [
         DataStep(
             "near overlap",
@@ -97,7 +90,14 @@ def _without(parts: dict[str, Rows], threshold: float) -> tuple[dict[str, Rows],
         if not out:
             continue
         kept[name] = rows.take([place for place in range(len(rows)) if place not in out])
-        _check_left(rows, kept[name], name, later)
+        check_left(
+            rows,
+            kept[name],
+            name,
+            f"has a text that is nearly equal to one in {' or '.join(later)}",
+            key="overlap_near",
+            fix="give other rows, leave out overlap_near, or raise data.clean.near",
+        )
         reason = (
             f"{rows.table.source}: {len(out):,} of {len(rows):,} rows of {name} have a text that is nearly equal to "
             f"one in {' or '.join(later)} (similarity of at least {threshold:g}): "
@@ -105,15 +105,3 @@ def _without(parts: dict[str, Rows], threshold: float) -> tuple[dict[str, Rows],
         )
         steps.append(DataStep("near overlap", len(rows), len(kept[name]), reason))
     return kept, steps
-
-
-def _check_left(rows: Rows, left: Rows, name: str, later: list[str]) -> None:
-    lost = sort_names(set(count_names(rows.values)) - set(count_names(left.values))) if name == "train" else ()
-    if len(left) and not lost:
-        return
-    what = f"no row of class {listed(lost)} is left in {name}" if len(left) else f"no row of {name} is left"
-    raise DataError(
-        f"{what}: each has a text that is nearly equal to one in {' or '.join(later)}",
-        where=f"{rows.table.source}, data.overlap_near",
-        fix="give other rows, leave out overlap_near, or raise data.clean.near",
-    )

@@ -18,6 +18,7 @@ CHOSEN_ON = ("train", "validation")
 Kind = Literal["text", "group"]
 _KINDS: tuple[Kind, ...] = ("text", "group")
 _HAVE = {"text": "have a text", "group": "are of a group"}
+_HAS = {"text": "has a text", "group": "is of a group"}
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,18 @@ def refuse_overlap(parts: Mapping[str, Rows]) -> None:
     Raises:
         DataError: names every such pair, with counts and rows.
     """
-    found = [overlap.told() for overlap in find_overlaps(parts)]
-    if found:
+    refuse_told([overlap.told() for overlap in find_overlaps(parts)])
+
+
+def refuse_told(overlaps: Sequence[str]) -> None:
+    """Raises where there are overlaps, each told in a sentence.
+
+    Raises:
+        DataError: with all of them.
+    """
+    if overlaps:
         raise DataError(
-            "; ".join(found),
+            "; ".join(overlaps),
             where="data.overlap, which is `error`",
             fix="take these rows out of one of the files; `overlap: drop` leaves them out of the earlier split, "
             "`overlap: warn` keeps and counts them",
@@ -105,7 +114,14 @@ def without_overlap(parts: Mapping[str, Rows]) -> tuple[dict[str, Rows], list[Da
                 continue
             out = set(shared)
             kept[name] = rows.take([place for place in range(len(rows)) if place not in out])
-            _check_left(rows, kept[name], name, later, kind)
+            check_left(
+                rows,
+                kept[name],
+                name,
+                f"{_HAS[kind]} that is also in {' or '.join(later)}",
+                key="overlap",
+                fix="give other rows, or set `overlap: warn` to keep and count them",
+            )
             reason = (
                 f"{rows.table.source}: {len(shared):,} of {len(rows):,} rows of {name} {_HAVE[kind]} that is also in "
                 f"{' or '.join(later)}: {row_list([rows.indices[place] for place in shared])}; left out of {name}"
@@ -115,14 +131,19 @@ def without_overlap(parts: Mapping[str, Rows]) -> tuple[dict[str, Rows], list[Da
     return kept, steps
 
 
-def _check_left(rows: Rows, left: Rows, name: str, later: list[str], kind: Kind) -> None:
+def check_left(rows: Rows, left: Rows, name: str, each: str, *, key: str, fix: str) -> None:
+    """Raises where too little is left of a split.
+
+    Args:
+        left: what is left of `rows`.
+        each: what was left out, as in "each has a text that ...".
+        key: of `data`, by which it was left out.
+
+    Raises:
+        DataError: nothing is left, or, in train, nothing of a class.
+    """
     lost = sort_names(set(count_names(rows.values)) - set(count_names(left.values))) if name == "train" else ()
     if len(left) and not lost:
         return
     what = f"no row of class {listed(lost)} is left in {name}" if len(left) else f"no row of {name} is left"
-    have = "has a text" if kind == "text" else "is of a group"
-    raise DataError(
-        f"{what}: each {have} that is also in {' or '.join(later)}",
-        where=f"{rows.table.source}, data.overlap",
-        fix="give other rows, or set `overlap: warn` to keep and count them",
-    )
+    raise DataError(f"{what}: each {each}", where=f"{rows.table.source}, data.{key}", fix=fix)

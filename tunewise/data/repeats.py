@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
+from tunewise.cleaning.exact_duplicates import exact_duplicates
 from tunewise.cleaning.settings import CleanConfig
 from tunewise.data.clean import Rows
-from tunewise.data.labels import Label
+from tunewise.data.labels import comparable
 from tunewise.data.table import row_list
-from tunewise.data.tags import Tags
 from tunewise.types import DataStep
 
 
@@ -22,30 +22,19 @@ def without_repeats(config: CleanConfig, train: Rows) -> tuple[Rows, list[DataSt
 
         repeats = near_duplicates(train.texts, config.near, labels)
     else:
-        repeats = _exact(train.texts, labels)
+        repeats = exact_duplicates(train.texts, labels)
     if not repeats:
         return train, []
     kept = train.take([place for place in range(len(train)) if place not in repeats])
-    return kept, [DataStep("duplicates", len(train), len(kept), _reason(config, train, repeats))]
+    return kept, [DataStep("duplicates", len(train), len(kept), _reason(config, train, labels, repeats))]
 
 
-def comparable(value: Label) -> Hashable:
-    """A label that equals another whatever the order in which several are named."""
-    return frozenset(value) if isinstance(value, tuple) and not isinstance(value, Tags) else value
-
-
-def _exact(texts: Sequence[tuple[str, ...]], labels: Sequence[Hashable]) -> dict[int, int]:
-    first: dict[Hashable, int] = {}
-    same = {place: first.setdefault(pair, place) for place, pair in enumerate(zip(texts, labels, strict=True))}
-    return {place: earlier for place, earlier in same.items() if place != earlier}
-
-
-def _reason(config: CleanConfig, train: Rows, repeats: dict[int, int]) -> str:
-    exact = len(_exact(train.texts, [comparable(value) for value in train.values]))
+def _reason(config: CleanConfig, train: Rows, labels: Sequence[Hashable], repeats: Mapping[int, int]) -> str:
     rows = row_list([train.indices[place] for place in repeats])
     if config.duplicates == "exact":
         what = "repeat text and label of an earlier row"
     else:
+        exact = len(exact_duplicates(train.texts, labels))
         what = (
             f"have the label of an earlier row and its text, exactly ({exact:,}) or nearly ({len(repeats) - exact:,}; "
             f"similarity of at least {config.near:g})"

@@ -21,6 +21,7 @@ from torch import nn
 from tunewise.data.augment import augmented_sentence, augmented_texts, row_generator
 from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.inputs import Inputs
+from tunewise.data.taken import even_places
 from tunewise.data.tokenise import with_prompt
 from tunewise.engine.encode import encode
 from tunewise.engine.kept import Spent
@@ -229,8 +230,7 @@ def _some(texts: Sequence[tuple[str, ...]], most: int | None) -> np.ndarray:
     """The places of all rows, or of so many, from the shortest to the longest."""
     if most is None or most >= len(texts):
         return np.arange(len(texts))
-    order = np.argsort([sum(map(len, row)) for row in texts], kind="stable")
-    return np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)])
+    return even_places(np.array([sum(map(len, row)) for row in texts]), most)
 
 
 def _letters(texts: Sequence[tuple[str, ...]], rows: np.ndarray) -> int:

@@ -44,7 +44,7 @@ def evaluate(
     """
     batch_size = evaluator.config.batch_size
     validation, threshold = data.splits["validation"], None
-    logits_NC = trained.outputs(validation, batch_size, stop)
+    logits_NC = trained.outputs_of(validation, batch_size, stop)
     predictions = {"validation": to_predictions(logits_NC, validation, evaluator)}
     if evaluator.config.threshold:
         threshold = choose_threshold(evaluator.config.threshold, predictions["validation"], evaluator)
@@ -54,7 +54,7 @@ def evaluate(
     for name, split in data.tests.items():
         found: list[Losses] = []
         start, before = time.perf_counter(), trained.reader.spent
-        logits_NC = trained.outputs(split, batch_size, stop, found.append)
+        logits_NC = trained.outputs_of(split, batch_size, stop, found.append)
         # As if nothing had been kept: forward passes that were read count, what keeping them took does not.
         kept = trained.reader.spent - before
         seconds += time.perf_counter() - start - kept.seconds + kept.forward_seconds

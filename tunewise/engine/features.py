@@ -56,11 +56,7 @@ class Embedder:
         size: of batches that are known to fit into memory.
         flops: of all forward passes so far.
         spent: on reading vectors that were kept, and on keeping them.
-        cut, lost: how many texts were longer than the model reads, and the tokens they lost.
-        cut_words: how many words have no token, where the model answers for words.
-        cut_rows: the numbers of the rows of the last call of which a text was cut, in order.
-        chunked, windows: how many texts were read in more than one window, and in how many.
-        chunked_rows: the numbers of the rows of the last call with such a text.
+        losses: what was cut so far, and read in windows; the numbers of rows are those of the last call.
     """
 
     net: Net
@@ -72,13 +68,7 @@ class Embedder:
     context: Context | None = None
     flops: float = 0.0
     spent: Spent = field(default_factory=Spent)
-    cut: int = 0
-    lost: int = 0
-    cut_words: int = 0
-    cut_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    chunked: int = 0
-    windows: int = 0
-    chunked_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    losses: Losses = field(default_factory=Losses)
     size: PassSize = field(default_factory=PassSize)
     _counted: StepFlops | None = field(default=None, init=False)
 
@@ -90,7 +80,7 @@ class Embedder:
             among: more texts, of which these are some: all of them are embedded, so that whoever wants others of them
                 finds their vectors where they were kept.
         """
-        self.cut_rows, self.chunked_rows = self.cut_rows[:0], self.chunked_rows[:0]
+        self.losses = self.losses.counts
         columns, wholes = zip(*texts, strict=True), list(zip(*among, strict=True))
         parts = [
             self._embed([(text,) for text in column], [(text,) for text in wholes[place]] if wholes else ())
@@ -102,18 +92,18 @@ class Embedder:
         return np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
 
     @property
-    def losses(self) -> Losses:
-        """What was cut so far; the rows of the last call."""
-        return Losses(self.cut, self.lost, self.cut_words, self.cut_rows, self.chunked, self.windows, self.chunked_rows)
+    def cut(self) -> int:
+        """How many texts were longer than the model reads, so far."""
+        return self.losses.texts
+
+    @property
+    def cut_rows(self) -> np.ndarray:
+        """The numbers of the rows of the last call of which a text was cut, in order."""
+        return self.losses.rows
 
     def _embed(self, texts: Sequence[tuple[str]], among: Sequence[tuple[str]] = ()) -> np.ndarray:
         tokens = self._encoded(texts)
-        losses = tokens.losses
-        self.cut, self.lost = self.cut + losses.texts, self.lost + losses.tokens
-        self.cut_words += losses.words
-        self.cut_rows = np.union1d(self.cut_rows, losses.rows)
-        self.chunked, self.windows = self.chunked + losses.chunked, self.windows + losses.windows
-        self.chunked_rows = np.union1d(self.chunked_rows, losses.chunked_rows)
+        self.losses += tokens.losses
         if not among:
             return self._of_tokens(tokens)
         known = set(among)

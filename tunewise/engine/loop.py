@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
 from tunewise.engine.disk import check_disk
 from tunewise.engine.dropout import Masks
-from tunewise.engine.events import Evaluated, Observers, Phase, Planned, Saved, Started, Step, Warned, Wrote
+from tunewise.engine.events import Observers, Phase, Planned, Saved, Started, Step, Warned, Wrote
 from tunewise.engine.feed import Feed
 from tunewise.engine.finite import Culprits, check_finite
 from tunewise.engine.gradients import Gradients
@@ -33,6 +31,7 @@ from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.step_loss import check_r_drop
 from tunewise.engine.stop import Stop
+from tunewise.engine.validation import Validated, copies
 from tunewise.engine.vocabulary import only_used_rows
 from tunewise.errors import Interrupted
 from tunewise.methods.base import Method
@@ -44,7 +43,7 @@ from tunewise.types import Need, Plan, Signals, Split
 
 
 @dataclass
-class Training:
+class Training(Validated):
     """One run of gradient descent.
 
     Args:
@@ -183,10 +182,7 @@ class Training:
             passes=self.gradients.passes,
         )
         signals = self.gradients.fitting(progress.step, lambda: measuring.fill(signals, needs))
-        progress.forward_flops += measuring.forward_flops
-        progress.backward_flops += measuring.backward_flops
-        progress.measuring_flops += measuring.forward_flops + measuring.backward_flops
-        progress.seconds += time.perf_counter() - start
+        progress.count_measuring(measuring.forward_flops, measuring.backward_flops, time.perf_counter() - start)
         return replace(signals, spent_flops=progress.uncached_flops, measuring_flops=progress.measuring_flops)
 
     def _begin(self, state: Mapping[str, Any] | None, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
@@ -224,7 +220,7 @@ class Training:
         if self.feed.augmented is not None:
             self.feed.augmented.begins_to_train(added)
         if self.best is not None:  # the best weights so far are of a model in which these were still untouched
-            self.best |= _copies(added)
+            self.best |= copies(added)
         count = count_trained(tensors, self.plan, self.net.map)
         progress.plans = [entry for entry in progress.plans if entry["step"] < step]
         progress.plans.append({"step": step, "trainable_parameters": count, **self.plan.as_dict()})
@@ -303,72 +299,7 @@ class Training:
         self.progress.skipped += 1
         self._warn(told, self.progress.step + 1)
 
-    def _warn(self, message: str, step: int | None = None) -> None:
-        self.observers.emit(Warned(message, self.progress.step if step is None else step))
-
-    # ---- validation
-
-    def _validate(self) -> None:
-        progress = self.progress
-        self.observers.emit(Phase("validating", progress.step))
-        check_finite(self._trained(), progress.step)
-        loss, value, scores = self.validate()
-        train_loss = progress.loss_sum / progress.loss_steps if progress.loss_steps else math.nan  # all were skipped
-        progress.loss_sum, progress.loss_steps = 0.0, 0
-        epoch = self.course.epoch_of(progress.step)
-        progress.curve.append(
-            {"step": progress.step, "epoch": epoch, "train_loss": train_loss, "validation_loss": loss, "metric": value}
-        )
-        self.observers.emit(
-            Evaluated(step=progress.step, epoch=epoch, split="validation", loss=loss, scores=dict(scores))
-        )
-        if not (np.isfinite(loss) and np.isfinite(value)):
-            self._warn(f"validation at step {progress.step} has loss {loss:g} and metric {value:g}: it is not the best")
-            progress.without_gain += 1
-        elif self._is_best(value):
-            progress.best_step, progress.best_value, progress.without_gain = progress.step, value, 0
-            if self.config.keep_best:
-                self.best = _copies(self._trained())
-        else:
-            progress.without_gain += 1
-        if self.config.early_stopping and progress.without_gain >= self.config.early_stopping:
-            progress.stopped_early = True
-        self._warn_of_overfitting()
-
-    def _is_best(self, value: float) -> bool:
-        best = self.progress.best_value
-        return best is None or (value > best if self.greater_is_better else value < best)
-
-    def _warn_of_overfitting(self) -> None:
-        """Two validations in a row at which the training loss fell and the validation loss rose."""
-        last = self.progress.curve[-3:]
-        parts = (
-            self.objective.comparable
-            and len(last) == 3
-            and all(
-                after["train_loss"] < before["train_loss"] and after["validation_loss"] > before["validation_loss"]
-                for before, after in pairwise(last)
-            )
-        )
-        if parts:
-            advice = "the best weights are kept" if self.config.keep_best else "set keep_best, or fewer epochs"
-            self._warn(f"training and validation part at step {self.progress.step}: over-fitting ({advice})")
-
-    def _take_best(self) -> None:
-        if self.config.keep_best and self.best is not None and self.progress.best_step != self.progress.step:
-            self._set_weights(self.best)
-
     # ---- checkpoints
-
-    def _trained(self) -> dict[str, torch.nn.Parameter]:
-        tensors = named_tensors(self.net.model)
-        return {name: tensors[name] for name in self.progress.trained}
-
-    def _set_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
-        tensors = named_tensors(self.net.model)
-        with torch.no_grad():
-            for name, value in weights.items():
-                tensors[name].copy_(value)
 
     def _save(self) -> None:
         self.observers.emit(Phase("saving", self.progress.step))
@@ -411,7 +342,3 @@ class Training:
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         set_random_state(tensors["random"])
-
-
-def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

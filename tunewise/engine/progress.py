@@ -66,6 +66,13 @@ class Progress:
         self.changed_rows += step.changed
         self.cut_rows += step.cut
 
+    def count_measuring(self, forward_flops: float, backward_flops: float, seconds: float) -> None:
+        """Adds what measurements before a plan took."""
+        self.forward_flops += forward_flops
+        self.backward_flops += backward_flops
+        self.measuring_flops += forward_flops + backward_flops
+        self.seconds += seconds
+
     def begin_phase(self, spent: Spent, resumed: bool) -> None:
         """Adds what reading through the cache takes at the start of a phase. A run that goes on in the middle of one
         takes some seconds more, but has counted all else: its FLOPs are those of the run that never stopped."""

@@ -14,8 +14,9 @@ import torch
 
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.handover import load_model
+from tunewise.engine.job import Job
 from tunewise.engine.model_meta import META, schema_from
-from tunewise.engine.train import Job, outputs
+from tunewise.engine.train import outputs
 from tunewise.errors import ModelError, NonFiniteError, RecipeError
 from tunewise.evaluate.reward_functions import Judge
 from tunewise.evaluate.scores import to_scores

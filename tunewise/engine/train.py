@@ -5,32 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from tunewise.commit import Series, default_cache
-from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
-from tunewise.engine.device import Tuned
 from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.encode import encode
-from tunewise.engine.events import Observers, Planned, Prepared, Started, Warned
+from tunewise.engine.events import Planned, Prepared, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.feed import Feed, Reader
-from tunewise.engine.kept import Context, Spent
-from tunewise.engine.loop import Training
-from tunewise.engine.rollouts import Judging, Rollouts
-from tunewise.engine.settings import TrainConfig
-from tunewise.engine.stop import Stop
-from tunewise.errors import MethodError
+from tunewise.engine.job import Job
+from tunewise.engine.kept import Spent
+from tunewise.engine.output_layer import fold, output_layer, standardizes
+from tunewise.engine.rollouts import Rollouts
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.predict import Outputs, predict_logits
@@ -40,7 +34,7 @@ from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
 from tunewise.objectives.base import Objective
-from tunewise.types import DataBundle, Plan, Predictions, Signals, Split
+from tunewise.types import Plan, Predictions, Signals, Split
 
 
 @dataclass
@@ -82,71 +76,28 @@ class Trained:
 
     def outputs(
         self,
+        texts: Sequence[tuple[str, ...]],
+        batch_size: int,
+        stop: Callable[[], None],
+        cut: Callable[[Losses], None] = lambda losses: None,
+    ) -> np.ndarray:
+        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives."""
+        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
+
+    def outputs_of(
+        self,
         split: Split,
         batch_size: int,
         stop: Callable[[], None],
         cut: Callable[[Losses], None] = lambda losses: None,
     ) -> np.ndarray:
-        """The model's outputs (n, C), or (n, W, C) for words, in fp32: what the model handed over gives. Of a
-        language task, the numbers of each row (n, K)."""
+        """The same of a split of the data; of a language task, the numbers of each row (n, K)."""
         if self.rollouts is not None:
             return self.rollouts.numbers(split.name)
-        if split.name in self.inputs:
-            read, wanted = self.inputs[split.name], self.objective.outputs
-            return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
-        texts = split.texts
-        return outputs(self.net, self.plan, self.head, texts, batch_size, stop, cut, self.reader, self.pass_size)
-
-
-@dataclass
-class Job:
-    """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
-    fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
-    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does);
-    `rewards`: makes what judges, where the model writes."""
-
-    objective: Objective
-    data: DataBundle
-    evaluator: Evaluator
-    metric: str
-    config: TrainConfig
-    tuned: Tuned
-    seed: int
-    observers: Observers
-    label: str
-    checkpoints: Series
-    stop: Stop
-    fingerprint: str
-    loop: Callable[..., Training] = Training
-    handed_over: int = 0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    rewards: Callable[[Job], Judging] | None = None
-    synonym_rows: int | None = None
-
-    @cached_property
-    def pass_size(self) -> PassSize:
-        """Of the batches of all passes without gradients: what did not fit once is not tried again."""
-        return PassSize(tell=lambda message: self.observers.emit(Warned(message)))
-
-    @cached_property
-    def context(self) -> Context | None:
-        """How this run reads through the cache; None where the recipe wants none. Made once: it looks through what the
-        cache holds."""
-        if not self.config.cache:
-            return None
-
-        def warn(message: str) -> None:
-            self.observers.emit(Warned(message))
-
-        return Context(
-            store=default_cache(warn),
-            autocast=self.tuned.autocast,
-            precision=self.tuned.precision,
-            device=torch.device(self.tuned.device),
-            data=self.data.splits["train"].source,
-            stop=self.stop.check,
-            warn=warn,
-        )
+        if split.name not in self.inputs:
+            return self.outputs(split.texts, batch_size, stop, cut)
+        read, wanted = self.inputs[split.name], self.objective.outputs
+        return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
 
 
 def outputs(
@@ -312,7 +263,7 @@ def descend(
     if rollouts is not None:
         objective = rollouts.objective
     targets = {name: torch.as_tensor(objective.targets(splits[name], inputs[name])) for name in ("train", "validation")}
-    if _standardizes(objective) and output_layer(net)[1] is None:
+    if standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
     context, size = job.context, job.pass_size
@@ -361,7 +312,7 @@ def descend(
     if augmented is not None:
         told = augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)
         job.observers.emit(Warned(told))
-    _fold(net, objective)
+    fold(net, objective)
     sizes = {tensor.name: tensor.size for tensor in net.map.tensors}  # in 4 bits, two weights are one element
     return Trained(
         net=net,
@@ -424,25 +375,3 @@ def told_balanced(classes: np.ndarray) -> str:
         f"balanced batches: an epoch reads {rows:,} rows, {rows // count:,} of each class; "
         f"{rows - len(classes):,} of them are rows of smaller classes that are read again"
     )
-
-
-def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | None]:
-    """Weight and bias of the last layer: the last matrix of the head with one row per output."""
-    tensors, outputs_ = named_tensors(net.model), net.model.config.num_labels
-    matrices = [t.name for t in net.map.head if len(t.shape) == 2 and t.shape[0] == outputs_]
-    if not matrices:
-        raise MethodError(
-            f"no output layer was found in a '{net.map.family}' model", fix="set objective.standardize to false"
-        )
-    name = matrices[-1]
-    return tensors[name], tensors.get(name.removesuffix("weight") + "bias")
-
-
-def _standardizes(objective: Objective) -> bool:
-    return objective.schema.task == "regression" and objective.config.standardize
-
-
-def _fold(net: Net, objective: Objective) -> None:
-    if _standardizes(objective):
-        with torch.no_grad():
-            objective.fold(*output_layer(net))

@@ -14,9 +14,10 @@ from tunewise.engine.device import Tuned
 from tunewise.engine.evaluation import evaluate
 from tunewise.engine.events import Observers
 from tunewise.engine.handover import handover_kind, save_model
+from tunewise.engine.job import Job
 from tunewise.engine.loop import Training
 from tunewise.engine.stop import Stop
-from tunewise.engine.train import Job, Trained, train
+from tunewise.engine.train import Trained, train
 from tunewise.estimation.answers import Parts, Question, RunCost
 from tunewise.estimation.calibration import Calibration
 from tunewise.estimation.embedding import embedded_rows, embedding_bytes, embedding_flops

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tunewise.data.taken import even_places, taken
 from tunewise.types import DataBundle, Split
 
 
@@ -18,15 +19,7 @@ def some_rows(split: Split, most: int) -> Split:
     if len(split) <= most:
         return split
     lengths = np.array([sum(map(len, texts)) for texts in split.texts])
-    order = np.argsort(-lengths, kind="stable")
-    places = np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)])
-    return replace(
-        split,
-        texts=tuple(split.texts[place] for place in places),
-        targets=split.targets[places],
-        rows=split.rows[places],
-        columns={name: tuple(cells[place] for place in places) for name, cells in split.columns.items()},
-    )
+    return taken(split, even_places(-lengths, most))
 
 
 def some_of(data: DataBundle, most: Mapping[str, int]) -> DataBundle:

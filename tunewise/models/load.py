@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSeq2SeqLM,
@@ -24,8 +23,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tunewise.config.reading import Chunks, Reading, kept_word
-from tunewise.errors import MethodError, ModelError, TunewiseError
+from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model, named_tensors
+from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
 from tunewise.models.locate import LocatedModel
 from tunewise.models.weights_files import check_weights
 from tunewise.models.windows import WindowOutputs
@@ -103,21 +103,9 @@ def load_net(
     """
     config, tokenizer, notes, kept = _prepared(located, schema, dropout, attention, kept)
     torch.manual_seed(seed)
-    try:
-        model, report = _model_class(schema, config, language).from_pretrained(
-            located.path,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
-    except (TunewiseError, MemoryError):
-        raise
-    except Exception as problem:  # of a hostile config: division by zero, a strict dataclass's own kind, and others
-        raise _no_classifier(problem, schema, located) from None
+    with told_as(lambda said: _no_classifier(said, schema, located)):
+        kind = _model_class(schema, config, language)
+        model, report = from_weights(kind, located, config, ignore_mismatched_sizes=True)
     missing = set(report["missing_keys"]) | _mismatched(report)
     model_map = map_model(model, missing)
     _check_weights(model, model_map, located)
@@ -148,13 +136,8 @@ def load_reader(
         ModelError: the tokeniser cannot be loaded or does not belong to the model, or transformers knows no such model.
     """
     config, tokenizer, notes, kept = _prepared(located, schema, None, None, kept)
-    try:
-        with torch.device("meta"):
-            model = _model_class(schema, config, language).from_config(config, trust_remote_code=False)
-    except (TunewiseError, MemoryError):
-        raise
-    except Exception as problem:  # as in load_net
-        raise _no_classifier(problem, schema, located) from None
+    with told_as(lambda said: _no_classifier(said, schema, located)), torch.device("meta"):
+        model = _model_class(schema, config, language).from_config(config, trust_remote_code=False)
     net = _reading(model, tokenizer, map_model(model, set()), located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept
     if net.by_word:
@@ -179,9 +162,7 @@ def _prepared(
         kept, note = _settle_cut(tokenizer, schema, located, kept)
         notes += note
         config.pad_token_id = tokenizer.pad_token_id
-    # Whatever config.json says: a name there can be a repository, from which transformers would fetch code to run.
-    # Asked for by name, sdpa is an error where the family does not have it; left open, it is taken where it is there.
-    config._attn_implementation, config._experts_implementation = None if attention == "sdpa" else attention, None
+    choose_attention(config, attention)
     return config, tokenizer, notes, kept or "head"
 
 
@@ -196,10 +177,10 @@ def _reading(
     return Net(model, tokenizer, model_map, located, length, tuple(notes), positions=positions)
 
 
-def _no_classifier(problem: BaseException, schema: Schema, located: LocatedModel) -> ModelError:
+def _no_classifier(said: str, schema: Schema, located: LocatedModel) -> ModelError:
     kind = "a text" if schema.text else "an image"
     return ModelError(
-        f"transformers cannot make {kind} classifier of this model: {_first_line(problem)}",
+        f"transformers cannot make {kind} classifier of this model: {said}",
         where=str(located.path),
         fix="take an encoder or decoder for text" if schema.text else "take a model for images",
     )
@@ -224,16 +205,16 @@ def _model_class(schema: Schema, config: Any, language: bool) -> Any:
 
 def make_config(located: LocatedModel, schema: Schema, dropout: float | None) -> Any:
     """The model's configuration with the task's labels and the recipe's dropout."""
-    try:
-        config = AutoConfig.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
-    except (TunewiseError, MemoryError):
-        raise
-    except Exception as problem:  # as above
-        raise ModelError(
-            f"transformers does not know this model: {_first_line(problem)}",
+
+    def unknown(said: str) -> ModelError:
+        return ModelError(
+            f"transformers does not know this model: {said}",
             where=str(located.path),
             fix="take a model whose architecture is part of transformers",
-        ) from None
+        )
+
+    with told_as(unknown):
+        config = read_config(located)
     names = schema.labels or ("score",)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
@@ -252,19 +233,19 @@ def load_tokenizer(located: LocatedModel) -> Any:
     Raises:
         ModelError: transformers cannot load it, or what it loads is none.
     """
-    try:
+
+    def unsound(said: str) -> ModelError:
+        return ModelError(
+            f"the tokeniser cannot be loaded: {said}",
+            where=str(located.path),
+            fix="take the tokeniser files that were published with the model",
+        )
+
+    with told_as(unsound):
         tokenizer = AutoTokenizer.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             raise TypeError(f"it is a {type(tokenizer).__name__}")
-        return tokenizer
-    except (TunewiseError, MemoryError):
-        raise
-    except Exception as problem:  # the library of fast tokenisers raises Exception itself
-        raise ModelError(
-            f"the tokeniser cannot be loaded: {_first_line(problem)}",
-            where=str(located.path),
-            fix="take the tokeniser files that were published with the model",
-        ) from None
+    return tokenizer
 
 
 def fresh_model(net: Net, seed: int) -> nn.Module:
@@ -390,7 +371,3 @@ def check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) ->
             where=str(located.path),
             fix="take the tokeniser that belongs to this model",
         )
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0]

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunewise.errors import ModelError, TunewiseError
+from tunewise.errors import ModelError
+from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
 from tunewise.models.load import check_vocabulary, drop_unread_inputs, load_tokenizer
 from tunewise.models.locate import LocatedModel
 
@@ -124,28 +125,18 @@ def load_masked_words(located: LocatedModel, device: torch.device) -> MaskedWord
     Raises:
         ModelError: it has no layers that predict words, NaN in its weights, or its tokeniser no mask.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM
+    from transformers import AutoModelForMaskedLM
 
-    try:
-        config = AutoConfig.from_pretrained(located.path, local_files_only=True, trust_remote_code=False)
-        # As in `load_net`: a name in config.json can be a repository, from which transformers would fetch code to run.
-        config._attn_implementation, config._experts_implementation = None, None
-        model, report = AutoModelForMaskedLM.from_pretrained(
-            located.path,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            trust_remote_code=False,
+    def without(said: str) -> ModelError:
+        told = said.split("for this kind")[0].strip()[:150]
+        return ModelError(
+            f"a '{located.family}' model cannot predict masked words: {told}", where=located.name, fix=FIX
         )
-    except (TunewiseError, MemoryError):
-        raise
-    except Exception as problem:  # transformers says by ValueError and others that a family has none
-        told = (str(problem).strip() or type(problem).__name__).splitlines()[0].split("for this kind")[0].strip()
-        raise ModelError(
-            f"a '{located.family}' model cannot predict masked words: {told[:150]}", where=located.name, fix=FIX
-        ) from None
+
+    with told_as(without):  # transformers says by ValueError and others that a family has none
+        config = read_config(located)
+        choose_attention(config, None)
+        model, report = from_weights(AutoModelForMaskedLM, located, config)
     if lost := sorted(report["missing_keys"]):
         raise ModelError(
             f"the model has no layers that predict masked words: its files lack {', '.join(lost[:3])}",

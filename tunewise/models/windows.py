@@ -5,37 +5,27 @@ Shape legend: W windows of a batch, B its rows, K most windows of a row, C value
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import nn
 
 from tunewise.config.reading import WINDOW_PLACES, Pooling
+from tunewise.models.placed_outputs import PlacedOutputs
 
 
-class WindowOutputs:
+class WindowOutputs(PlacedOutputs):
     """Pools the outputs (W, C) of windows to those of rows (B, C).
 
     Where the windows of a row stand comes with the batch, as `window_places`. Without it, every row is one window, and
     outputs stay as they are.
     """
 
+    key = WINDOW_PLACES
+
     def __init__(self, pooling: Pooling):
+        super().__init__()
         self.pooling = pooling
-        self.places: torch.Tensor | None = None
 
-    def watch(self, model: nn.Module) -> None:
-        model.register_forward_pre_hook(self._before, with_kwargs=True)
-        model.register_forward_hook(self._after)
-
-    def _before(self, model: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        self.places = kwargs.get(WINDOW_PLACES)
-        return args, {key: value for key, value in kwargs.items() if key != WINDOW_PLACES}
-
-    def _after(self, model: nn.Module, args: Any, output: Any) -> None:
-        if self.places is not None:
-            output.logits = pooled(output.logits, self.places, self.pooling)
-            self.places = None
+    def placed(self, logits_WC: torch.Tensor, places_BK: torch.Tensor) -> torch.Tensor:
+        return pooled(logits_WC, places_BK, self.pooling)
 
 
 def pooled(values_WC: torch.Tensor, places_BK: torch.Tensor, pooling: Pooling) -> torch.Tensor:

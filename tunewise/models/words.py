@@ -5,42 +5,29 @@ Shape legend: B rows of a batch, T tokens, W most words in a row of the batch, C
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import nn
 
+from tunewise.models.placed_outputs import PlacedOutputs
 from tunewise.types import CUT, NO_WORD
 
 CERTAIN = 20.0  # output of the tag of a word that the model did not see, the others having 0: a probability of 1 - 2e-9
 
 
-class WordOutputs:
+class WordOutputs(PlacedOutputs):
     """Takes the outputs (B, W, C) of each word's first token from those of all tokens (B, T, C).
 
     The places of those tokens come with the batch, as `word_places` (B, W). A word without a token is outside of
     entities; where a row has no such word, outputs are NaN. Without `word_places`, the outputs stay those of tokens.
     """
 
+    key = "word_places"
+
     def __init__(self, outside: int):
+        super().__init__()
         self.outside = outside
-        self.places: torch.Tensor | None = None
 
-    def watch(self, model: nn.Module) -> None:
-        model.register_forward_pre_hook(self._before, with_kwargs=True)
-        model.register_forward_hook(self._after)
-
-    def _before(self, model: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        self.places = kwargs.get("word_places")
-        return args, {key: value for key, value in kwargs.items() if key != "word_places"}
-
-    def _after(self, model: nn.Module, args: Any, output: Any) -> None:
-        if self.places is not None:
-            output.logits = self._of_words(output.logits, self.places.unsqueeze(-1))
-            self.places = None
-
-    def _of_words(self, logits_BTC: torch.Tensor, places_BW1: torch.Tensor) -> torch.Tensor:
-        outputs = logits_BTC.shape[-1]
+    def placed(self, logits_BTC: torch.Tensor, places_BW: torch.Tensor) -> torch.Tensor:
+        places_BW1, outputs = places_BW.unsqueeze(-1), logits_BTC.shape[-1]
         logits_BWC = logits_BTC.gather(1, places_BW1.clamp(min=0).expand(-1, -1, outputs))
         unseen_C = torch.zeros_like(logits_BTC[0, 0])
         unseen_C[self.outside] = CERTAIN

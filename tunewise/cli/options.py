@@ -1,0 +1,45 @@
+"""Arguments and options that several commands have, and the words that some can be."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class RunsAction(StrEnum):
+    """What `tunewise runs` can do."""
+
+    LIST = "list"
+    VERIFY = "verify"
+
+
+class CacheAction(StrEnum):
+    """What `tunewise cache` can do."""
+
+    SHOW = "show"
+    CLEAR = "clear"
+
+
+class FileKind(StrEnum):
+    """What `tunewise check` writes cleaned data as."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class Proof(StrEnum):
+    """What `tunewise verify` can prove."""
+
+    RESUME = "resume"
+
+
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
+RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
+Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the recipe: train.epochs=5.")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the metric functions that the recipe names.")]
+Batch = Annotated[int, typer.Option(min=1, help="Rows per batch.")]
