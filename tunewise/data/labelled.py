@@ -24,7 +24,8 @@ class LabelledTokens:
     """Token ids per row, unpadded, int32. `learnt`: 1 where a token is to be learnt, else 0, int8. `sources`, for an
     encoder with a decoder, is what the encoder reads; `ids` are then the decoder's. `cut_rows` are the numbers (from 0)
     of the rows that were longer than the limit, `lost` the tokens they lost, `empty_rows` those of the rows of which
-    nothing is left to learn; all int64."""
+    nothing is left to learn; all int64. `shared`, int64 (N,), where rows are one answer of a pair: how many first
+    tokens a row has in common with that of the other answer, which is its prompt."""
 
     ids: Ragged
     learnt: Ragged
@@ -33,6 +34,7 @@ class LabelledTokens:
     lost: int = 0
     cut_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     empty_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    shared: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -45,9 +47,8 @@ class LabelledTokens:
     @cached_property
     def counts(self) -> np.ndarray:
         """How many tokens of each row are to be learnt, int64 (N,)."""
-        return (
-            np.add.reduceat(self.learnt.flat.astype(np.int64), self.learnt.offsets[:-1]) if len(self) else self.lengths
-        )
+        total = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.learnt.flat, dtype=np.int64)])
+        return np.diff(total[self.learnt.offsets])
 
     def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
         """See `Inputs`."""

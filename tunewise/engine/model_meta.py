@@ -63,7 +63,8 @@ def format_of(kept: Reading, clean: Sequence[str], language: bool = False) -> in
 
 def schema_from(stored: dict[str, Any]) -> Schema:
     """The schema that `asdict` gave."""
-    return Schema(stored["task"], tuple(stored["text"]), stored["label"], tuple(stored["labels"]), stored.get("form"))
+    labels, form, between = tuple(stored["labels"]), stored.get("form"), stored.get("between", "")
+    return Schema(stored["task"], tuple(stored["text"]), stored["label"], labels, form, between)
 
 
 def plan_of(meta: dict[str, Any]) -> Plan:
@@ -82,6 +83,7 @@ def _checked(stored: dict[str, Any]) -> dict[str, Any]:
     unlabelled = schema["task"] in ("regression", *LANGUAGE_TASKS)
     _expect(unlabelled or bool(schema["labels"]), "schema")
     _expect(schema.get("form") in ((*get_args(Form),) if schema["task"] in LANGUAGE_TASKS else (None,)), "schema")
+    _expect(isinstance(schema.get("between", ""), str), "schema")
     _expect(type(meta["language"]) is bool and (not meta["language"] or schema["task"] in LANGUAGE_TASKS), "language")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
     meta["kept"] = reading_from(meta["kept"])

@@ -40,13 +40,15 @@ CUT, NO_WORD = -1, -2
 @dataclass(frozen=True)
 class Schema:
     """What the data is: task, columns and label names (in the order of the model's outputs). Without text columns, its
-    rows are images. `form`: what a row of a language task is; None for all other tasks."""
+    rows are images. `form`: what a row of a language task is; None for all other tasks. `between`: what stands between
+    prompt and answer where a decoder reads both as one text (form `completion`)."""
 
     task: Task
     text: tuple[str, ...]
     label: str
     labels: tuple[str, ...] = ()
     form: Form | None = None
+    between: str = ""
 
     @property
     def is_language(self) -> bool:
@@ -70,7 +72,7 @@ class Split:
 
     Language tasks: the row's strings are a text, or prompt and answer (generation, unpaired preference), prompt, chosen
     and rejected answer (preference), or a prompt (prompts). In the form `chat` each of them is a JSON list of messages
-    (`data.conversations`), and a conversation to learn from is one such string. `targets` are float32 (n,): whether an
+    (`data.messages`), and a conversation to learn from is one such string. `targets` are float32 (n,): whether an
     answer is a good one (1 or 0) for unpaired preference, else 0.
 
     `rows` is int64 (n,): the number of each row in its source, the first data row being 1.
