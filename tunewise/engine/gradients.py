@@ -35,7 +35,8 @@ T = TypeVar("T")
 class Sums:
     """Of the batches of a step: `loss` over all rows, whose mean is over `n_items`; FLOPs, and those that the stored
     states spared; its `rows` and their `tokens`, each once; how many rows were `changed` by augmentation, and of these
-    `cut`. `told`: figures of the loss, each a sum and what it is divided by; `figures` and `samples` of what was read."""
+    `cut`. `told`: figures of the loss, each a sum and what it is divided by; `figures` and `samples` are of what was
+    read."""
 
     n_items: float
     loss: float = 0.0

@@ -19,7 +19,8 @@ class Progress:
     this one read, `spared_flops` what the forward passes would have taken besides without it. `unvalidated`: the
     validation after this step is still to come. `halvings` and `pass_tokens`: how small batches had to become to fit
     into memory (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite.
-    `collapsed`: the objective has stopped the training. `read_rows`: rows of all steps; `changed_rows` of them had other words than in the data, and `cut_rows` of these
+    `collapsed`: the objective has stopped the training.
+    `read_rows`: rows of all steps; `changed_rows` of them had other words than in the data, and `cut_rows` of these
     were longer than the model reads."""
 
     step: int = 0

@@ -16,12 +16,14 @@ from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
+from tunewise.objectives.base import Objective
 
 
 class Validated:
     """A training as far as validations go; `engine.loop` has its fields, and what happens between validations."""
 
     net: Net
+    objective: Objective
     config: TrainConfig
     course: Course
     progress: Progress

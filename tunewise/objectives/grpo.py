@@ -1,4 +1,4 @@
-"""Group relative policy optimisation (Shao et al. 2024, "DeepSeekMath"; the mean over tokens of Yu et al. 2025, "DAPO").
+"""Group relative policy optimisation (Shao et al. 2024, "DeepSeekMath"), by default with the mean of Yu et al. 2025.
 
 Shape legend: N prompts, G answers to each, A answers of a batch, M tokens of the answers of a batch.
 """

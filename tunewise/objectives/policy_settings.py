@@ -68,8 +68,8 @@ class GrpoConfig(PolicyConfig):
     """Divide by the standard deviation of the group (plus 1e-4)."""
 
     normalise: Literal["dapo", "grpo", "dr_grpo"] = "dapo"
-    """How losses of tokens become one: dapo, the mean over all tokens of a step; grpo, the mean over answers of the mean
-    over their tokens; dr_grpo, the sum over tokens divided by answers times `max_new_tokens`."""
+    """How losses of tokens become one: dapo, the mean over all tokens of a step; grpo, the mean over answers of
+    the mean over their tokens; dr_grpo, the sum over tokens divided by answers times `max_new_tokens`."""
 
     @model_validator(mode="after")
     def _a_group(self) -> GrpoConfig:

@@ -1,8 +1,9 @@
 """The log of a run: one JSON object per line. A resumed run leaves the log of one that was never interrupted.
 
-Rows: {"event": "started" | "planned" | "step" | "wrote" | "evaluated" | "warned" | "finished", "step": ..., ..., "time": {...}}.
-All that depends on the wall clock is under "time", nothing else is. That a checkpoint was saved leaves no row, since
-an interruption saves one more. NaN and infinity, which JSON does not have, are the strings "nan", "inf", "-inf".
+Rows: {"event": "started" | "planned" | "step" | "wrote" | "evaluated" | "warned" | "finished", "step": ..., ...,
+"time": {...}}. All that depends on the wall clock is under "time", nothing else is. That a checkpoint was saved
+leaves no row, since an interruption saves one more. NaN and infinity, which JSON does not have, are the strings "nan",
+"inf", "-inf".
 
 The file only grows, each row at once and with a CRC-32 over it ("crc32" under "time"): a kill tears the last row at
 most, a full disk none, and a changed bit is found. A resume takes back rows behind its checkpoint by writing the file

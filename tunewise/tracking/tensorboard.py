@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Observer):
-    """Writes scalars: `train/...` for each step (`rollouts/...` where the model wrote for it), `<split>/loss` and `<split>/<metric>` for each evaluation."""
+    """Writes scalars: `train/...` for each step (`rollouts/...` of what the model wrote for it), `<split>/loss` and
+    `<split>/<metric>` for each evaluation."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
