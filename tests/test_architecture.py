@@ -57,6 +57,7 @@ HEAVY = {
     "huggingface_hub",
     "cleanlab",
     "presidio_analyzer",
+    "sacrebleu",
     "spacy",
 }
 STARTS = ["tunewise", "tunewise.recipe", "tunewise.check", "tunewise.cli.main", "tunewise.api"]

@@ -104,7 +104,7 @@ def check(
     data, models = found.data, found.models
     evaluator = Evaluator(data.schema, recipe.evaluate, folder, allow_code)
     metric = recipe.metric or default_metric(data.schema.task)
-    evaluator.check_metric(metric)
+    evaluator.check_choice(metric)
     left_out = []
     for choice in methods:
         for name, located in models.items():

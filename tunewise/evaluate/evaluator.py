@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tunewise.errors import NonFiniteError, RecipeError
+from tunewise.evaluate import texts
 from tunewise.evaluate.classification import mean_cost
 from tunewise.evaluate.entities import check_seqeval
 from tunewise.evaluate.functions import MAX_RESAMPLES, load_function
@@ -23,6 +25,7 @@ class Evaluator:
     """The metrics of one task, checked against the recipe when it is made: before any model is loaded.
 
     Attributes:
+        missing: metrics of texts that need a package which is not installed, by its name.
         metrics: every metric that is computed, by name: those of the table that fit the task, `cost` where the recipe
             gives costs, those of each type of entity, and the user's own functions.
         positive: index of the class that binary metrics look for; None where there are not two classes.
@@ -40,6 +43,7 @@ class Evaluator:
             for metric in METRICS.values()
             if schema.task in metric.tasks and not (metric.binary and self.positive is None)
         }
+        self.missing = _without_missing(self.metrics, config)
         if schema.task == "token_classification":
             check_seqeval()
             self.metrics |= metrics_of_types(schema.labels)
@@ -72,6 +76,8 @@ class Evaluator:
         if name in self.metrics:
             return
         known = METRICS.get(name)
+        if known is not None and known.reads == "texts" and self.schema.task in known.tasks:
+            raise _unwritten(name, self.missing)
         if known is None:
             what = f"there is no metric '{name}'"
         elif known.binary and self.schema.task in known.tasks:
@@ -80,6 +86,22 @@ class Evaluator:
             what = f"the metric '{name}' is for {' and '.join(known.tasks)}, the task is {self.schema.task}"
         nearest = _nearest(name, self.names)
         raise RecipeError(what, where="metric", fix=f"{nearest}The metrics are: {', '.join(self.names)}")
+
+    def check_choice(self, name: str) -> None:
+        """Makes sure that runs can be chosen by a metric, on validation.
+
+        Raises:
+            RecipeError: as `check_metric`, or it is about texts, which are written for test sets alone.
+        """
+        self.check_metric(name)
+        if self.metrics[name].reads == "texts":
+            others = [metric.name for metric in self.metrics.values() if metric.reads != "texts"]
+            raise RecipeError(
+                f"'{name}' is about texts that the model writes, which it does for test sets at the end of a run; "
+                "what to choose by is known after each epoch",
+                where="metric",
+                fix=f"choose by one of: {', '.join(others)}; '{name}' is computed all the same",
+            )
 
     def greater_is_better(self, name: str) -> bool:
         self.check_metric(name)
@@ -90,7 +112,7 @@ class Evaluator:
         return min(self.config.resamples, MAX_RESAMPLES) if name in self._functions else self.config.resamples
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        """The value of every metric.
+        """The value of every metric; those of texts, where the model has written some.
 
         Raises:
             NonFiniteError: a score is NaN or infinite.
@@ -98,7 +120,8 @@ class Evaluator:
         """
         _check_finite(predictions)
         whole = self._sample(predictions, np.ones((1, len(predictions.targets))))
-        return {name: float(metric.compute(whole)[0]) for name, metric in self.metrics.items()}
+        metrics = _fitting(self.metrics, predictions)
+        return {name: float(metric.compute(whole)[0]) for name, metric in metrics.items()}
 
     def score_one(self, name: str, predictions: Predictions) -> float:
         """The value of one metric."""
@@ -109,13 +132,13 @@ class Evaluator:
 
         All metrics see the same resamples. An interval whose resamples leave the metric undefined too often is nan.
         """
-        points = self.score(predictions)
-        found: dict[str, list[np.ndarray]] = {name: [] for name in self.metrics}
-        left = {name: self.resamples_for(name) for name in self.metrics}
+        points, metrics = self.score(predictions), _fitting(self.metrics, predictions)
+        found: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+        left = {name: self.resamples_for(name) for name in metrics}
         rng = np.random.default_rng(seed)
         for weights in resamples(len(predictions.targets), max(left.values()), rng):
             sample = self._sample(predictions, weights)
-            for name, metric in self.metrics.items():
+            for name, metric in metrics.items():
                 if left[name] <= 0:
                     continue
                 part = self._sample(predictions, weights[: left[name]]) if left[name] < len(weights) else sample
@@ -205,6 +228,32 @@ def _cost_metric(schema: Schema, costs: dict[str, dict[str, float]]) -> Metric:
         source="Elkan (2001), The foundations of cost-sensitive learning",
         compute=mean_cost(matrix),
     )
+
+
+def _fitting(metrics: dict[str, Metric], predictions: Predictions) -> dict[str, Metric]:
+    return {name: metric for name, metric in metrics.items() if metric.reads != "texts" or predictions.generated}
+
+
+def _without_missing(metrics: dict[str, Metric], config: EvaluateConfig) -> dict[str, str]:
+    """Takes out (in place) metrics of texts where none are written, and returns those without their package."""
+    lost = {}
+    for name in [name for name, metric in metrics.items() if metric.reads == "texts"]:
+        if package := texts.missing(name):
+            lost[name] = package
+        if config.generation is None or name in lost:
+            del metrics[name]
+    if "bleu" in metrics:
+        metrics["bleu"] = replace(metrics["bleu"], compute=texts.bleu(config.bleu_tokenizer))
+    return lost
+
+
+def _unwritten(name: str, missing: dict[str, str]) -> RecipeError:
+    """Why a metric of texts is not there."""
+    if name in missing:
+        what, fix = f"needs the package {missing[name]}, which is not installed", "pip install 'tunewise[language]'"
+    else:
+        what, fix = "is about texts that the model writes, and evaluate.generation is null", "leave it out"
+    return RecipeError(f"the metric '{name}' {what}", where="metric", fix=fix)
 
 
 def _check_finite(predictions: Predictions) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
-
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
 
 from tunewise.data.tags import entity_types
 from tunewise.evaluate import classification as classes
-from tunewise.evaluate import entities, language
+from tunewise.evaluate import entities
 from tunewise.evaluate import regression as numbers
-from tunewise.evaluate.sample import Sample
+from tunewise.evaluate.language_metrics import LANGUAGE_METRICS
+from tunewise.evaluate.metric import SOKOLOVA, Metric
 from tunewise.types import Task
 
 CLASSES: tuple[Task, ...] = ("classification",)
@@ -20,31 +18,8 @@ LABELS: tuple[Task, ...] = ("multilabel",)
 BOTH: tuple[Task, ...] = ("classification", "multilabel")
 NUMBERS: tuple[Task, ...] = ("regression",)
 TAGS: tuple[Task, ...] = ("token_classification",)
-TEXTS: tuple[Task, ...] = ("generation",)
 
 CONLL = "Tjong Kim Sang and De Meulder (2003), Introduction to the CoNLL-2003 shared task; by seqeval, strict IOB2"
-SOKOLOVA = "Sokolova & Lapalme (2009), A systematic analysis of performance measures for classification tasks"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric.
-
-    `words` explains it in one line; `reads` says whether it depends on the decisions or only on the scores (then no
-    threshold can be chosen by it); `binary` that it needs exactly two classes; `compute` gives its (R,) values; `best`
-    and `worst` are the values that none can pass, where there are such.
-    """
-
-    name: str
-    tasks: tuple[Task, ...]
-    greater_is_better: bool
-    words: str
-    source: str
-    compute: Callable[[Sample], np.ndarray]
-    reads: Literal["decisions", "scores"] = "decisions"
-    binary: bool = False
-    best: float | None = None
-    worst: float | None = None
 
 
 _PARTS: dict[classes.Part, str] = {
@@ -169,28 +144,11 @@ _ALL: tuple[Metric, ...] = (
         for part, words in _ENTITY_PARTS.items()
     ),
     Metric("token_accuracy", TAGS, True, "share of words with the right tag", SOKOLOVA, entities.token_accuracy),
-    Metric(
-        "perplexity",
-        TEXTS,
-        False,
-        "e to the mean of -ln p over the tokens to learn, of this model's own tokeniser",
-        "Jelinek et al. (1977), Perplexity, a measure of the difficulty of speech recognition tasks",
-        language.perplexity,
-        "scores",
-    ),
-    Metric(
-        "next_token_accuracy",
-        TEXTS,
-        True,
-        "share of the tokens to learn that the model holds for the likeliest",
-        SOKOLOVA,
-        language.next_token_accuracy,
-        "scores",
-    ),
+    *LANGUAGE_METRICS,
 )
 
-_BEST = {"perplexity": 1.0}
-_WORST = {"r2": None, "mcc": -1.0, "pearson": -1.0, "spearman": -1.0}
+_BEST = {"perplexity": 1.0, "bleu": 100.0, "chrf": 100.0, "reward": None, "reward_margin": None}
+_WORST = {"r2": None, "mcc": -1.0, "pearson": -1.0, "spearman": -1.0, "reward": None, "reward_margin": None}
 
 METRICS: dict[str, Metric] = {
     metric.name: replace(
@@ -207,12 +165,15 @@ _DEFAULTS: dict[Task, str] = {
     "regression": "r2",
     "token_classification": "entity_f1",
     "generation": "perplexity",
+    "preference": "preference_accuracy",
+    "unpaired_preference": "loss",
+    "prompts": "reward",
 }
 
 
 def default_metric(task: Task) -> str:
     """What to choose by where the recipe does not say: macro F1 for classes and labels, R2 for numbers, F1 of
-    entities."""
+    entities, perplexity for texts, accuracy for pairs of answers, loss for single ones, reward for prompts."""
     return _DEFAULTS[task]
 
 

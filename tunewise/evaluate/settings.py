@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tunewise.config.base import Config
+from tunewise.evaluate.generation_settings import GenerationConfig
 
 
 class EvaluateConfig(Config):
@@ -33,3 +36,10 @@ class EvaluateConfig(Config):
     batch_size: int = Field(default=32, ge=1)
     """Rows of 128 tokens per batch in evaluation and prediction: more where rows are shorter, fewer where they are
     longer. Does not change results beyond rounding."""
+
+    generation: GenerationConfig | None = GenerationConfig()
+    """Language models: how they continue rows of each test set, for metrics of texts (BLEU, chrF, ROUGE, exact match)
+    and samples; null for numbers alone."""
+
+    bleu_tokenizer: Literal["13a", "intl", "char", "zh", "none"] = "13a"
+    """How sacreBLEU cuts texts into words: 13a for languages that write spaces, char or zh for those that do not."""

@@ -134,7 +134,8 @@ class Predictions:
     values (n,) for regression. `decisions` is int64 (n,), 0/1 (n, C), or the values again. Token classification:
     probabilities (n, W, C), NaN where a row has no such word, and decisions (n, W), -1 there. Language tasks: numbers
     of each row (n, K) that metrics are made of, by the columns of `ROW_NUMBERS`, and the same as decisions; `generated`
-    and `references` are what the model wrote for each row and what stands there, where it was asked to write.
+    and `references` are what the model wrote for each row and what stands there, None for rows that it was not asked to
+    continue; both are empty where it was asked for none.
     `targets` and `rows` as in Split.
     """
 
@@ -142,8 +143,8 @@ class Predictions:
     decisions: np.ndarray
     targets: np.ndarray
     rows: np.ndarray
-    generated: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
+    generated: tuple[str | None, ...] = ()
+    references: tuple[str | None, ...] = ()
 
 
 ROW_NUMBERS: dict[Task, tuple[str, ...]] = {
