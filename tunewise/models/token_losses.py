@@ -11,18 +11,22 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tunewise.types import UNLABELLED
+from tunewise.data.labelled import UNLABELLED
+from tunewise.data.packing import PACKED_ROWS
+from tunewise.models.output_layer import last_hidden, numbers_of
 
 
 @dataclass(frozen=True)
 class TokenLogProbs:
     """Of each token to learn, row by row: `log_probs_N` (fp32, with gradient), whether the model holds it for the
-    likeliest (`right_N`), and the row it stands in (`row_N`); `rows` is how many the batch has."""
+    likeliest (`right_N`), and the row it stands in (`row_N`); `rows` is how many the batch has. `entropy_N` where it
+    was asked for."""
 
     log_probs_N: torch.Tensor
     right_N: torch.Tensor
     row_N: torch.Tensor
     rows: int
+    entropy_N: torch.Tensor | None = None
 
     def row_sums(self) -> torch.Tensor:
         """(B,) sum of the log-probabilities of a row."""
@@ -39,17 +43,42 @@ class TokenLogProbs:
         return torch.stack([-self.row_sums(), counts_B, right_B], dim=1)
 
 
-def token_log_probs(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> TokenLogProbs:
+def token_log_probs(
+    model: nn.Module,
+    batch: Mapping[str, torch.Tensor],
+    *,
+    entropy: bool = False,
+    temperature: float = 1.0,
+    even: bool = False,
+) -> TokenLogProbs:
     """Of a batch with `labels` (B, T), UNLABELLED where nothing is to be learnt; a decoder's label at place t is what
-    it gives at place t - 1."""
-    inputs = {name: values for name, values in batch.items() if name != "labels"}
-    labels_BT = batch["labels"]
-    if model.config.is_encoder_decoder:
+    it gives at place t - 1. Of packed rows (`data.packing`), the rows are those packed.
+
+    The output layer reads the places of labels only, in chunks (`models.chunked_log_probs`), where what it does then is
+    proven to be what the model does; else all places, as the model does by itself.
+
+    Args:
+        entropy: that of the distribution at each place too, in nats, without gradient.
+        temperature: what logits are divided by.
+        even: the loss is going to weigh all tokens alike, as cross-entropy does: faster. Where it does not, gradients
+            are right too, and slower.
+    """
+    inputs = {name: values for name, values in batch.items() if name not in ("labels", PACKED_ROWS)}
+    labels_BT, shift = batch["labels"], 0 if model.config.is_encoder_decoder else 1
+    if shift == 0:
         inputs["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels_BT)
-        logits_BTV = model(**inputs).logits
+    row_N, place_N = (labels_BT[:, shift:] != UNLABELLED).nonzero(as_tuple=True)
+    label_N = labels_BT[row_N, place_N + shift]
+    found = last_hidden(model, inputs, even)
+    if found is not None:
+        layer, hidden_BTD = found
+        options = {"temperature": temperature, "entropy": entropy, "even": even}
+        log_probs_N, right_N, entropy_N = layer.log_probs(hidden_BTD[row_N, place_N], label_N, **options)
     else:
-        logits_BTV, labels_BT = model(**inputs).logits[:, :-1], labels_BT[:, 1:]
-    row_N, place_N = (labels_BT != UNLABELLED).nonzero(as_tuple=True)
-    logits_NV, label_N = logits_BTV[row_N, place_N].float(), labels_BT[row_N, place_N]
-    log_probs_N = logits_NV.log_softmax(-1).gather(1, label_N[:, None])[:, 0]
-    return TokenLogProbs(log_probs_N, logits_NV.argmax(-1) == label_N, row_N, len(labels_BT))
+        logits_NV = model(**inputs).logits[row_N, place_N].float() / temperature
+        log_probs_N, right_N, entropy_N = numbers_of(logits_NV, label_N, entropy)
+    rows = len(labels_BT)
+    if PACKED_ROWS in batch:
+        rows = int(batch[PACKED_ROWS].max()) + 1
+        row_N = batch[PACKED_ROWS][row_N, place_N + shift]
+    return TokenLogProbs(log_probs_N, right_N, row_N, rows, entropy_N if entropy else None)
