@@ -30,14 +30,11 @@ from tunewise.recipe import MethodChoice
 from tunewise.tracking.jsonl_log import JsonlLog
 from tunewise.types import DataBundle, Schema, Split
 
-WANTED = FILLER[0]
-"""The word that the reward wants."""
-
 
 def wanted(prompts: Any, completions: Any, columns: Any) -> list[float]:
-    """Share of the words of an answer that are the wanted one."""
+    """Share of the words of an answer that are in the first half of the alphabet."""
     words = [text.split() for text in completions]
-    return [row.count(WANTED) / max(1, len(row)) for row in words]
+    return [sum(word[0] < "m" for word in row) / max(1, len(row)) for row in words]
 
 
 @cache
@@ -58,7 +55,9 @@ def prompts(rows: int = 8) -> DataBundle:
     """Rows of two or three words."""
     splits = {}
     for name, count in (("train", rows), ("validation", 4), ("test", 4)):
-        texts = tuple((" ".join(FILLER[(7 * row + k) % len(FILLER)] for k in range(2 + row % 2)),) for row in range(count))
+        texts = tuple(
+            (" ".join(FILLER[(7 * row + k) % len(FILLER)] for k in range(2 + row % 2)),) for row in range(count)
+        )
         targets, numbers = np.zeros(count, np.float32), np.arange(1, count + 1)
         answers = {"answer": tuple(f"a{row}" for row in range(count))}
         splits[name] = Split(name, texts, targets, numbers, "toy.jsonl", answers)

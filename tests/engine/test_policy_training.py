@@ -58,7 +58,14 @@ def test_stopped_after_every_step_it_is_the_training_that_never_was(case, traini
     whole.train()
     for step in range(1, 6):
         stop = Stop()
-        setup = training(objective, method, at="b", observers=(At(step, stop.request),), stop=stop, **more)
+        setup = training(
+            objective,
+            method,
+            at="b",
+            observers=(At(step, lambda stop=stop: setattr(stop, "requested", True)),),
+            stop=stop,
+            **more,
+        )
         with pytest.raises(Interrupted):
             setup.train()
     resumed = training(objective, method, at="b", **more)
@@ -105,7 +112,10 @@ def test_the_same_recipe_gives_the_same_bits_and_another_seed_others(training):
 def test_the_reward_rises_and_does_not_with_rewards_at_random(objective, training):
     ((name, options),) = objective.items()
     steps = {"max_steps": 40 if name == "ppo" else 25, "evaluate_every": 5}
-    real, control = training({name: options}, at="a", **steps), training({name: {**options, "control": True}}, at="b", **steps)
+    real, control = (
+        training({name: options}, at="a", **steps),
+        training({name: {**options, "control": True}}, at="b", **steps),
+    )
     real.train(), control.train()
     gains = []
     for setup in (real, control):
@@ -140,7 +150,7 @@ def test_with_one_step_per_round_the_ratio_is_one_and_the_gradient_that_of_reinf
             for name, tensor in named_tensors(model).items():
                 tensor.copy_(first[name]).requires_grad_(True)
                 tensor.grad = None
-        batch = reading.batch(np.unique(setup_rows(reading)))
+        batch = reading.batch(rows_of(reading))
         ids, labels = batch["input_ids"], batch["labels"]
         log_probs = model(ids, attention_mask=batch["attention_mask"]).logits[:, :-1].log_softmax(-1)
         learnt = labels[:, 1:] != -100
@@ -152,15 +162,10 @@ def test_with_one_step_per_round_the_ratio_is_one_and_the_gradient_that_of_reinf
                 assert torch.allclose(gradients[name], tensor.grad, atol=1e-6), name
 
 
-def setup_rows(reading):
-    """The data's rows that a round answers."""
-    return np.arange(8)[[bool(place) or row == 0 for row, place in enumerate(reading.places)]] if False else held(reading)
-
-
-def held(reading):
-    rows = [row for row in range(len(reading.places)) if reading.places[row] > 0]
-    first = [row for row in range(len(reading.places)) if row not in rows][:1]
-    return np.array([*first, *rows])
+def rows_of(reading):
+    """The data's rows that a round answers: the first of them has place 0, as all others of the data have."""
+    rows = np.flatnonzero(reading.places)
+    return np.array([next(row for row in range(len(reading.places)) if row not in rows), *rows])
 
 
 # ---------------------------------------------------------------- what is told
@@ -234,7 +239,9 @@ def test_without_a_validation_before_it_fails_and_says_so(training):
 # ---------------------------------------------------------------- the model before training
 
 
-@pytest.mark.parametrize(("method", "options"), [("lora", {}), ("full", {}), ("bitfit", {}), ("prompt_tuning", {"tokens": 2})])
+@pytest.mark.parametrize(
+    ("method", "options"), [("lora", {}), ("full", {}), ("bitfit", {}), ("prompt_tuning", {"tokens": 2})]
+)
 def test_the_reference_is_the_model_before_training(method, options, training):
     seen = {}
     family = {"family": "gpt2"} if method == "bitfit" else {}
@@ -293,7 +300,10 @@ def test_a_step_of_ppo_is_the_published_formula(training):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_step", look)
         setup.train()
-    wrote_with, at_step = seen[2][0], seen[3][0]  # the second round: written before step 3, learnt from in steps 3 and 4
+    wrote_with, at_step = (
+        seen[2][0],
+        seen[3][0],
+    )  # the second round: written before step 3, learnt from in steps 3 and 4
     round_ = seen[3][1]
     answers = round_.tokens.answers
     texts = [list(map(int, answers.ids[place])) for place in range(len(answers))]
@@ -309,13 +319,19 @@ def test_a_step_of_ppo_is_the_published_formula(training):
                 out = model(torch.tensor([ids]), output_hidden_states=True)
                 log_probs = out.logits[0, :-1].log_softmax(-1)
                 chosen = log_probs[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
-                head = weights.get("value_head.weight", torch.zeros(1, 32)), weights.get("value_head.bias", torch.zeros(1))
+                head = (
+                    weights.get("value_head.weight", torch.zeros(1, 32)),
+                    weights.get("value_head.bias", torch.zeros(1)),
+                )
                 values = torch.nn.functional.linear(out.hidden_states[-1][0, :-1], *head)[:, 0]
                 found.append((chosen[mask[1:]].double().numpy(), values[mask[1:]].double().numpy()))
         return found
 
     old, reference, new = looks(wrote_with), looks(first), looks(at_step)
-    decoded = [setup.net.tokenizer.decode(np.array(ids)[mask], skip_special_tokens=True) for ids, mask in zip(texts, learnt, strict=True)]
+    decoded = [
+        setup.net.tokenizer.decode(np.array(ids)[mask], skip_special_tokens=True)
+        for ids, mask in zip(texts, learnt, strict=True)
+    ]
     rewards, advantages, returns = wanted([], decoded, {}), [], []
     for place, reward in enumerate(rewards):
         per_token = -0.3 * (old[place][0] - reference[place][0])
@@ -329,7 +345,9 @@ def test_a_step_of_ppo_is_the_published_formula(training):
     flat = (flat - flat.mean()) / np.sqrt(flat.var(ddof=1) + 1e-8)
     ratio = np.exp(np.concatenate([n[0] - o[0] for n, o in zip(new, old, strict=True)]))
     policy_loss = np.maximum(-ratio * flat, -np.clip(ratio, 0.8, 1.2) * flat).mean()
-    value_now, value_old, wanted_value = (np.concatenate(parts) for parts in ([n[1] for n in new], [o[1] for o in old], returns))
+    value_now, value_old, wanted_value = (
+        np.concatenate(parts) for parts in ([n[1] for n in new], [o[1] for o in old], returns)
+    )
     near = value_old + np.clip(value_now - value_old, -0.2, 0.2)
     value_loss = 0.5 * np.maximum((value_now - wanted_value) ** 2, (near - wanted_value) ** 2).mean()
     assert recorder.of(Step)[3].loss == pytest.approx(policy_loss + 0.5 * value_loss, abs=1e-5)

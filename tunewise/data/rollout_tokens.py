@@ -45,6 +45,10 @@ class PromptTokens:
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         raise TypeError("prompts are read when they have been answered")
 
+    def with_prompt(self, prompt: Sequence[int]) -> PromptTokens:
+        """Virtual ids are put in when the model writes."""
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class RolloutTokens:

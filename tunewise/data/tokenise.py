@@ -248,6 +248,8 @@ def with_prompt(tokens: Tokens, prompt: Sequence[int]) -> Tokens:
     tokeniser has none), so that poolers and position numbers are right whatever the model."""
     if not prompt:
         return tokens
+    if not isinstance(tokens, Tokens):  # other inputs know themselves where the ids go
+        return tokens.with_prompt(prompt)
     at, words = tokens.opens, tokens.words
     if words is not None:
         words = Ragged(np.where(words.flat >= at, words.flat + len(prompt), words.flat), words.offsets)
