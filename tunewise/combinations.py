@@ -44,6 +44,10 @@ def check_combinations(recipe: Recipe, methods: Sequence[MethodChoice], schema: 
             where="train.cut",
             fix="leave it out",
         )
+    if recipe.train.packing and schema.task != "generation":
+        raise RecipeError(
+            f"packing is for texts to continue; the task is {schema.task}", where="train.packing", fix="leave it out"
+        )
     _check_balancing(recipe, schema.task)
     _check_augmentation(recipe.augment, recipe.objective, recipe.train, schema, folder)
     _check_shares(recipe, methods)

@@ -56,13 +56,16 @@ class MethodChoice(Config):
             raise InvalidOptions(options, error) from error
         return self
 
-    def build(self, learning_rate: float | None = None) -> Method:
-        """The method; `learning_rate` is used where its own options give none."""
+    def build(self, learning_rate: float | None = None, default_scale: float = 1.0) -> Method:
+        """The method; `learning_rate` is used where its own options give none. Where neither gives one, its default is
+        multiplied by `default_scale`."""
         kind = find_method(self.name)
         options = dict(self.options)
         if "learning_rate" in kind.Config.model_fields:
             options.setdefault("learning_rate", learning_rate)
-        return kind(kind.Config.model_validate(options))
+        method = kind(kind.Config.model_validate(options))
+        method.default_scale = default_scale
+        return method
 
     @property
     def label(self) -> str:

@@ -131,12 +131,16 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         checked.models[recipe.model],
         checked.data.schema,
         seed=recipe.seed,
-        dropout=recipe.train.dropout,
+        dropout=_dropout(recipe, checked),
         max_length=recipe.train.max_length,
         attention=tuned.attention,
         kept=recipe.train.kept,
         language=checked.objective.answers == "language",
     )
+
+
+def _dropout(recipe: Recipe, checked: Checked) -> float | None:
+    return checked.objective.dropout if recipe.train.dropout is None else recipe.train.dropout
 
 
 def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, out: Path, stop: Stop) -> Job:
@@ -180,7 +184,7 @@ class _Run:
         device = self.tuned.apply()
         recipe, checked = self.recipe, self.checked
         self.watchers.emit(Phase("loading"))
-        method = recipe.method.build(recipe.train.learning_rate)
+        method = recipe.method.build(recipe.train.learning_rate, checked.objective.rate_scale)
         with memory_told("loading the model"):
             net = load(recipe, checked, self.tuned)
         job = job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop)

@@ -184,7 +184,7 @@ def test_the_log_tells_of_every_step(training):
     assert rows[0]["samples"][0].keys() == {"prompt", "text", "reward"}
     assert rows[0]["figures"]["kl"] == pytest.approx(0, abs=1e-5)  # the model is still what it was
     assert rows[-1]["figures"]["kl"] != pytest.approx(0, abs=1e-5)
-    scores = [row["scores"] for row in setup.log() if row["event"] == "evaluated"][0]
+    scores = next(row["scores"] for row in setup.log() if row["event"] == "evaluated")
     assert "reward" in scores
 
 

@@ -145,10 +145,12 @@ def set_up(
     size = {} if "batch_tokens" in settings else {"batch_size": 8}
     config = TrainConfig(**{"learning_rate": 2e-3, **size, **length, **settings})
     read = {"max_length": max_length, "kept": config.kept if "cut" in settings else None}
-    net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, **read)
+    aim = make_objective(ObjectiveConfig.model_validate(objective or {}), data)
+    language = aim.answers == "language"
+    net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, language=language, **read)
     choice = MethodChoice(name=method, options=options or {})
     job = Job(
-        objective=make_objective(ObjectiveConfig(**(objective or {})), data),
+        objective=aim,
         data=data,
         evaluator=Evaluator(schema, EvaluateConfig(**(evaluate or {})), folder),
         metric=metric or default_metric(schema.task),

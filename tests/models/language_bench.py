@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tunewise.data.labelled import UNLABELLED, LabelledTokens
+from tunewise.config.reading import UNLABELLED
+from tunewise.data.labelled import LabelledTokens
 from tunewise.data.ragged import Ragged
 
 VOCABULARY, WIDTH = 97, 32

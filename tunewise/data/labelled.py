@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunewise.config.reading import UNLABELLED
 from tunewise.data.ragged import Ragged
-from tunewise.types import UNLABELLED
 
 if TYPE_CHECKING:
     import torch

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunewise.data.labelled import UNLABELLED, LabelledTokens
+from tunewise.config.reading import PACKED_ROWS, UNLABELLED
+from tunewise.data.labelled import LabelledTokens
 
 if TYPE_CHECKING:
     import torch
 
-PACKED_ROWS = "packed_rows"
-"""Key of a batch: the row (from 0) that each place belongs to, int64 (P, L); -1 for padding and for what is shared. It
-is not for the model."""
 NOBODY = -1
 LAYER_FLOPS = 6.0
 """A token costs a block 24 D^2 FLOPs in its linear layers and 4 L D in attention: the same as LAYER_FLOPS D + L."""
@@ -81,11 +79,13 @@ class PackedTokens:
     Args:
         most: tokens of a sequence.
         width: of the model, by which the cheapest packing is told.
+        masked: for models that do not read from positions where a row begins.
     """
 
     tokens: LabelledTokens
     most: int
     width: int
+    masked: bool = False
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -106,35 +106,39 @@ class PackedTokens:
         return len(bins), max(int(lengths[places].sum()) for places in bins)
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """input_ids, position_ids, labels and PACKED_ROWS, int64 (P, L). There is no mask: transformers reads from
-        positions that start anew where a row begins (`masking_utils.find_packed_sequence_indices`)."""
+        """input_ids, position_ids, labels and PACKED_ROWS, int64 (P, L). Most models of transformers read from
+        positions that start anew where a row begins (`masking_utils.find_packed_sequence_indices`); for others
+        attention_mask, bool (P, 1, L, L), is true where a place may look."""
         rows = np.asarray(rows, dtype=np.int64)
         bins = cheapest_bins(self.lengths[rows], self.most, self.width)
         sequences = [[Branches((place,)) for place in places] for places in bins]
-        return packed_batch(self.tokens, rows, sequences, masked=False)
+        return packed_batch(self.tokens, rows, sequences, self.masked)
 
 
-def shared_batch(tokens: LabelledTokens, groups: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-    """The rows of each group as one sequence, in which what they have in common before the first token to learn stands
-    once: as `PackedTokens.batch`, with a mask (attention_mask, bool (P, 1, L, L), true where a place may look).
+def shared_batch(
+    tokens: LabelledTokens, rows: Sequence[int] | np.ndarray, groups: Sequence[Sequence[int]]
+) -> dict[str, torch.Tensor]:
+    """A sequence for each group of rows, in which what they have in common before the first token to learn stands once:
+    as `PackedTokens.batch`, with a mask.
 
-    PACKED_ROWS counts the rows as they come: those of the first group, then those of the second, and so on.
+    Args:
+        groups: places in `rows`, each in one group; PACKED_ROWS are these places.
     """
-    rows, sequences, start = np.concatenate([np.asarray(group, np.int64) for group in groups]), [], 0
-    for group in groups:
-        places = tuple(range(start, start + len(group)))
-        sequences.append([Branches(places, _in_common(tokens, group))])
-        start += len(group)
-    return packed_batch(tokens, rows, sequences, masked=True)
+    rows = np.asarray(rows, dtype=np.int64)
+    trees = [[Branches(tuple(group), _in_common(tokens, rows[list(group)]))] for group in groups]
+    return packed_batch(tokens, rows, trees, masked=True)
 
 
-def shared_shape(tokens: LabelledTokens, groups: Sequence[Sequence[int]]) -> tuple[int, int]:
+def shared_shape(
+    tokens: LabelledTokens, rows: Sequence[int] | np.ndarray, groups: Sequence[Sequence[int]]
+) -> tuple[int, int]:
     """Sequences, and places of each, of `shared_batch`."""
-    widths = [Branches(tuple(group), _in_common(tokens, group)).length(tokens.lengths) for group in groups]
-    return len(groups), max(widths)
+    rows = np.asarray(rows, dtype=np.int64)
+    trees = [Branches(tuple(group), _in_common(tokens, rows[list(group)])) for group in groups]
+    return len(groups), max(tree.length(tokens.lengths[rows]) for tree in trees)
 
 
-def _in_common(tokens: LabelledTokens, group: Sequence[int]) -> int:
+def _in_common(tokens: LabelledTokens, group: np.ndarray) -> int:
     """How many first tokens can stand there once: the same in all rows, with another behind them that is neither to be
     learnt nor different (it opens each branch)."""
     first = tokens.ids[group[0]]

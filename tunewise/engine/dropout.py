@@ -8,7 +8,8 @@ that a resumed run draws what the uninterrupted one would have.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +46,27 @@ class Masks:
             yield
         finally:
             functional.dropout = usual
+
+    def drawn_again(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """For what is computed twice, as `torch.utils.checkpoint` wants it: inside the second, masks are those that
+        were drawn inside the first."""
+        state: list[Any] = []
+
+        @contextmanager
+        def first() -> Iterator[None]:
+            state.append(self._numbers.state)
+            yield
+
+        @contextmanager
+        def second() -> Iterator[None]:
+            now, self._numbers.state = self._numbers.state, state[0]
+            try:
+                with self.drawing():
+                    yield
+            finally:
+                self._numbers.state = now
+
+        return first(), second()
 
     def mask(self, like: torch.Tensor, p: float) -> torch.Tensor:
         """0 with probability p (to the next 65,536th) and else 1 / (1 - p), of the shape and type of `like`."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tunewise.data.inputs import Inputs
+from tunewise.data.packing import PackedTokens
+from tunewise.data.pairs import PairTokens
 from tunewise.engine.apply import frozen_blocks
 from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.kept import Context, Spent
@@ -73,6 +75,9 @@ class Feed:
         depth = safe_depth(trained, self.net.map, plan)
         if self.context is None or not splits or not depth or self.net.prompt:
             return before
+        if isinstance(self.inputs["train"], PairTokens):
+            self._note("the outputs of the frozen part are not kept, but computed each time: rows are two texts each")
+            return before
         if self.augmented is not None and "train" in splits:
             told = self.augmented.described
             self._note(
@@ -81,6 +86,9 @@ class Feed:
             splits.remove("train")
             if not splits:
                 return before
+        if isinstance(self.inputs["train"], PackedTokens):
+            self._note("the outputs of the frozen part are not kept: rows are packed anew for each batch")
+            return before
         prefix = FrozenPrefix(self.net, depth, self.context, self.inputs["train"])
         if prefix.kind is None:
             self._note(f"the outputs of the frozen part are not kept, but computed each time: {prefix.refused}")

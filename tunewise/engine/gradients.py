@@ -23,6 +23,7 @@ from tunewise.engine.events import Observers, Warned
 from tunewise.engine.feed import Feed
 from tunewise.engine.step_loss import mixed_loss, mixup_generator, r_drop_loss, twice
 from tunewise.errors import OutOfMemoryError
+from tunewise.evaluate.predict import Outputs
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
 from tunewise.models.memory import WHAT_WOULD_FIT, attempt, free_memory
@@ -155,9 +156,20 @@ class Gradients:
             samples=reading.samples,
         )
         self.masks.begin(step)
-        for batch in self.course.micro_batches(step):
-            self._add(step, batch, reading, sums)
+        with self.objective.in_step(lambda wanted: self._of_all_rows(step, reading, wanted)):
+            for batch in self.course.micro_batches(step):
+                self._add(step, batch, reading, sums)
         return sums
+
+    def _of_all_rows(self, step: int, reading: StepRows, wanted: Outputs) -> torch.Tensor:
+        """Something (n, ...) of all rows of a step, without gradient."""
+        found = []
+        for rows in self.course.micro_batches(step):
+            self._tried = rows
+            batch = {key: value.to(self.targets.device) for key, value in reading.batch(rows).items()}
+            with torch.no_grad(), self.tuned.autocast(), self.masks.drawing():
+                found.append(wanted(self.net.model, batch))
+        return torch.cat(found)
 
     def _reading(self, step: int, rows: np.ndarray) -> StepRows:
         if self.feed.augmented:
@@ -176,7 +188,7 @@ class Gradients:
         whole = self.feed.whole_flops("train", rows)
         sums.forward_flops += forward * (1 + reading.passes)
         sums.add_told(loss.told)
-        sums.backward_flops += self.flops.backward(read, width, items)
+        sums.backward_flops += self.objective.with_gradient * self.flops.backward(read, width, items)
         sums.spared_flops += 0.0 if whole is None else self.passes * whole - forward
         sums.loss += float(loss.total.detach())
 

@@ -17,6 +17,7 @@ from tunewise.data.tokenise import with_prompt
 from tunewise.engine.apply import TrainedTensor, choose_trained, count_trained, insert
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
 from tunewise.engine.collapse import stop_collapsed
+from tunewise.engine.computed_again import blocks_computed_again
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
 from tunewise.engine.disk import check_disk
@@ -120,7 +121,8 @@ class Training(Validated):
         self.inputs = self.feed.inputs["train"]
         torch.manual_seed(self.seed)
         # Other words may have tokens that are in no text of the data: then all rows of the vocabulary train.
-        with nullcontext() if self.feed.augmented else only_used_rows(self.net.model, self.inputs):
+        used = nullcontext() if self.feed.augmented else only_used_rows(self.net.model, self.inputs)
+        with used, blocks_computed_again(self.net, self.masks, self.config.gradient_checkpointing):
             try:
                 self._begin(state, tensors)
                 self._go_on()

@@ -95,6 +95,15 @@ class TrainConfig(Config):
     """Batches of rows of similar length, in random order: less padding, same rows per epoch. With `balanced_batches`
     only the batches of a step, where `accumulate` makes it of several."""
 
+    packing: bool = False
+    """Texts to continue: the rows of a batch stand behind one another in few sequences of at most `max_length` tokens,
+    without seeing each other: the same losses and gradients, less padding. It saves time where rows of a batch differ
+    much in length (`group_by_length: false`); batches of similar length have little padding to save."""
+
+    gradient_checkpointing: bool = False
+    """Keep only what goes into each block of the model, and compute the rest again in the backward pass: less memory
+    for about a third more time. Gradients stay the same."""
+
     balanced_batches: bool = False
     """Classification: each step has as many rows of each class, give or take one. An epoch reads every row, and those
     of smaller classes again until each class has come as often as the largest, so that it has more steps."""

@@ -15,6 +15,7 @@ from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
+from tunewise.engine.before_training import Untrained
 from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Planned, Prepared, Started, Warned
@@ -24,10 +25,11 @@ from tunewise.engine.feed import Feed, Reader
 from tunewise.engine.job import Job
 from tunewise.engine.kept import Spent
 from tunewise.engine.output_layer import fold, output_layer, standardizes
+from tunewise.engine.packed import packed_rows
 from tunewise.engine.rollouts import Rollouts
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
-from tunewise.evaluate.predict import Outputs, predict_logits
+from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
 from tunewise.models.blocks import named_tensors
@@ -74,6 +76,13 @@ class Trained:
             "tried; give `strength` to go further"
         ]
 
+    def add(self, spent: Spent) -> None:
+        """Counts among the costs what came before the first step."""
+        self.seconds += spent.seconds
+        self.forward_flops += spent.flops
+        self.elsewhere_seconds += spent.elsewhere_seconds
+        self.elsewhere_flops += spent.elsewhere_flops
+
     def outputs(
         self,
         texts: Sequence[tuple[str, ...]],
@@ -97,7 +106,8 @@ class Trained:
         if split.name not in self.inputs:
             return self.outputs(split.texts, batch_size, stop, cut)
         read, wanted = self.inputs[split.name], self.objective.outputs
-        return predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
+        found = predict_logits(self.net.model, read, batch_size, stop=stop, size=self.pass_size, outputs=wanted)
+        return self.objective.unscale(found)
 
 
 def outputs(
@@ -145,12 +155,15 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
-    inputs = _inputs(net, job)
+    inputs, spent = _inputs(net, job)
+    if job.config.packing:
+        inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _drawn(net, job, inputs))
     if job.data.schema.is_language:
-        trained.inputs = {name: read for name, read in inputs.items() if name != "train"}
+        trained.inputs = {name: with_prompt(read, net.prompt) for name, read in inputs.items() if name != "train"}
+        trained.add(spent)
     elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, Tokens))
     trained.reader.spent += Spent(elsewhere_seconds=elsewhere)
     return trained
@@ -172,6 +185,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         job.observers.emit(Warned("focal loss does not apply to a closed solver"))
     if job.config.balanced_batches:
         job.observers.emit(Warned("balanced batches do not apply to a closed solver"))
+    if job.config.gradient_checkpointing:
+        job.observers.emit(Warned("gradient checkpointing does not apply to a closed solver"))
     for message in not_for_solvers(job.augment, job.objective.config):
         job.observers.emit(Warned(message))
     options = plan.solver.options
@@ -343,20 +358,18 @@ def to_predictions(
     return Predictions(scores, decisions, split.targets, split.rows)
 
 
-def _inputs(net: Net, job: Job) -> Mapping[str, Inputs]:
-    """What the model reads of train and validation; where rows are something to continue, of all splits."""
+def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
+    """What the model reads of train and validation; where rows are something to continue, of all splits. And what was
+    spent on what the untrained model says of them."""
     splits, objective = job.data.splits, job.objective
     if not job.data.schema.is_language:
-        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}
+        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}, Spent()
     net.to(torch.device(job.tuned.device))
     both = net.model.config.is_encoder_decoder
     inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
     rows = job.evaluator.config.batch_size
-
-    def outputs_of(read: Inputs, wanted: Outputs) -> np.ndarray:
-        return predict_logits(net.model, read, rows, stop=job.stop.check, size=job.pass_size, outputs=wanted)
-
-    return objective.prepare(inputs, outputs_of)
+    untrained = Untrained(net, rows, job.stop.check, job.pass_size, job.context)
+    return objective.prepare(inputs, untrained.outputs), untrained.spent
 
 
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:

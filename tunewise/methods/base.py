@@ -75,6 +75,7 @@ class Method(ABC):
 
     def __init__(self, config: BaseConfig):
         self.config = config
+        self.default_scale = 1.0  # what the objective has the default learning rate multiplied by
 
     @abstractmethod
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
@@ -114,4 +115,5 @@ class Method(ABC):
         return min(3e-4, 5e-5 * (768 / model.width) ** 2)
 
     def learning_rate(self, model: ModelMap) -> float:
-        return self.config.rate_scale * (self.config.learning_rate or self.default_learning_rate(model))
+        given = self.config.learning_rate
+        return self.config.rate_scale * (given or self.default_scale * self.default_learning_rate(model))

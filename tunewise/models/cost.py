@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tunewise.models.blocks import is_convolution, is_linear, original_name
 from tunewise.models.inserted_flops import watch_inserted
@@ -99,8 +100,41 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
             flops.token_forward += products / hidden[..., 0].numel()
             flops.token_backward += products * gradients / hidden[..., 0].numel()
 
-    with watch_inserted(model, count) as inserted, watch_layers(model, model_map, watch):
+    with (
+        watch_inserted(model, count) as inserted,
+        watch_layers(model, model_map, watch),
+        _watch_blocks_computed_again(model, flops),
+    ):
         yield flops
+
+
+@contextmanager
+def _watch_blocks_computed_again(model: nn.Module, flops: StepFlops) -> Iterator[None]:
+    """Adds the forward pass of blocks that keep only their input to the backward pass, which does it again."""
+    kinds, before = ("token", "row", "square", "batch"), []
+
+    def now() -> list[float]:
+        return [getattr(flops, f"{kind}_forward") for kind in kinds]
+
+    def enter(module: nn.Module, args: object) -> None:
+        before.append(now())
+
+    def leave(module: nn.Module, args: object, output: object) -> None:
+        hidden = output if isinstance(output, torch.Tensor) else output[0]
+        for kind, first, last in zip(kinds, before.pop(), now(), strict=True):
+            if module.training and hidden.requires_grad:
+                name = f"{kind}_backward"
+                setattr(flops, name, getattr(flops, name) + last - first)
+
+    handles = []
+    for block in model.modules():
+        if isinstance(block, GradientCheckpointingLayer) and block.gradient_checkpointing:
+            handles += [block.register_forward_pre_hook(enter), block.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tunewise.data.labelled import UNLABELLED
-from tunewise.data.packing import PACKED_ROWS
+from tunewise.config.reading import PACKED_ROWS, UNLABELLED
 from tunewise.models.output_layer import last_hidden, numbers_of
 
 
@@ -64,6 +63,8 @@ def token_log_probs(
             are right too, and slower.
     """
     inputs = {name: values for name, values in batch.items() if name not in ("labels", PACKED_ROWS)}
+    if (mask := inputs.get("attention_mask")) is not None and mask.ndim == 4:
+        inputs["attention_mask"] = _as_the_model_takes_it(mask, model)
     labels_BT, shift = batch["labels"], 0 if model.config.is_encoder_decoder else 1
     if shift == 0:
         inputs["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(labels=labels_BT)
@@ -82,3 +83,11 @@ def token_log_probs(
         rows = int(batch[PACKED_ROWS].max()) + 1
         row_N = batch[PACKED_ROWS][row_N, place_N + shift]
     return TokenLogProbs(log_probs_N, right_N, row_N, rows, entropy_N if entropy else None)
+
+
+def _as_the_model_takes_it(mask_P1LL: torch.Tensor, model: nn.Module) -> torch.Tensor:
+    """Of two dimensions more, transformers leaves a mask as it is: written-out attention adds it to its scores."""
+    if model.config._attn_implementation != "eager":
+        return mask_P1LL
+    dtype = next(model.parameters()).dtype
+    return torch.zeros_like(mask_P1LL, dtype=dtype).masked_fill(~mask_P1LL, torch.finfo(dtype).min)

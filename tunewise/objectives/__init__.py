@@ -5,10 +5,13 @@ from __future__ import annotations
 from tunewise.errors import RecipeError
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.classification import Classification
+from tunewise.objectives.dpo import DirectPreference
 from tunewise.objectives.grpo import Grpo
+from tunewise.objectives.kto import KahnemanTversky
 from tunewise.objectives.multilabel import Multilabel
 from tunewise.objectives.ppo import Ppo
 from tunewise.objectives.regression import Regression
+from tunewise.objectives.reward import RewardModel
 from tunewise.objectives.rloo import Rloo
 from tunewise.objectives.settings import LANGUAGE_OBJECTIVES, ObjectiveConfig
 from tunewise.objectives.sft import SupervisedFineTuning
@@ -21,6 +24,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "regression": Regression,
     "token_classification": TokenClassification,
     "sft": SupervisedFineTuning,
+    "dpo": DirectPreference,
+    "reward": RewardModel,
+    "kto": KahnemanTversky,
     "grpo": Grpo,
     "rloo": Rloo,
     "ppo": Ppo,
@@ -42,9 +48,22 @@ def objective_name(config: ObjectiveConfig, schema: Schema) -> str:
         raise RecipeError(
             f"the objective '{name}' is for {' and '.join(LANGUAGE_OBJECTIVES[name])}; the task is {schema.task}",
             where=f"objective.{name}",
-            fix=f"take {' or '.join(fitting)}, or name other columns under data" if fitting else "leave it out",
+            fix=_fix(name, fitting),
         )
     return name
+
+
+_NEEDS = {
+    "sft": "texts, prompts with answers, or conversations",
+    "dpo": "a prompt with a chosen and a rejected answer (columns prompt, chosen, rejected)",
+    "reward": "a prompt with a chosen and a rejected answer (columns prompt, chosen, rejected)",
+    "kto": "a prompt with an answer that is good or bad (columns prompt, completion, label)",
+}
+
+
+def _fix(name: str, fitting: list[str]) -> str:
+    other = f"take {' or '.join(fitting)}" if fitting else "leave it out"
+    return f"{other}, or give rows of {_NEEDS[name]}" if name in _NEEDS else other
 
 
 def make_objective(config: ObjectiveConfig, data: DataBundle) -> Objective:

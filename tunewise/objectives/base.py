@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tunewise.types import DataBundle, Plan, Split
 
 OutputsOf = Callable[["Inputs", Callable[["nn.Module", Mapping[str, "torch.Tensor"]], "torch.Tensor"]], "np.ndarray"]
+
+StepOutputs = Callable[[Callable[["nn.Module", Mapping[str, "torch.Tensor"]], "torch.Tensor"]], "torch.Tensor"]
 
 Answers = Literal["labels", "language"]
 """What a model is asked for: numbers for a row, or the next token."""
@@ -45,12 +48,18 @@ class Objective(ABC):
 
     Attributes:
         answers: what kind of model it trains.
+        rate_scale: by what a method's default learning rate is multiplied; never one that the recipe gives.
+        dropout: in the place of the model's own, where the recipe says nothing; None keeps that.
+        with_gradient: share of a batch's sequences that gradients go through.
         writes: it learns from what the model writes itself (`objectives.policy_optimisation`).
         comparable: its loss in training and in validation is the same quantity.
         passes: optimiser steps with the same rows, one after the other.
     """
 
     answers: ClassVar[Answers] = "labels"
+    rate_scale: ClassVar[float] = 1.0
+    dropout: ClassVar[float | None] = None
+    with_gradient: ClassVar[float] = 1.0
     writes: ClassVar[bool] = False
     comparable: ClassVar[bool] = True
     passes: int = 1
@@ -83,6 +92,15 @@ class Objective(ABC):
     def outputs(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What the loss, and the metrics, are made of: (B, C) for the rows of a batch, as `Inputs.batch` gives it."""
         return model(**batch).logits
+
+    def in_step(self, outputs_of: StepOutputs) -> AbstractContextManager[None]:
+        """Inside, the gradients of an optimiser step are added up batch by batch: what its loss needs to know of all
+        its rows together is computed when it is entered.
+
+        Args:
+            outputs_of: something (n, ...) of all rows of the step, as the model is now, without gradient.
+        """
+        return nullcontext()
 
     @abstractmethod
     def n_items(self, targets: torch.Tensor) -> float:

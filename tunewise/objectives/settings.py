@@ -8,13 +8,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
-from tunewise.objectives.language_settings import SftConfig
+from tunewise.objectives.language_settings import DpoConfig, KtoConfig, RewardConfig, SftConfig
 from tunewise.objectives.policy_settings import GrpoConfig, PpoConfig, RlooConfig
 from tunewise.objectives.reward_settings import RewardSource
 from tunewise.types import Task
 
 LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {
     "sft": ("generation",),
+    "dpo": ("preference",),
+    "reward": ("preference",),
+    "kto": ("unpaired_preference",),
     "grpo": ("prompts",),
     "rloo": ("prompts",),
     "ppo": ("prompts",),
@@ -28,6 +31,14 @@ class ObjectiveConfig(Config):
     """Supervised fine-tuning of a language model, the usual one where rows are texts, prompts with answers or
     conversations. Options of objectives stand under their name: `objective: {sft: {loss_on: all}}`."""
 
+    dpo: DpoConfig | None = None
+    """Direct preference optimisation, the usual one where rows are a prompt with a chosen and a rejected answer."""
+
+    reward: RewardConfig | None = None
+    """A reward model, of such rows too."""
+
+    kto: KtoConfig | None = None
+    """Kahneman-Tversky optimisation, the usual one where rows are a prompt and an answer that is good or bad."""
     grpo: GrpoConfig | None = None
     """Group relative policy optimisation: the model writes answers to prompts and learns from what they are worth. Rows
     are prompts."""

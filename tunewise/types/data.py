@@ -31,8 +31,6 @@ Kept = Literal["head", "tail", "both"]
 """Which end of a text that is too long is kept: its beginning, its end, or some of both."""
 
 
-UNLABELLED = -100
-"""In the place of a token's label: it is not to be learnt (torch's own mark)."""
 CUT, NO_WORD = -1, -2
 """In the place of a word's first token: the word has none, since it was cut off; the row has no such word."""
 

@@ -1,0 +1,83 @@
+"""Training rows in sequences of several, where the model is proven to read each as if it stood alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tunewise.data.inputs import Inputs
+from tunewise.data.labelled import LabelledTokens
+from tunewise.data.packing import Branches, PackedTokens, packed_batch
+from tunewise.errors import MethodError
+from tunewise.methods.base import Method
+from tunewise.models.load import Net
+from tunewise.models.memory import is_out_of_memory
+from tunewise.models.token_losses import token_log_probs
+
+ROWS_OF_A_PROOF = 6
+CLOSE = 1e-4
+"""Largest difference of a row's mean log-probability, in fp32."""
+WHERE, LEAVE_OUT = "train.packing", "leave it out: batches of rows of similar length have little padding"
+
+
+def packed_rows(read: Inputs, net: Net, method: Method) -> PackedTokens:
+    """The same rows, of which those of a batch are packed.
+
+    Raises:
+        MethodError: the rows are of a kind that is not packed, or the model does not read packed rows as it reads them
+            one by one.
+    """
+    if not isinstance(read, LabelledTokens):
+        raise _refused("rows of more than one sequence are not packed")
+    if read.sources is not None:
+        raise _refused("rows for an encoder and a decoder are not packed")
+    if method.positions:
+        raise _refused(f"virtual tokens ({method.name}) stand before a sequence, not before each row in it")
+    for masked in (False, True):
+        packed = PackedTokens(read, net.max_length, net.map.width, masked)
+        if _reads_alike(net, packed):
+            return packed
+    raise _refused(f"a '{net.map.family}' model does not read packed rows as it reads them one by one")
+
+
+def _refused(what: str) -> MethodError:
+    return MethodError(what, where=WHERE, fix=LEAVE_OUT)
+
+
+@torch.no_grad()
+def _reads_alike(net: Net, packed: PackedTokens) -> bool:
+    """Whether rows have the same log-probabilities in one sequence and one beside the other."""
+    rows = _rows_to_try(packed)
+    if len(rows) < 2:
+        return True  # no two rows fit into a sequence: none are packed
+    sequence = [Branches((place,)) for place in range(len(rows))]
+    together = packed_batch(packed.tokens, rows, [sequence], packed.masked)
+    modes, device = {module: module.training for module in net.model.modules()}, next(net.model.parameters()).device
+    net.model.eval()
+    try:
+        alone_BK, packed_BK = (
+            token_log_probs(net.model, {name: values.to(device) for name, values in batch.items()}).row_numbers()
+            for batch in (packed.tokens.batch(rows), together)
+        )
+    except Exception as problem:  # a model that takes no positions, or no such mask, says so in its own way
+        if is_out_of_memory(problem):
+            raise
+        return False
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    of_token_B = (alone_BK - packed_BK)[:, 0].abs() / alone_BK[:, 1].clamp(min=1)
+    return torch.equal(alone_BK[:, 1], packed_BK[:, 1]) and float(of_token_B.max()) <= CLOSE
+
+
+def _rows_to_try(packed: PackedTokens) -> np.ndarray:
+    """The longest rows that fit into a sequence with others: a model that looks back so far and no further shows in
+    those."""
+    rows, left = np.flatnonzero(packed.counts > 0), packed.most
+    shortest = packed.lengths[rows].min(initial=left)
+    chosen: list[int] = []
+    for row in rows[np.argsort(-packed.lengths[rows], kind="stable")]:
+        if packed.lengths[row] <= left - (0 if chosen else shortest) and len(chosen) < ROWS_OF_A_PROOF:
+            chosen.append(int(row))
+            left -= int(packed.lengths[row])
+    return np.array(chosen, dtype=np.int64)
