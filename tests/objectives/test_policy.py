@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from tunewise.objectives.policy import (
@@ -36,6 +36,7 @@ def test_group_advantages_by_hand():
     assert torch.equal(group_advantages(torch.tensor([[4.0]])), torch.zeros(1, 1))
 
 
+@settings(deadline=None)
 @given(some.lists(some.floats(-3, 3), min_size=4, max_size=4), some.floats(0.5, 4), some.floats(-50, 50))
 def test_group_advantages_do_not_see_scale_and_offset_of_rewards(rewards, scale, offset):
     rewards_NG = torch.tensor([rewards], dtype=torch.float64)
@@ -46,6 +47,7 @@ def test_group_advantages_do_not_see_scale_and_offset_of_rewards(rewards, scale,
     assert float(one.sum()) == pytest.approx(0, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(some.lists(some.floats(-100, 100), min_size=2, max_size=8))
 def test_leave_one_out_advantages(rewards):
     rewards_NG = torch.tensor([rewards], dtype=torch.float64)
@@ -115,6 +117,7 @@ def test_another_upper_limit():
     assert held.tolist() == [False, True]
 
 
+@settings(deadline=None)
 @given(some.floats(-20, 0), some.floats(-20, 0))
 def test_k3_is_never_below_zero(one, other):
     log_p, log_q = torch.tensor(one, dtype=torch.float64), torch.tensor(other, dtype=torch.float64)

@@ -282,7 +282,7 @@ def descend(
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
     context, size = job.context, job.pass_size
-    feed = Feed(net, context, dict(inputs), augmented=augmented, mixup=job.augment.mixup)
+    feed = Feed(net, None if rollouts else context, dict(inputs), augmented=augmented, mixup=job.augment.mixup)
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.

@@ -82,7 +82,8 @@ class PolicyOptimisation(Objective):
     comparable = False
     name: ClassVar[str]
     has_values: ClassVar[bool] = False
-    dropout: ClassVar[float | None] = 0.0
+    rate_scale = 0.1  # the published rates (1e-6 for whole models) are about a tenth of those of supervised tuning
+    dropout = 0.0  # the ratio of probabilities is that of two models, not of two masks
 
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
         super().__init__(config, data)
