@@ -145,11 +145,13 @@ def same(model, ours_loss, their_loss):
 
 
 @pytest.mark.parametrize("normalise", ["dapo", "grpo", "dr_grpo"])
-@pytest.mark.parametrize("beta", [0.0, 0.3])
-def test_grpo(normalise, beta, llama, answers, others, tmp_path):
+@pytest.mark.parametrize(("beta", "unbiased"), [(0.0, True), (0.3, True), (0.3, False)])
+def test_grpo(normalise, beta, unbiased, llama, answers, others, tmp_path):
     old, reference = others
     judged = judged_of(answers, old, reference)
-    _, loss = ours(llama, answers, {"grpo": {"normalise": normalise, "beta": beta, "updates": 2}}, judged)
+    _, loss = ours(
+        llama, answers, {"grpo": {"normalise": normalise, "beta": beta, "unbiased_kl": unbiased, "updates": 2}}, judged
+    )
     rewards = torch.tensor(REWARDS)
     advantages = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
     inputs = inputs_of(answers) | {
@@ -159,7 +161,7 @@ def test_grpo(normalise, beta, llama, answers, others, tmp_path):
     }
 
     def config(**common):
-        return trl.GRPOConfig(**common, loss_type=normalise, beta=beta)
+        return trl.GRPOConfig(**common, loss_type=normalise, beta=beta, use_bias_correction_kl=unbiased)
 
     same(llama, loss, theirs(trl.GRPOTrainer, config, llama, tmp_path, inputs))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Grpo(PolicyOptimisation):
-    """-min(ratio A, clip(ratio) A) + beta k3 of each token; A is the reward of its answer against the others to the
+    """-min(ratio A, clip(ratio) A) + beta ratio k3 of each token; A is the reward of its answer against the others to the
     same prompt."""
 
     name = "grpo"
@@ -41,6 +41,8 @@ class Grpo(PolicyOptimisation):
             log_probs_M - signals["old"], signals["advantages"], limits.clip, limits.clip_high
         )
         if limits.beta:
-            losses_M = losses_M + limits.beta * policy.k3(log_probs_M, signals["reference"])
+            kl_M = policy.k3(log_probs_M, signals["reference"])
+            weight_M = (log_probs_M - signals["old"]).exp() if limits.unbiased_kl else 1.0
+            losses_M = losses_M + limits.beta * weight_M * kl_M
         held_A = losses_M.new_zeros(answers).index_add(0, answer_M, held_M.float())
         return policy.answer_losses(losses_M, answer_M, answers, limits.normalise), held_A
