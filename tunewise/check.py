@@ -17,7 +17,8 @@ from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
 from tunewise.evaluate.reward_functions import Judge, load_reward_function
 from tunewise.methods import MethodConfig
-from tunewise.methods.support import support_matrix
+from tunewise.methods.support import LANGUAGE, support_matrix
+from tunewise.models.language import check_gives_next_token
 from tunewise.models.locate import LocatedModel, locate
 from tunewise.objectives import Objective, make_objective
 from tunewise.recipe import MethodChoice, Recipe
@@ -105,18 +106,23 @@ def check(
     evaluator = Evaluator(data.schema, recipe.evaluate, folder, allow_code)
     metric = recipe.metric or default_metric(data.schema.task)
     evaluator.check_choice(metric)
+    objective = make_objective(recipe.objective, data)
+    language = objective.answers == "language"
+    for located in models.values():
+        if language:
+            check_gives_next_token(located)
     left_out = []
     for choice in methods:
         for name, located in models.items():
             try:
-                _check_method(choice, data, located)
+                _check_method(choice, data, located, language)
             except MethodError as problem:
                 if recipe.names_methods:
                     raise
                 left_out.append(LeftOut(choice.label, name, problem.what))
-    check_combinations(recipe, methods, data.schema, folder)
+    check_combinations(recipe, methods, data.schema, folder, language)
     rewards = _check_rewards(recipe, folder, allow_code)
-    return Checked(found, evaluator, make_objective(recipe.objective, data), metric, rewards, tuple(left_out))
+    return Checked(found, evaluator, objective, metric, rewards, tuple(left_out))
 
 
 def _check_rewards(recipe: Recipe, folder: Path, allow_code: bool) -> dict[str, Judge]:
@@ -198,7 +204,7 @@ def _as_read(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel) -> None:
+def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel, language: bool) -> None:
     method = choice.build()
     if data.schema.task not in method.tasks:
         raise MethodError(
@@ -216,7 +222,7 @@ def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel)
                 f"the method '{method.name}' needs the package {package}, which is not installed",
                 fix=f"pip install {package}",
             )
-    known = support_matrix().get(choice.name, located.family)
+    known = support_matrix().get(choice.name, located.family + (LANGUAGE if language else ""))
     # Other options may suit the model; of these its own plan says so, once the model is loaded.
     usual = choice.options.keys() <= MethodConfig.model_fields.keys()
     if usual and known is not None and known.status == "refused":

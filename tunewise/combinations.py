@@ -9,21 +9,26 @@ from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.tags import is_plain
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
+from tunewise.language_combinations import check_language
 from tunewise.models.locate import locate
 from tunewise.objectives.settings import ObjectiveConfig
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.types import Schema
 
 
-def check_combinations(recipe: Recipe, methods: Sequence[MethodChoice], schema: Schema, folder: Path) -> None:
+def check_combinations(
+    recipe: Recipe, methods: Sequence[MethodChoice], schema: Schema, folder: Path, language: bool = False
+) -> None:
     """Raises where an option would do nothing, or something else than it says.
 
     Args:
         folder: what relative paths start from.
+        language: the model gives the next token.
 
     Raises:
         RecipeError: names the option, and what to do.
     """
+    check_language(recipe, methods, schema, language)
     if recipe.objective.label_smoothing and schema.task not in ("classification", "token_classification"):
         raise RecipeError(
             f"label smoothing is for classification; the task is {schema.task}",

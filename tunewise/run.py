@@ -23,6 +23,7 @@ from tunewise.engine.loop import Training
 from tunewise.engine.rewards import rewards_of
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained, train
+from tunewise.engine.written import writer_of
 from tunewise.errors import Interrupted, StoreError
 from tunewise.methods import Method
 from tunewise.models.attention import attention_of
@@ -188,6 +189,8 @@ class _Run:
         with memory_told("loading the model"):
             net = load(recipe, checked, self.tuned)
         job = job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop)
+        with memory_told("writing samples"):
+            before = self._texts_before(net, job, device)
         with memory_told("training"), kernels_told(self._warn):
             trained = train(net, method, replace(job, loop=self.loop))
         self.watchers.emit(Phase("evaluating"))
@@ -195,11 +198,21 @@ class _Run:
             self._warn(message)
         self.tuned.turn_to_prediction(trained.net.model)
         with memory_told("evaluating"):
-            results = evaluate(trained, checked.data, checked.evaluator, self.stop.check, self._warn, checked.metric)
+            results = evaluate(
+                trained, checked.data, checked.evaluator, self.stop.check, self._warn, checked.metric, before
+            )
         self.watchers.emit(Phase("exporting"))
         write_predictions(self.out, results.predictions)
         with memory_told("handing over the model"):
             return self._hand_over(method, trained, results, device)
+
+    def _texts_before(self, net: Net, job: Job, device: torch.device) -> tuple[str, ...]:
+        """What a language model writes before it is trained, for the samples of the report."""
+        checked, stop = self.checked, self.stop.check
+        writer = writer_of(
+            net.to(device), job.objective, checked.data, checked.evaluator, stop, job.pass_size, job.context
+        )
+        return () if writer is None else writer.samples(next(iter(checked.data.tests.values())))
 
     def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
         """Writes the model folder, then the record: whoever finds `finished` finds the model too."""

@@ -152,8 +152,8 @@ CASES = (
     ),
     Case(
         "array instead of lines",
-        "on one line",
-        lambda desk: desk.train(json.dumps(objects()), "data.jsonl"),
+        "one per line",
+        lambda desk: desk.train("\n".join(json.dumps([one]) for one in objects()), "data.jsonl"),
         error(
             "expected one object per line, got one JSON array",
             "{folder}/data.jsonl, row 1 (line 1)",
@@ -162,12 +162,12 @@ CASES = (
     ),
     Case(
         "array instead of lines",
-        "indented",
-        lambda desk: desk.train(json.dumps(objects(), indent=1), "data.json"),
+        "cut off",
+        lambda desk: desk.train(json.dumps(objects(), indent=1)[:-1], "data.json"),
         error(
-            "expected one object per line, got one JSON array",
-            "{folder}/data.json",
-            "write each object on its own line, without the brackets and commas around them",
+            "the file is cut off or not JSON (Expecting ',' delimiter at character 1)",
+            "{folder}/data.json, line 121",
+            "write the whole list, from [ to ], or one object per line without commas between them",
         ),
     ),
     Case(

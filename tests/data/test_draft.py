@@ -91,7 +91,7 @@ def test_a_file_without_text_or_label(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,a\n2,b\n3,a\n")
     with pytest.raises(DataError, match="no column looks like text; the columns are 'x', 'y'"):
         draft_recipe("a.csv", "m", folder=tmp_path)
-    (tmp_path / "a.csv").write_text("text\n" + "".join(f"{text}\n" for text, _ in rows(30)))
+    (tmp_path / "a.csv").write_text("message\n" + "".join(f"{text}\n" for text, _ in rows(30)))
     with pytest.raises(DataError, match="no column looks like a label"):
         draft_recipe("a.csv", "m", folder=tmp_path)
     with pytest.raises(DataError, match=r"no file 'b\.csv'"):

@@ -24,15 +24,27 @@ def test_values_are_those_that_json_wrote():
     assert table.note == "1 blank line passed over"
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_list_of_objects_is_a_table_too(indent):
+    rows = [{"a": "x", "b": [1, {"c": None}]}, {"a": "y\n"}]
+    table = read(json.dumps(rows, indent=indent) + "\n")
+    assert table.columns == {"a": ["x", "y\n"], "b": [[1, {"c": None}], None]}
+    assert table.note == "a JSON list of objects"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", ("empty (0 bytes)",)),
         ('{"a": 1}\n{"a": ', ("row 2 (line 2)", "last line is cut off")),
         ('{"a": 1}\n\n{"a" 2}\n{"a": 3}\n', ("row 2 (line 3)", "not JSON", "character 6")),
-        ('[{"a": 1}, {"a": 2}]', ("one JSON array", "its own line")),
-        ('[\n{"a": 1}\n]\n', ("one JSON array",)),
-        ("[1, 2]\n", ("row 1 (line 1)", "got list")),
+        ('[{"a": 1}, {"a": 2', ("line 1", "cut off or not JSON", "one object per line")),
+        ('[\n{"a": 1},\n{"a": 1, "a": 2}\n]\n', ("'a' stands twice",)),
+        ('[{"a": 1}, 2]', ("row 2", "got number")),
+        ('[{"a": NaN}]', ("NaN", "null")),
+        ("[1, 2]\n", ("row 1 (line 1)", "got number")),
+        ("[1, 2]\n[3, 4]\n", ("row 1 (line 1)", "got list")),
+        ('[{"a": 1}]\n[{"a": 2}]\n', ("one JSON array", "its own line")),
         ('{"a": 1}\n"text"\n', ("row 2 (line 2)", "got text")),
         ('{"a": NaN}\n', ("row 1 (line 1)", "NaN", "null")),
         ('{"a": -Infinity}\n', ("-Infinity",)),
@@ -41,7 +53,7 @@ def test_values_are_those_that_json_wrote():
         ('{"\\ud800": "x"}\n', ("surrogate", "column name")),
         ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", ("row 1 (line 1)", "100 deep")),
         ('{"a": ' + "[" * 150 + "]" * 150 + "}", ("100 deep",)),
-        ("[" * 100_000, ("one JSON array",)),
+        ("[" * 100_000, ("100 deep",)),
         ('{"a": ' + "9" * 5000 + "}", ("row 1 (line 1)", "4300 digits")),
         ("{}\n{}\n", ("no keys",)),
         ("".join(f'{{"k{n}": 1}}\n' for n in range(4000)), ("4,000 different keys, 1.0 in each", "as a value")),

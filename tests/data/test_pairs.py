@@ -8,9 +8,10 @@ import pytest
 from tunewise.data.labelled import UNLABELLED, LabelledTokens
 from tunewise.data.pairs import MARGIN, REFERENCE, PairTokens, parted
 from tunewise.data.ragged import Ragged
-from tunewise.data.rewarded import margins_of, without_end
+from tunewise.data.rewarded import margins_of, rewarded_row, without_end
+from tunewise.data.tokenise import Tokens
 from tunewise.errors import DataError
-from tunewise.types import Split
+from tunewise.types import Schema, Split
 
 PAD = 9
 
@@ -60,9 +61,9 @@ def test_what_was_cut_is_counted_over_both() -> None:
 
 
 def test_an_end_that_pads_is_left_out_but_for_a_row_of_nothing_else() -> None:
-    left = without_end(labelled(([1, 2, PAD], 1), ([PAD], 0), ([3, PAD, 4], 1), ([5, PAD, PAD], 1)))
+    rows = [[1, 2, PAD], [PAD], [3, PAD, 4], [5, PAD, PAD]]
+    left = without_end(Tokens(Ragged.of(rows, np.int32), None, PAD, 0, 0))
     assert [row.tolist() for row in left.ids] == [[1, 2], [PAD], [3, PAD, 4], [5, PAD]]
-    assert [row.tolist() for row in left.learnt] == [[0, 1], [1], [0, 1, 1], [0, 1]]
 
 
 def test_margins_are_numbers_of_the_column() -> None:
@@ -74,3 +75,17 @@ def test_margins_are_numbers_of_the_column() -> None:
     with pytest.raises(DataError) as caught:
         margins_of(wrong)
     assert "first 'much'" in caught.value.what and caught.value.where == "x.jsonl, row 7"
+
+
+def test_prompt_and_answer_are_two_strings_or_messages() -> None:
+    plain = Schema("preference", ("prompt", "chosen", "rejected"), "", (), "completion")
+    assert rewarded_row(("a", "b"), plain) == ("a", "b")
+    assert rewarded_row("ab", plain) is None and rewarded_row(("a", "b", "c"), plain) is None
+    chat = Schema("preference", ("prompt", "chosen", "rejected"), "", (), "chat")
+    asked, said = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+    row = '[{"role": "user", "content": "a"}]', '[{"role": "assistant", "content": "b"}]'
+    assert rewarded_row(("a", "b"), chat) == row
+    assert rewarded_row([asked, said], chat) == row
+    assert rewarded_row(([asked], [said]), chat) == row
+    assert rewarded_row(row, chat) == row
+    assert rewarded_row("a", chat) is None and rewarded_row((1, 2), chat) is None

@@ -141,7 +141,7 @@ def test_the_reference_is_in_fp32_of_the_untrained_model_for_every_split(trainin
     trained = setup.train()
     for name, reference in expected.items():
         assert np.allclose(trained.inputs[name].numbers[REFERENCE], reference, atol=1e-5)
-        numbers = trained.outputs(setup.job.data.splits[name], 8, lambda: None)
+        numbers = trained.outputs_of(setup.job.data.splits[name], 8, lambda: None)
         assert np.abs(numbers[:, :2]).max() > 0.05  # the model itself has moved
 
 
@@ -150,7 +150,7 @@ def test_the_reference_is_in_fp32_of_the_untrained_model_for_every_split(trainin
 def test_preferences_are_learnt(objective: str, method: str, training: Callable[..., Setup]) -> None:
     setup = training(objective, method, epochs=4, learning_rate=1e-2 if method == "lora" else 3e-3)
     trained = setup.train()
-    numbers = trained.outputs(setup.job.data.splits["test"], 8, lambda: None)
+    numbers = trained.outputs_of(setup.job.data.splits["test"], 8, lambda: None)
     if objective == "kto":
         good = setup.job.data.splits["test"].targets > 0
         assert numbers.shape == (len(good), 2) and numbers[good, 0].mean() > numbers[~good, 0].mean() + 1

@@ -24,6 +24,14 @@ SAID = {
         np.array([[3, 1], [0, -1], [-1, -1]]),
         ROWS,
     ),
+    "generation": Predictions(
+        RNG.random((3, 3)),
+        RNG.random((3, 3)),
+        np.zeros(3, np.float32),
+        ROWS,
+        ("a story\nof two lines", None, ""),
+        ("a \u0394 \U0001f600", None, "end"),
+    ),
     "one label": Predictions(RNG.random((3, 1)), np.array([[0], [1], [1]]), np.ones((3, 1), dtype=np.float32), ROWS),
 }
 
@@ -33,6 +41,9 @@ def test_there_and_back(task: str, tmp_path: Path) -> None:
     write_predictions(tmp_path, {"validation": SAID["regression"], "test": SAID[task]})
     again = read_predictions(tmp_path, "test")
     for name, values in vars(SAID[task]).items():
+        if name in ("generated", "references"):
+            assert getattr(again, name) == values
+            continue
         found = getattr(again, name)
         np.testing.assert_array_equal(found, values)
         assert found.dtype == values.dtype and found.shape == values.shape
@@ -42,6 +53,20 @@ def test_other_programs_can_read_them(tmp_path: Path) -> None:
     write_predictions(tmp_path, {"test": SAID["classification"]})
     rows = pyarrow.parquet.read_table(tmp_path / "predictions" / "test.parquet").to_pylist()
     assert rows[1] == {"row": 2, "target": 2, "decision": 0, "score": SAID["classification"].scores[1].tolist()}
+
+
+def test_what_no_file_can_hold_of_a_text_is_marked(tmp_path: Path) -> None:
+    said = SAID["generation"]
+    odd = Predictions(said.scores, said.decisions, said.targets, said.rows, ("half \ud83d", None, "b"), said.references)
+    write_predictions(tmp_path, {"test": odd})
+    assert read_predictions(tmp_path, "test").generated == ("half ?", None, "b")
+
+
+def test_some_rows_with_their_texts() -> None:
+    said = SAID["generation"].only(np.array([2, 0, 2]))
+    assert said.generated == ("", "a story\nof two lines", "") and said.rows.tolist() == [90, 7, 90]
+    assert SAID["generation"].only(np.array([True, True, False])).references == ("a \u0394 \U0001f600", None)
+    assert SAID["regression"].only(np.array([1])).generated == ()
 
 
 def test_written_anew(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,12 +13,18 @@ from tunewise.cli.options import (
     AllowCode,
     Batch,
     CacheAction,
+    DrawSeed,
     FileKind,
+    MaxNewTokens,
     Out,
     Overrides,
     RecipePath,
+    RepetitionPenalty,
     RunPath,
     RunsAction,
+    Temperature,
+    TopK,
+    TopP,
 )
 from tunewise.cli.proving import conformance, verify
 from tunewise.cli.told_errors import told_errors
@@ -211,20 +217,69 @@ def predict(
     run: RunPath,
     text: Annotated[list[str], typer.Option(help="A text; given twice for a pair of texts.")] = [],  # noqa: B006
     data: Annotated[Path | None, typer.Option(help="A file with texts, in the columns of the training data.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file for the predictions of --data.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for the predictions of --data; of texts written, .jsonl too.")
+    ] = None,
     batch_size: Batch = 64,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: DrawSeed = None,
 ) -> None:
-    """Predict with a trained model: for a text, or for every row of a file.
+    """Predict with a trained model: for a text, or for every row of a file. A language model writes what follows.
 
     In the CSV file, text that a spreadsheet would take for a formula (=, +, -, @ at its start) gets a ' before it.
     """
     with told_errors():
         from tunewise.cli.predicting import predict_file, predict_text
 
+        options = _given(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+        )
         if text:
-            predict_text(run, text)
+            predict_text(run, text, options)
         else:
-            predict_file(run, data, out, batch_size)
+            predict_file(run, data, out, batch_size, options)
+
+
+def _given(**options: float | None) -> dict[str, Any]:
+    """The options that were given on the command line."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@app.command()
+def chat(
+    run: RunPath,
+    system: Annotated[str | None, typer.Option(help="A message that comes before all others.")] = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: DrawSeed = None,
+) -> None:
+    """Talk with a trained language model: each line is a message, the answer appears as it is written.
+
+    /reset forgets what was said, /exit ends, Ctrl-C stops an answer.
+    """
+    with told_errors():
+        from tunewise.cli.chatting import chat_with
+
+        options = _given(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+        )
+        chat_with(run, system, seed or 0, {"max_new_tokens": 128, **options})
 
 
 @app.command()

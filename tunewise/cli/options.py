@@ -43,3 +43,15 @@ Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the recipe: train.epochs=5.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the metric functions that the recipe names.")]
 Batch = Annotated[int, typer.Option(min=1, help="Rows per batch.")]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(min=1, help="Language models: stop after so many tokens.", show_default="128")
+]
+Temperature = Annotated[
+    float | None, typer.Option(help="Language models: draw tokens, sharpened below 1; where left out, the likeliest.")
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="With a temperature: draw among the k likeliest.")]
+TopP = Annotated[float | None, typer.Option(help="With a temperature: draw among those of this probability.")]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Language models: above 1, tokens that were there become less likely.")
+]
+DrawSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Decides what is drawn.", show_default="0")]

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewise.commit import export_file
 from tunewise.data.prepare import load_split
 from tunewise.data.settings import DataConfig
+from tunewise.engine.model_meta import schema_from
 from tunewise.errors import RecipeError
 from tunewise.recipe import recipe_from
-from tunewise.tracking.progress import plain_text
+from tunewise.tracking.progress import plain_lines, plain_text
 from tunewise.tracking.record import read_record
 from tunewise.types import Schema, Split
 
 if TYPE_CHECKING:
+    from tunewise.engine.language_model import LanguageModel
     from tunewise.engine.text_model import TextModel
 
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four in full width, as typed in Japan
 
 
-def predict_text(run: Path, text: list[str]) -> None:
-    """Prints the answer for one text (or one pair)."""
-    from tunewise.engine.text_model import load
+def predict_text(run: Path, text: list[str], options: Mapping[str, Any]) -> None:
+    """Prints the answer for one text (or one pair); of a language model, what it writes.
 
-    model = load(run)
+    Args:
+        options: of generation.
+    """
+    model = _loaded(run, options)
+    if model.schema.is_language and hasattr(model, "generate"):
+        if len(text) > 1:
+            raise RecipeError("a language model goes on with one text", where="--text", fix="give one")
+        print(plain_lines(model.generate(text, **options)[0]))
+        return
     (answer,) = model.predict([text[0] if len(text) == 1 else tuple(text)])
     if "entities" in answer:
         for entity in answer["entities"]:
@@ -42,17 +52,40 @@ def predict_text(run: Path, text: list[str]) -> None:
         print(f"  {probability:6.1%}  {plain_text(label)}")
 
 
-def predict_file(run: Path, data: Path | None, out: Path | None, batch_size: int) -> None:
+def _loaded(run: Path, options: Mapping[str, Any]) -> TextModel | LanguageModel:
+    """The model of a run; one that writes, where there are options of generation.
+
+    Raises:
+        RecipeError: it does not write.
+    """
+    if options:
+        from tunewise.cli.chatting import language_model
+
+        return language_model(run)
+    from tunewise.engine.text_model import load
+
+    return load(run)
+
+
+def predict_file(
+    run: Path, data: Path | None, out: Path | None, batch_size: int, options: Mapping[str, Any] | None = None
+) -> None:
     """Writes a CSV file with one line per row of the data, in its order: texts, decision, probabilities; for entities
-    the words, their tags, and the entities."""
+    the words, their tags, and the entities; of a language model the prompt, and what it wrote.
+
+    Args:
+        options: of generation.
+    """
     if data is None or out is None:
         raise RecipeError("nothing to predict for", fix='give --text "...", or --data FILE with --out predictions.csv')
     config, schema = trained_on(run)
     split = load_split(config, str(data.resolve()), data.resolve().parent, schema, "data", with_targets=False)
-    from tunewise.engine.text_model import load
-
-    model = load(run)
-    export_file(out, "".join(csv_line(line) for line in _lines(model, split, batch_size)))
+    model = _loaded(run, options or {})
+    if hasattr(model, "generate"):
+        written = model.answers(split, batch_size=batch_size, **(options or {}))
+        export_file(out, "".join(_written_lines(schema, split, written, out.suffix == ".jsonl")))
+    else:
+        export_file(out, "".join(csv_line(line) for line in _lines(model, split, batch_size)))
     print(f"{len(split):,} predictions: {out}")
 
 
@@ -60,8 +93,20 @@ def trained_on(run: Path) -> tuple[DataConfig, Schema]:
     """The data section and schema that the model of a run was trained with."""
     record = read_record(run)
     plain = record.data.schema
-    schema = Schema(plain["task"], tuple(plain["text"]), plain["label"], tuple(plain["labels"]))
-    return recipe_from(record.recipe).data, schema
+    return recipe_from(record.recipe).data, schema_from(plain)
+
+
+def _written_lines(schema: Schema, split: Split, written: list[str], as_json: bool) -> Iterator[str]:
+    """The row's first column (a text, a prompt, a conversation), and what was written: as JSON, or as CSV."""
+    names = (schema.text[0], "written")
+    if as_json:
+        rows = zip(split.texts, written, strict=True)
+        yield from (
+            json.dumps(dict(zip(names, (row[0], text), strict=True)), ensure_ascii=False) + "\n" for row, text in rows
+        )
+        return
+    yield csv_line(list(names))
+    yield from (csv_line([row[0], text]) for row, text in zip(split.texts, written, strict=True))
 
 
 def _lines(model: TextModel, split: Split, batch_size: int) -> Iterator[list[Any]]:

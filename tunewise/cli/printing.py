@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tunewise.methods.base import Group
 from tunewise.report.figures import flops, interval, score, seconds, size
+from tunewise.report.samples import sample_lines
 from tunewise.tracking.progress import plain_text
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def print_run(record: Mapping[str, Any], metric: str) -> None:
         f"{flops(costs['forward_flops'] + costs['backward_flops'])}, peak memory {size(costs['peak_memory_bytes'])}, "
         f"{trainable:,} of {total:,} parameters trained, {size(costs['saved_bytes'])} saved"
     )
+    for line in sample_lines(record.get("texts") or {}):
+        print(plain_text(line))
     for line in (*record["notes"], *record["warnings"]):
         print(f"note: {plain_text(line)}")
 

@@ -95,7 +95,17 @@ def join(parts: Sequence[Predictions]) -> Predictions:
         _stacked([part.decisions for part in parts], -1)[order],
         _stacked([part.targets for part in parts], -1)[order],
         rows[order],
+        *(
+            _texts(columns, order)
+            for columns in zip(*((part.generated, part.references) for part in parts), strict=True)
+        ),
     )
+
+
+def _texts(columns: Sequence[Sequence[str | None]], order: np.ndarray) -> tuple[str | None, ...]:
+    """Texts of all parts in the order of rows; none, where a part has none."""
+    joined = [text for column in columns for text in column]
+    return tuple(joined[place] for place in order) if len(joined) == len(order) else ()
 
 
 def _stacked(parts: Sequence[np.ndarray], filler: float) -> np.ndarray:

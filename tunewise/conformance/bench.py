@@ -52,12 +52,14 @@ class Watch(Observer):
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything to train a method on the model of one family; `images` where it reads those."""
+    """Everything to train a method on the model of one family; `images` where it reads those; `language` where it
+    gives the next token."""
 
     family: str
     located: LocatedModel
     data: DataBundle
     images: dict[str, Images] | None = None
+    language: bool = False
 
     @classmethod
     def make(cls, family: str, folder: Path) -> Bench:
@@ -71,14 +73,23 @@ class Bench:
         """The untouched model, the same each time."""
         return load_net(self.located, self.data.schema, seed=SEED, dropout=CONFIG.dropout)
 
+    @property
+    def config(self) -> TrainConfig:
+        return CONFIG
+
     def train(self, method: Method, folder: Path, watch: Watch) -> Trained:
         """Trains on the toy data. A `MethodError` before `watch.started` means that the method refuses the model."""
-        job = Job(
+        job = self.job(method, folder, watch)
+        return train(self.net(), method, job) if self.images is None else descend(self.net(), method, job, self.images)
+
+    def job(self, method: Method, folder: Path, watch: Watch) -> Job:
+        """What a training needs besides net and method."""
+        return Job(
             objective=make_objective(ObjectiveConfig(), self.data),
             data=self.data,
             evaluator=Evaluator(self.data.schema, EvaluateConfig(), folder),
             metric=default_metric(self.data.schema.task),
-            config=CONFIG,
+            config=self.config,
             tuned=Tuned("cpu", "fp32", 1),
             seed=SEED,
             observers=Observers([watch]),
@@ -87,7 +98,6 @@ class Bench:
             stop=Stop(),
             fingerprint="toy",
         )
-        return train(self.net(), method, job) if self.images is None else descend(self.net(), method, job, self.images)
 
     def logits(self, net: Net, plan: Plan | None = None, head: FeatureHead | None = None) -> np.ndarray:
         """Outputs (n, C) for the training rows."""

@@ -183,7 +183,8 @@ class _Pair:
     def _survives(self, trained: Trained, kind: Handover, after: np.ndarray, tolerance: float) -> None:
         folder = self.folder / f"model-{kind}"
         decision = {"threshold": None, "positive": None}
-        save_model(trained, kind, folder, self.bench.data.schema, decision, lambda size: "")
+        schema, language = self.bench.data.schema, self.bench.language
+        save_model(trained, kind, folder, schema, decision, lambda size: "", language=language)
         net, plan, head, _ = load_model(folder, torch.device("cpu"))
         _same(self.bench.logits(net, plan, head), after, tolerance)
 

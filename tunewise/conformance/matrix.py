@@ -16,7 +16,9 @@ from transformers.utils import logging as transformers_logging
 
 from tunewise.conformance.bench import Bench
 from tunewise.conformance.checks import Outcome, conform
+from tunewise.conformance.language_bench import LanguageBench
 from tunewise.methods import METHODS
+from tunewise.methods.support import LANGUAGE
 
 MADE_WITH = ("transformers", "peft", "torch")
 Conform = Callable[[str, str], Outcome]
@@ -34,7 +36,8 @@ def trials() -> Iterator[Conform]:
 
         def conform_pair(method: str, family: str) -> Outcome:
             if family not in benches:
-                benches[family] = Bench.make(family, root / family)
+                kind = LanguageBench if family.endswith(LANGUAGE) else Bench
+                benches[family] = kind.make(family, root / family)
             with tempfile.TemporaryDirectory(dir=root) as folder:
                 return conform(METHODS[method], benches[family], Path(folder))
 

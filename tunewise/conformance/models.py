@@ -33,6 +33,15 @@ SPECIAL = {
         "mask_token": "<mask>",
     },
     "decoder": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+    "bart": {
+        "cls_token": "<s>",
+        "pad_token": "<pad>",
+        "sep_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+    },
     "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
 }
 SPECIAL_OF = {"roberta": "roberta", "gpt2": "decoder", "llama": "decoder", "t5": "t5"}
@@ -159,7 +168,8 @@ TEXT: Mapping[str, Maker] = {
     "t5": _t5,
 }
 IMAGE: Mapping[str, Maker] = {"vit": _vit, "resnet": _resnet}
-FAMILIES = (*TEXT, *IMAGE)
+LANGUAGE_FAMILIES = ("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm", "t5-lm", "bart-lm")
+FAMILIES = (*TEXT, *IMAGE, *LANGUAGE_FAMILIES)
 STACKS = {"t5": 2}
 """Stacks of blocks, where they are several: encoder and decoder."""
 
@@ -185,7 +195,7 @@ def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     special = SPECIAL[kind]
-    vocabulary = {word: number for number, word in enumerate([*special.values(), *WORDS])}
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys([*special.values(), *WORDS]))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special["unk_token"]))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -111,11 +111,13 @@ def parts_of(tokenizer: Any, conversation: Conversation, first: int = 0) -> tupl
     )
     ends = _ends(tokenizer)
     spans = [_to_its_end(whole, start, stop, ends) for start, stop in found if stop > start]
+    if not spans:
+        raise _untold("it marks no answer in this conversation" if marked else "there is none in this conversation")
     parts, at = [], 0
     for start, stop in spans:
         parts += [Part(whole[at:start], False), Part(whole[start:stop], True)]
         at = stop
-    return [part for part in parts if part.text], not spans or not whole[:at].endswith(ends)
+    return [part for part in parts if part.text], not whole[:at].endswith(ends)
 
 
 def _marked(tokenizer: Any, conversation: Conversation, whole: str, first: int) -> list[tuple[int, int]]:

@@ -19,7 +19,8 @@ from tunewise.types import DataStep, Schema, Split
 class Rows:
     """Rows of a table that are used: `indices` are their places in the table, from 0.
 
-    `groups` are what rows go together by (None: by itself), `times` what can be compared (`data.times`); both are empty
+    `prompts` are, of each row of a language task, what it shares with other answers to the same. `groups` are what rows
+    go together by (None: by itself), `times` what can be compared (`data.times`); both are empty
     where the recipe names no such column.
     """
 
@@ -29,6 +30,7 @@ class Rows:
     values: tuple[Label, ...]
     groups: tuple[str | None, ...] = ()
     times: tuple[Any, ...] = ()
+    prompts: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -37,6 +39,11 @@ class Rows:
     def numbers(self) -> list[int]:
         """The number of each row in its source, from 1."""
         return [index + 1 for index in self.indices]
+
+    @property
+    def alike(self) -> tuple[tuple[str, ...], ...]:
+        """By what rows are in one split where it is equal: texts; of language tasks, prompts."""
+        return self.prompts or self.texts
 
     def take(self, places: Sequence[int]) -> Rows:
         """The rows at these places of this selection."""
@@ -47,6 +54,7 @@ class Rows:
             tuple(self.values[place] for place in places),
             tuple(self.groups[place] for place in places if self.groups),
             tuple(self.times[place] for place in places if self.times),
+            tuple(self.prompts[place] for place in places if self.prompts),
         )
 
     def split(self, name: str, schema: Schema, label: Sequence[str], known: bool = True) -> Split:
@@ -113,8 +121,9 @@ def repeat_steps(rows: Rows) -> list[DataStep]:
 def _repeat_step(rows: Rows, repeated: list[int]) -> list[DataStep]:
     if not repeated:
         return []
+    what = "" if rows.prompts else "text and label of "
     reason = (
-        f"{rows.table.source}: {len(repeated):,} of {len(rows):,} rows repeat text and label of an earlier row: "
+        f"{rows.table.source}: {len(repeated):,} of {len(rows):,} rows repeat {what}an earlier row: "
         f"{row_list(repeated)}. Kept as they are"
     )
     return [DataStep("repeated rows", len(rows), len(rows), reason)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from tunewise.config.base import Config
 from tunewise.data.inspect import ColumnDescription, FileDescription, describe_file, need_guesses
+from tunewise.data.layouts import Layout
 from tunewise.data.settings import DataConfig
 from tunewise.data.table import listed, printable
 
@@ -30,6 +31,8 @@ def draft_recipe(
         DataError: the source cannot be read, or no column looks like text or like a label.
     """
     described = describe_file(source, folder)
+    if described.layout is not None:
+        return _for_language(described, described.layout, model, options)
     text, label = need_guesses(described)
     numbered = described.options.get("header") is False
     values: dict[str, Any] = {
@@ -41,6 +44,23 @@ def draft_recipe(
     if len(text) == 1:
         (values["text"],) = values["text"]
     notes = {"text": _text_note(described, text), "label": _label_note(described, text, label)}
+    return _drafted(described, model, values, notes, options)
+
+
+def _for_language(described: FileDescription, layout: Layout, model: str, options: type[Config] | None) -> str:
+    """A recipe for texts, prompts with answers, conversations or preferences."""
+    values = {"train": described.source, **described.options, "task": layout.task}
+    notes = {"task": f"Guessed: {layout.name}, read from {listed([*dict.fromkeys(layout.columns)])}."}
+    return _drafted(described, model, values, notes, options)
+
+
+def _drafted(
+    described: FileDescription,
+    model: str,
+    values: dict[str, Any],
+    notes: dict[str, str],
+    options: type[Config] | None,
+) -> str:
     lines = [f"# Drafted from a look at {printable(described.source)}: {described.rows:,} rows.", ""]
     lines += [f"model: {scalar(model)}", "", "data:"]
     for key, value in values.items():
@@ -107,6 +127,9 @@ def scalar(value: Any) -> str:
         return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=2**31).strip()
     if isinstance(value, list):
         return f"[{', '.join(scalar(item) for item in value)}]"
+    if isinstance(value, Config):
+        inside = ", ".join(f"{name}: {scalar(getattr(value, name))}" for name in type(value).model_fields)
+        return f"{{{inside}}}"
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -78,7 +78,7 @@ def fold_of_rows(train: Rows, task: Task, folds: int, seed: int) -> np.ndarray:
     Raises:
         DataError: a class is in fewer units than there are folds, or all its rows would be in one fold.
     """
-    units = find_units(train.texts, train.groups or (None,) * len(train), train.values, task, seed)
+    units = find_units(train.alike, train.groups or (None,) * len(train), train.values, task, seed)
     _check_enough(train, units, task, folds)
     fold_of_row = _deal(units, folds)[units.of_row] + 1
     if task != "regression":

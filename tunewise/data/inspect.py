@@ -12,6 +12,7 @@ from tunewise.data.conll import looks_like_conll
 from tunewise.data.decode import guess_encoding
 from tunewise.data.delimited import DELIMITERS, reads_as_row
 from tunewise.data.labels import is_missing
+from tunewise.data.layouts import Layout, find_layout
 from tunewise.data.load import EXAMPLE, HUB, SUFFIXES, load_table
 from tunewise.data.schema import MANY, holds_words, reads_as_text
 from tunewise.data.sentences import sentence_columns
@@ -45,7 +46,7 @@ class FileDescription:
     """What a file holds, and what was guessed of it.
 
     `options` are the keys of the data section that the file needs to be read. `text` is empty, and `label` None, where
-    no column will do.
+    no column will do. `layout`: what the rows are to a language model, where there is no column of labels.
     """
 
     source: str
@@ -54,6 +55,7 @@ class FileDescription:
     options: dict[str, Any]
     text: tuple[str, ...]
     label: str | None
+    layout: Layout | None = None
 
 
 def describe_file(source: str | Path, folder: Path | None = None) -> FileDescription:
@@ -73,7 +75,14 @@ def describe_file(source: str | Path, folder: Path | None = None) -> FileDescrip
     tagged = sentence_columns(table)
     text = (tagged[0],) if tagged else guess_text(columns)
     label = tagged[1] if tagged else guess_label(columns, text)
-    return FileDescription(source, len(table), columns, options, text, label)
+    return FileDescription(source, len(table), columns, options, text, label, _layout(source, table, options))
+
+
+def _layout(source: str, table: Table, options: dict[str, Any]) -> Layout | None:
+    """How a language model would read the table; None where a column is called like a label to predict."""
+    found = find_layout(DataConfig(train=source, **options), table)
+    labels = {name for name in map(str.casefold, table.columns) if name in LABEL_NAMES}
+    return None if found is None or (labels and found.label is None and found.kind != "messages") else found
 
 
 def _load(source: str, folder: Path, options: dict[str, Any]) -> Table:
@@ -87,12 +96,15 @@ def _file_options(source: str, folder: Path) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = {}
     known = SUFFIXES.get(Path(source).suffix.lower())
+    if known == "text" and not _looks_like_a_table(start):
+        return {"encoding": encoding} if (encoding := guess_encoding(start)) else {}
     if known == "parquet" or start.startswith(b"PAR1"):
         return {} if known == "parquet" else {"format": "parquet"}
     encoding = guess_encoding(start)
     text = start.decode(encoding or "utf-8", errors="replace").lstrip("\ufeff")
     line = text.partition("\n")[0]
-    kind = known or ("jsonl" if line.lstrip().startswith("{") else "tsv" if "\t" in line else "csv")
+    guessed = "jsonl" if line.lstrip().startswith("{") else "tsv" if "\t" in line else "csv"
+    kind = guessed if known in (None, "text") else known
     if kind in ("csv", "tsv") and looks_like_conll(text):
         kind = "conll"
     if kind != known:
@@ -103,6 +115,15 @@ def _file_options(source: str, folder: Path) -> dict[str, Any]:
         options |= _delimiter_option(line, "\t" if kind == "tsv" else ",")
         options |= _header_option(source, folder, options)
     return options
+
+
+def _looks_like_a_table(start: bytes) -> bool:
+    """Whether a file that is called a text holds objects, tagged words, or as many cells in each of its first lines."""
+    text = start.decode(guess_encoding(start) or "utf-8", errors="replace").lstrip("\ufeff")
+    lines = [line for line in text.split("\n")[:20] if line.strip()]
+    counts = [{line.count(mark) for line in lines} for mark in DELIMITERS]
+    even = len(lines) > 1 and any(len(found) == 1 and found != {0} for found in counts)
+    return even or text.startswith("{") or looks_like_conll(text)
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""JSON lines: one object per line."""
+"""JSON lines: one object per line; and JSON files that hold one list of objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ MOST_EMPTY = 10_000_000
 
 
 def read_jsonl(data: bytes, source: str, *, encoding: str | None = None) -> Table:
-    """The table in a JSONL file: columns are the keys in order of appearance; a missing key is None.
+    """The table in a JSONL file, or in one that holds a JSON list of objects: columns are the keys in order of
+    appearance; a missing key is None.
 
     Raises:
         DataError: names the line, and what is wrong with it.
@@ -26,10 +27,10 @@ def read_jsonl(data: bytes, source: str, *, encoding: str | None = None) -> Tabl
     text, repairs = decode(data, encoding, source)
     # Not splitlines(): U+2028 and its like may stand inside JSON strings.
     lines = text.split("\n")
-    if text.lstrip().startswith("[") and not _is_json(lines[0]):
-        raise _array(source)
-    blank, records = 0, []
-    for number, line in enumerate(lines, start=1):
+    whole = text.lstrip().startswith("[") and (len(text.rstrip().split("\n")) == 1 or not _is_json(lines[0]))
+    records = _records_of_array(text, source) if whole else []
+    blank = 0
+    for number, line in enumerate(() if whole else lines, start=1):
         if line.strip():
             last = number == len(lines)
             records.append(_record(line, f"{source}, row {len(records) + 1} (line {number})", last))
@@ -37,9 +38,35 @@ def read_jsonl(data: bytes, source: str, *, encoding: str | None = None) -> Tabl
             blank += number < len(lines)
     names = list(dict.fromkeys(name for record in records for name in record))
     _check_names(names, records, source)
-    note = f"{blank} blank line{'s' * (blank > 1)} passed over" if blank else ""
+    note = "a JSON list of objects" if whole else f"{blank} blank line{'s' * (blank > 1)} passed over" if blank else ""
     columns = [[record.get(name) for record in records] for name in names]
     return make_table(source, names, columns, note, repairs=repairs)
+
+
+def _records_of_array(text: str, source: str) -> list[dict[str, Any]]:
+    """The objects of a file that is one JSON list."""
+    try:
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise _too_deep(source) from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"the file is cut off or not JSON ({error.msg.removesuffix(' at')} at character {error.colno})",
+            where=f"{source}, line {error.lineno}",
+            fix="write the whole list, from [ to ], or one object per line without commas between them",
+        ) from None
+    except ValueError as error:
+        raise DataError(str(error), where=source, fix="correct the file") from None
+    for number, record in enumerate(found, start=1):
+        if not isinstance(record, dict):
+            raise DataError(
+                f"expected an object ({{...}}), got {kind(record)}",
+                where=f"{source}, row {number}" + " (line 1)" * ("\n" not in text.strip()),
+                fix="write a list of objects",
+            )
+        if _depth(record) > MAX_DEPTH:
+            raise _too_deep(f"{source}, row {number}")
+    return found
 
 
 def _check_names(names: list[str], records: list[dict[str, Any]], source: str) -> None:

@@ -6,7 +6,7 @@ Shape legend: N rows, B rows of a batch, T tokens of the longest row in it, S th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,18 @@ class LabelledTokens:
         total = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.learnt.flat, dtype=np.int64)])
         return np.diff(total[self.learnt.offsets])
 
+    def told(self, name: str, max_length: int) -> list[str]:
+        """Lines for the log on what was cut of a split, and on its rows that teach nothing; none where all is whole."""
+        told = []
+        if many := len(self.cut_rows):
+            told.append(
+                f"{many:,} of {len(self):,} rows of {name} are longer than {max_length:,} tokens and were cut: "
+                f"{self.lost:,} tokens lost (prompts at their beginnings, answers and texts at their ends)"
+            )
+        if many := len(self.empty_rows):
+            told.append(f"{many:,} of {len(self):,} rows of {name} have no token left to learn")
+        return told
+
     def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
         """See `Inputs`."""
         return len(rows), int(self.lengths[np.asarray(rows)].max())
@@ -68,3 +80,11 @@ class LabelledTokens:
             ids_BT, held_BT = self.sources.padded(rows, self.pad)
         batch = {"input_ids": ids_BT, "attention_mask": held_BT.astype(np.int64), "labels": labels_BT}
         return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+    def with_prompt(self, prompt: Sequence[int]) -> LabelledTokens:
+        """The same rows with virtual ids before each, as peft puts them; of an encoder with a decoder, before what the
+        encoder reads."""
+        if self.sources is not None:
+            return replace(self, sources=self.sources.with_items(0, prompt))
+        learnt = self.learnt.with_items(0, [0] * len(prompt))
+        return replace(self, ids=self.ids.with_items(0, prompt), learnt=learnt)

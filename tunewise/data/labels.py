@@ -209,9 +209,9 @@ def check_known(values: Sequence[Label], rows: Sequence[int], known: Sequence[st
 
 
 def to_targets(values: Sequence[Label], schema: Schema) -> np.ndarray:
-    """Target array: int64 (n,), float32 (n, C) of 0 and 1, float32 (n,), or int64 (n, W) of a row's tags and then -1.
-    Every value is known to the schema."""
-    if schema.task == "regression":
+    """Target array: int64 (n,), float32 (n, C) of 0 and 1, float32 (n,) (of language tasks too), or int64 (n, W) of a
+    row's tags and then -1. Every value is known to the schema."""
+    if schema.task == "regression" or schema.is_language:
         return np.array(values, dtype=np.float32)
     place = {name: index for index, name in enumerate(schema.labels)}
     if schema.task == "classification":

@@ -10,6 +10,7 @@ from tunewise.data.columnar import read_dataset_folder, read_hub, read_parquet
 from tunewise.data.conll import read_conll
 from tunewise.data.delimited import read_delimited
 from tunewise.data.jsonl import read_jsonl
+from tunewise.data.plain_text import read_plain_text
 from tunewise.data.settings import DataConfig
 from tunewise.data.shards import holds_shards, read_shards
 from tunewise.data.table import Table, listed, nearest
@@ -28,6 +29,7 @@ SUFFIXES = {
     ".bio": "conll",
     ".iob": "conll",
     ".iob2": "conll",
+    ".txt": "text",
 }
 EXAMPLE, HUB = "example:", "hub:"
 
@@ -70,6 +72,8 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
         return read_jsonl(data, source, encoding=config.encoding)
     if kind == "conll":
         return read_conll(data, source, delimiter=config.delimiter, encoding=config.encoding)
+    if kind == "text":
+        return read_plain_text(data, source, documents=config.documents, encoding=config.encoding)
     return read_delimited(
         data,
         source,
@@ -81,7 +85,7 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
 
 
 def file_format(path: Path, source: str) -> str:
-    """What a file is, told from its name: csv, tsv, jsonl, parquet, conll; a folder is parquet or datasets.
+    """What a file is, told from its name: csv, tsv, jsonl, parquet, conll, text; a folder is parquet or datasets.
 
     Raises:
         DataError: the name does not tell.
@@ -93,7 +97,7 @@ def file_format(path: Path, source: str) -> str:
     raise DataError(
         f"the file name does not tell what the file is; known endings are {', '.join(SUFFIXES)}",
         where=source,
-        fix="set `format` under data: csv, tsv, jsonl, parquet or conll; save an Excel sheet as CSV first",
+        fix="set `format` under data: csv, tsv, jsonl, parquet, conll or text; save an Excel sheet as CSV first",
     )
 
 

@@ -37,13 +37,18 @@ class Overlap:
         indices = [self.rows.indices[place] for place in self.places]
         return (
             f"{len(indices):,} of {len(self.rows):,} rows of {self.later} ({len(indices) / len(self.rows):.1%}) "
-            f"{_HAVE[self.kind]} that is also in {self.earlier}: {self.rows.table.source}, {row_list(indices)}"
+            f"{_have(self.rows, self.kind)} that is also in {self.earlier}: {self.rows.table.source}, "
+            f"{row_list(indices)}"
         )
 
 
 def _of(rows: Rows, kind: Kind) -> Sequence[Hashable]:
     """Texts or groups of rows; None where a row has no group, nothing where the recipe names no groups."""
-    return rows.texts if kind == "text" else rows.groups
+    return rows.alike if kind == "text" else rows.groups
+
+
+def _have(rows: Rows, kind: Kind) -> str:
+    return "have a prompt" if rows.prompts and kind == "text" else _HAVE[kind]
 
 
 def find_overlaps(parts: Mapping[str, Rows]) -> Iterator[Overlap]:
@@ -123,8 +128,9 @@ def without_overlap(parts: Mapping[str, Rows]) -> tuple[dict[str, Rows], list[Da
                 fix="give other rows, or set `overlap: warn` to keep and count them",
             )
             reason = (
-                f"{rows.table.source}: {len(shared):,} of {len(rows):,} rows of {name} {_HAVE[kind]} that is also in "
-                f"{' or '.join(later)}: {row_list([rows.indices[place] for place in shared])}; left out of {name}"
+                f"{rows.table.source}: {len(shared):,} of {len(rows):,} rows of {name} {_have(rows, kind)} that is "
+                f"also in {' or '.join(later)}: {row_list([rows.indices[place] for place in shared])}; left out of "
+                f"{name}"
             )
             numbers = tuple(rows.indices[place] + 1 for place in shared)
             steps.append(DataStep("overlap", len(rows), len(kept[name]), reason, numbers))

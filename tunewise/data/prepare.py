@@ -18,6 +18,8 @@ from tunewise.data.folds import check_folds, fold_of_rows, split_fold
 from tunewise.data.groups import read_groups
 from tunewise.data.keys import check_keys, key_columns
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
+from tunewise.data.language_source import LanguageSource, load_language_split, read_steps
+from tunewise.data.layouts import find_layout
 from tunewise.data.load import load_table
 from tunewise.data.near_overlap import near_apart
 from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
@@ -31,7 +33,7 @@ from tunewise.data.settings import DataConfig
 from tunewise.data.share import draw_share
 from tunewise.data.split import draw, draw_per_class
 from tunewise.data.split_off import split_off
-from tunewise.data.table import Table, listed, row_list
+from tunewise.data.table import Table, row_list
 from tunewise.data.times import check_same_form, read_times, time_order_steps
 from tunewise.errors import DataError
 from tunewise.types import DataBundle, DataStep, Schema, Split, Task
@@ -39,7 +41,8 @@ from tunewise.types import DataBundle, DataStep, Schema, Split, Task
 
 @dataclass(frozen=True)
 class Collected:
-    """The usable rows of every source, before splits are cut from train. `keys` are the columns of `group` and `time`,
+    """The usable rows of every source, before splits are cut from train. `label`: the columns of labels; of a language
+    task all that its rows are made of. `keys` are the columns of `group` and `time`,
     `fold_of_row` the fold that tests each row of train, where the recipe asks for folds."""
 
     parts: Mapping[str, Rows]
@@ -94,6 +97,8 @@ def collect(config: DataConfig, folder: Path) -> Collected:
     check_folds(config)
     tests = _test_sources(config)
     table = load_table(config, config.train, folder, "train")
+    if (layout := find_layout(config, table)) is not None:
+        return _collect_language(config, folder, LanguageSource.of(config, layout, table), tests)
     label = label_columns(config, table)
     text = text_columns(config, table, label)
     keys = key_columns(config, table)
@@ -120,13 +125,46 @@ def collect(config: DataConfig, folder: Path) -> Collected:
             check_same_form(train, rows, keys["time"])
         parts[name] = rows
         steps += [*more, *repeat_steps(rows)]
+    return _collected(config, parts, schema, tuple(label), steps, keys)
+
+
+def _collect_language(config: DataConfig, folder: Path, train: LanguageSource, tests: Mapping[str, str]) -> Collected:
+    """As `collect`, of rows that are something to continue."""
+    keys, (rows, steps) = key_columns(config, train.table), train.rows
+    check_keys(keys, train.layout.columns, ())
+    given = {"validation": config.validation} if config.validation else {}
+    clean = row_cleaning(config, folder, rows, train.layout.task, (), ["train", *given, *tests])
+    parts: dict[str, Rows] = {}
+    for name, source in {"train": config.train, **given, **tests}.items():
+        if name != "train":
+            purpose = "validation" if name == "validation" else "test"
+            rows, more = train.read(config, load_table(config, source, folder, purpose))
+            steps += more
+        check_sensitive(config, rows.table, train.layout.columns, ())
+        rows, more = _with_keys(config, rows)
+        parts[name], cleaned = clean(rows, name)
+        if name != "train" and "time" in keys:
+            check_same_form(parts["train"], parts[name], keys["time"])
+        steps += [*more, *cleaned, *repeat_steps(parts[name])]
+    return _collected(config, parts, train.schema, train.layout.columns, steps, keys)
+
+
+def _collected(
+    config: DataConfig,
+    parts: dict[str, Rows],
+    schema: Schema,
+    label: tuple[str, ...],
+    steps: Sequence[DataStep],
+    keys: Mapping[str, str],
+) -> Collected:
+    """The rows of all sources without what they share, as `data.limit` and `data.folds` want them."""
     parts, more = _apart(config, parts)
-    steps += more
+    steps = [*steps, *more]
     for name, rows in parts.items():
-        parts[name], more = _limit(config, name, rows, task)
+        parts[name], more = _limit(config, name, rows, schema.task)
         steps += more
-    folds = fold_of_rows(parts["train"], task, config.folds, config.split_seed) if config.folds else None
-    return Collected(parts, schema, tuple(label), tuple(steps), keys, folds)
+    folds = fold_of_rows(parts["train"], schema.task, config.folds, config.split_seed) if config.folds else None
+    return Collected(parts, schema, label, tuple(steps), keys, folds)
 
 
 def cut(config: DataConfig, collected: Collected) -> Gathered:
@@ -183,6 +221,8 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
         DataError: the file cannot be read, a column is missing, or, with targets, a label is missing or unknown.
     """
     table = load_table(config, source, folder, "test")
+    if schema.is_language:
+        return load_language_split(config, table, schema, name, with_targets)
     tagged = schema.task == "token_classification"
     texts = read_words(table, table.find(schema.text[0]))[0] if tagged else check_texts(table, schema.text)
     if config.clean.personal_data and config.clean.personal_data.do != "drop":
@@ -218,7 +258,8 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
 def fingerprint(schema: Schema, splits: Mapping[str, Split]) -> str:
     """sha256 over schema, texts, targets, and which rows are in which split; not over file names."""
     digest = hashlib.sha256()
-    described = [schema.task, schema.text, schema.label, schema.labels]
+    described: list = [schema.task, schema.text, schema.label, schema.labels]
+    described += [schema.form, schema.between] if schema.is_language else []
     digest.update(json.dumps(described).encode())
     for name in sorted(splits):
         split = splits[name]
@@ -254,18 +295,21 @@ def _read(
     else:
         texts, values = check_texts(table, text), read_labels(table, label, task, config.label_separator)
     texts, cleaned = clean_texts(config.clean, texts, table.source, words=task == "token_classification")
-    note = f" ({table.note})" if table.note else ""
-    reason = f"{table.source}: {len(table):,} rows, columns {listed(list(table.columns))}{note}"
     rows, steps = usable_rows(table, texts, values, text, label)
     check_sensitive(config, table, text, label)
-    keys = key_columns(config, table)
+    rows, doubts = _with_keys(config, rows)
+    return rows, [*read_steps(table), *more, *cleaned, *steps, *doubts]
+
+
+def _with_keys(config: DataConfig, rows: Rows) -> tuple[Rows, list[DataStep]]:
+    """The rows with the groups and times that the recipe names, and what is doubtful about the groups."""
+    keys, doubts = key_columns(config, rows.table), []
     if "group" in keys:
         groups, doubts = read_groups(rows, keys["group"])
-        rows, steps = replace(rows, groups=groups), [*steps, *doubts]
+        rows = replace(rows, groups=groups)
     if "time" in keys:
         rows = replace(rows, times=read_times(rows, keys["time"]))
-    repairs = [DataStep("repaired", len(table), len(table), f"{table.source}: {what}") for what in table.repairs]
-    return rows, [DataStep("read", len(table), len(table), reason), *repairs, *more, *cleaned, *steps]
+    return rows, list(doubts)
 
 
 def _apart(config: DataConfig, parts: dict[str, Rows]) -> tuple[dict[str, Rows], list[DataStep]]:

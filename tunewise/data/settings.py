@@ -13,9 +13,10 @@ from tunewise.types import Task
 
 class DataConfig(Config):
     train: str
-    """File (CSV, TSV, JSONL, Parquet, CoNLL), a folder of Parquet files (the shards of one table, or of splits by their
-    names) or one saved by `datasets`, `hub:owner/name` (a dataset of the hub), or `example:customer-messages`, the data
-    that comes with tunewise. `@split` after folder or id takes that split. Paths are relative to the recipe."""
+    """File (CSV, TSV, JSON, JSONL, Parquet, CoNLL, plain text), a folder of Parquet files (the shards of one table, or
+    of splits by their names) or one saved by `datasets`, `hub:owner/name` (a dataset of the hub), or
+    `example:customer-messages`, the data that comes with tunewise. `@split` after folder or id takes that split. Paths
+    are relative to the recipe."""
 
     validation: str | None = None
     """Rows to choose on (early stopping, best epoch, which method to take). Split off from train when not given."""
@@ -24,16 +25,33 @@ class DataConfig(Config):
     """Rows to report on: one source, or several by name. Split off from train when not given."""
 
     text: str | int | list[str | int] | None = None
-    """Column with the text; two columns for pairs of sentences; the column with the words (lists) for entities. Where
-    left out: the only column of text, or of words beside the tags."""
+    """Column with the text; two columns for pairs of sentences; the column with the words (lists) for entities; for
+    language models the column of texts, prompts or conversations. Where left out: the only column of text, or of words
+    beside the tags; for language models told from the names of the columns."""
 
     label: str | int | list[str | int] | None = None
     """Column with the label or the number to predict. Several columns of 0 and 1 make a multi-label task. May be left
-    out for entities only: then the column of tags, one for each word."""
+    out for entities: then the column of tags, one for each word. For language models the column of the answers, or of
+    true and false for unpaired preference; may be left out where the names of the columns tell."""
 
     task: Task | None = None
-    """classification, multilabel, regression, or token_classification (entities: a tag for each word). Where left out:
-    told from the columns, and said in the log."""
+    """classification, multilabel, regression, or token_classification (entities: a tag for each word). For language
+    models: generation (texts, prompts with answers, conversations), preference (chosen and rejected answers),
+    unpaired_preference (answers that are good or not), prompts (to be answered in training). Where left out: told from
+    the columns, and said in the log."""
+
+    chat: bool | None = None
+    """For language models: whether prompts and answers are turns of a conversation, which the tokeniser's chat template
+    writes (a plain one where it has none). Where left out: yes for conversations and for instructions, else prompt and
+    answer are read as they are."""
+
+    between: str | None = None
+    """For language models: what stands between a prompt and its answer, where both are read as they are. Where left
+    out: a line break, or nothing where most prompts end or answers begin with space."""
+
+    documents: Literal["endoftext", "blank_lines", "lines"] | None = None
+    """What parts the documents of a plain text file: lines of `<|endoftext|>`, blank lines, or every line end. Where
+    left out: the first of these two that the file has."""
 
     label_separator: str | None = None
     """Splits the label cell of a multi-label task, for instance `|`. Lists (JSONL, Parquet) need none."""
@@ -41,7 +59,7 @@ class DataConfig(Config):
     labels: list[str] | None = None
     """Class names in the order of the model's outputs. Where left out: those of the data, sorted."""
 
-    format: Literal["csv", "tsv", "jsonl", "parquet", "conll", "datasets"] | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet", "conll", "text", "datasets"] | None = None
     """What the files are. Where left out: told from the file name."""
 
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
@@ -55,7 +73,8 @@ class DataConfig(Config):
     """Whether the first row holds the column names. Without it, columns are called by number, from 0."""
 
     encoding: str | None = None
-    """Text encoding of CSV, TSV, JSONL and CoNLL files. Where left out: UTF-8, or what a byte-order mark says."""
+    """Text encoding of CSV, TSV, JSONL, CoNLL and plain text files. Where left out: UTF-8, or what a byte-order mark
+    says."""
 
     clean: CleanConfig = CleanConfig()
 

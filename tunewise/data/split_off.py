@@ -26,6 +26,7 @@ _ALIKE = {
     "multilabel": "combination of labels",
     "regression": "quantile of the number",
     "token_classification": "combination of types of entity",
+    "unpaired_preference": "label",
 }
 
 
@@ -111,20 +112,25 @@ def _rare_steps(train: Rows, shares: Mapping[str, float]) -> list[DataStep]:
 
 
 def _by_class(train: Rows, task: Task, shares: Mapping[str, float], seed: int) -> tuple[Places, list[DataStep]]:
-    places = assign(train.texts, train.values, task, shares, seed)
+    places = assign(train.alike, train.values, task, shares, seed)
     _check_filled(
         train,
         places,
         "each class (or range of the number) keeps at least one row for train, and equal texts stay together",
     )
-    reason = f"{_cut(places)}; the same share of each {_ALIKE[task]}; equal texts together"
+    reason = f"{_cut(places)}{_same_share(task)}; equal {'prompts' if train.prompts else 'texts'} together"
     return places, [_split_step(train, places, reason)]
+
+
+def _same_share(task: Task, how: str = "") -> str:
+    """Of what every split has the same share; nothing where rows bear no label."""
+    return f"; the {'' if how else 'same '}share of each {_ALIKE[task]}{how}" if task in _ALIKE else ""
 
 
 def _by_group(
     train: Rows, task: Task, shares: Mapping[str, float], seed: int, column: str
 ) -> tuple[Places, list[DataStep]]:
-    units = find_units(train.texts, train.groups, train.values, task, seed)
+    units = find_units(train.alike, train.groups, train.values, task, seed)
     places = assign_groups(units, train.values, task, shares)
     joined, large = _joined(train, units, column), _large(train, units, shares, column)
     _check_filled(
@@ -138,8 +144,8 @@ def _by_group(
     named = [{train.groups[place] for place in rows} - {None} for rows in places.values()]
     counts = ", ".join(f"{len(groups):,} in {name}" for name, groups in zip(places, named, strict=True))
     reason = (
-        f"{_cut(places, len(train))}; rows of one '{column}' together ({counts}); the share of each {_ALIKE[task]} as "
-        "near as these allow; equal texts together"
+        f"{_cut(places, len(train))}; rows of one '{column}' together ({counts})"
+        f"{_same_share(task, ' as near as these allow')}; equal {'prompts' if train.prompts else 'texts'} together"
     )
     steps = [_split_step(train, places, reason)]
     steps += [DataStep("groups", len(train), len(train), line) for line in (*joined, *large)]

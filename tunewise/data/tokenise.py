@@ -243,9 +243,10 @@ def _opens(tokenizer: Any) -> int:
     return int(empty[:1] == word[:1] != [])
 
 
-def with_prompt(tokens: Tokens, prompt: Sequence[int]) -> Tokens:
+def with_prompt(tokens: Any, prompt: Sequence[int]) -> Any:
     """The same rows with virtual ids put in behind the token that opens each text ([CLS]; the first place where the
-    tokeniser has none), so that poolers and position numbers are right whatever the model."""
+    tokeniser has none), so that poolers and position numbers are right whatever the model. Inputs of language tasks do
+    it themselves (`with_prompt`)."""
     if not prompt:
         return tokens
     if not isinstance(tokens, Tokens):  # other inputs know themselves where the ids go

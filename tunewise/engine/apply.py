@@ -26,7 +26,13 @@ from tunewise.models.masks import count_of, elements_of
 from tunewise.types import Chain, Mask, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
 
 # What peft calls the task of a model, by the end of its class's name; others are wrapped without one.
-PEFT_TASKS = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS"}
+PEFT_TASKS = {
+    "ForSequenceClassification": "SEQ_CLS",
+    "ForTokenClassification": "TOKEN_CLS",
+    "ForCausalLM": "CAUSAL_LM",
+    "LMHeadModel": "CAUSAL_LM",
+    "ForConditionalGeneration": "SEQ_2_SEQ_LM",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ def insert(plan: Plan, net: Net, seed: int) -> None:
     torch.manual_seed(seed)
     for addition in plan.inserts:
         if isinstance(addition, PeftInsert):
-            net.model = _with_peft(addition, net)
+            net.model = _with_peft(addition, net, plan)
         else:
             _with_modules(addition, net)
     if plan.virtual_tokens:
@@ -192,8 +198,8 @@ def _reset(patterns: tuple[str, ...], net: Net, seed: int) -> None:
                 parameter.copy_(fresh[name])
 
 
-def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
-    """Wraps the model by peft. The modules of the head are saved with the adapter, since they train with it."""
+def _with_peft(addition: PeftInsert, net: Net, plan: Plan) -> nn.Module:
+    """Wraps the model by peft. The modules of the head are saved with the adapter, where they train with it."""
     import_bitsandbytes()
     import peft
 
@@ -215,7 +221,7 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
             warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft tells GPT-2's Conv1D by itself
             warnings.filterwarnings("ignore", "Invalid `oft_block_size`")  # the option says what is taken instead
             warnings.filterwarnings("ignore", "Specified to not save vera_A")  # the option says what that means
-            config = kind(task_type=task, modules_to_save=_head_modules(net.map), **addition.options)
+            config = kind(task_type=task, modules_to_save=_head_modules(net.map, plan), **addition.options)
             model = peft.get_peft_model(net.model, config)
     except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
         raise MethodError(
@@ -232,16 +238,19 @@ def _with_peft(addition: PeftInsert, net: Net) -> nn.Module:
     return model
 
 
-def _head_modules(model_map: ModelMap) -> list[str]:
-    """The outermost modules that hold nothing but the head. peft adds `classifier` of itself, and would wrap what is
-    inside it (RoBERTa: `classifier.dense`) a second time, in a copy that no forward pass uses."""
+def _head_modules(model_map: ModelMap, plan: Plan) -> list[str] | None:
+    """The outermost modules that hold nothing but the head, of those that train; None where there are none. peft adds
+    `classifier` of itself, and would wrap what is inside it (RoBERTa: `classifier.dense`) a second time, in a copy that
+    no forward pass uses."""
     others = [tensor.name for group in model_map.groups[:-1] for tensor in group]
     modules = set()
     for tensor in model_map.head:
+        if plan.rule_for(tensor.name) is None:
+            continue
         parts = tensor.name.split(".")[:-1]
         paths = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
         modules.add(next(path for path in paths if not any(name.startswith(f"{path}.") for name in others)))
-    return sorted(modules)
+    return sorted(modules) or None
 
 
 def _with_modules(addition: ModuleInsert, net: Net) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from tunewise.commit import read_manifest
 from tunewise.config.reading import Chunks, Reading
+from tunewise.data.rewarded import encode_rewarded
 from tunewise.data.token_files import bytes_on_disk, read_tokens, tokens_key, write_tokens
 from tunewise.data.tokenise import Tokens, tokenise
 from tunewise.engine.kept import Context
@@ -27,12 +28,14 @@ _THREADS = "RAYON_NUM_THREADS"
 
 def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None = None) -> Tokens:
     """The tokens of texts, at most `net.max_length` each, cut or in windows as `net.kept` says; with the places of
-    words where the net answers for words.
+    words where the net answers for words. Of a reward model, rows are a prompt and an answer.
 
     Args:
         context: how to read what another run has kept, and to keep what is made; None where nothing is kept. Texts of
             less than 100,000 letters are encoded anew: that is about as quick.
     """
+    if net.judges is not None:
+        return encode_rewarded(texts, net.judges, net.tokenizer, net.max_length)
     if context is None or sum(len(text) for row in texts for text in row) < KEPT_LETTERS:
         return _tokenise(texts, net)
     begun, made = time.perf_counter(), []

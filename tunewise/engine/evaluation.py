@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from tunewise.data.cuts import Losses
 from tunewise.engine.train import Trained, to_predictions
+from tunewise.engine.written import Written, by_package, texts_told, writer_of
 from tunewise.evaluate.cut_rows import told_effect
 from tunewise.evaluate.decide import choose_threshold
 from tunewise.evaluate.evaluator import Evaluator
@@ -18,7 +20,8 @@ from tunewise.types import DataBundle, Predictions, Score, Split
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """`predictions` and `confusion` by split, `scores` by test set and metric; `threshold` where one was chosen."""
+    """`predictions` and `confusion` by split, `scores` by test set and metric; `threshold` where one was chosen.
+    `texts`: how a language model wrote for test rows, with samples (`written.texts_told`)."""
 
     predictions: dict[str, Predictions]
     validation: dict[str, Score]
@@ -26,6 +29,7 @@ class Results:
     confusion: dict[str, list[list[int]]]
     threshold: float | None
     predict_ms_per_example: float
+    texts: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
@@ -35,12 +39,14 @@ def evaluate(
     stop: Callable[[], None],
     warn: Callable[[str], None] = lambda message: None,
     metric: str | None = None,
+    texts_before: Sequence[str] = (),
 ) -> Results:
     """Predicts with the weights to hand over, in fp32; the threshold is chosen on validation, never on test.
 
     Args:
         warn: is told what was cut of each test set, or read in windows, and how that goes with `metric` (None for the
             task's default).
+        texts_before: what the model wrote before it was trained (`written.Writer.samples`).
     """
     batch_size = evaluator.config.batch_size
     validation, threshold = data.splits["validation"], None
@@ -64,6 +70,8 @@ def evaluate(
             long = (losses.chunked_rows, "were read in windows") if losses.chunked else (losses.rows, "were cut")
             if told := told_effect(name, predictions[name], long[0], metric, evaluator, long[1]):
                 warn(told)
+    written = _write(trained, data, evaluator, stop, warn)
+    predictions |= {name: found.beside(predictions[name]) for name, found in written.items()}
     scores = {name: evaluator.score_with_intervals(said) for name, said in predictions.items()}
     return Results(
         predictions=predictions,
@@ -72,7 +80,28 @@ def evaluate(
         confusion=confusion_by_split(predictions, data.schema.task),
         threshold=threshold,
         predict_ms_per_example=1000 * seconds / sum(len(split) for split in data.tests.values()),
+        texts=texts_told(written, texts_before, evaluator),
     )
+
+
+def _write(
+    trained: Trained,
+    data: DataBundle,
+    evaluator: Evaluator,
+    stop: Callable[[], None],
+    warn: Callable[[str], None],
+) -> dict[str, Written]:
+    """What a language model writes for each test set; nothing by a model that answers with numbers."""
+    writer = writer_of(trained.net, trained.objective, data, evaluator, stop, trained.pass_size)
+    if writer is None:
+        return {}
+    found = {name: writer.write(split) for name, split in data.tests.items()}
+    for written in found.values():
+        if told := written.told(writer.config):
+            warn(told)
+    for package, names in by_package(evaluator.missing).items():
+        warn(f"{' and '.join(names)} are left out: they need the package {package} (pip install 'tunewise[language]')")
+    return found
 
 
 def _told(losses: Losses, split: Split, trained: Trained) -> str:

@@ -69,7 +69,7 @@ def generate(
         return []
     ends = end_tokens(model, tokenizer) if ends is None else tuple(ends)
     numbers = list(range(len(prompts)) if rows is None else rows)
-    prompts = [_with_virtual(prompt, virtual, tokenizer) for prompt in prompts]
+    prompts = [_with_virtual(prompt, virtual) for prompt in prompts]
     room = _room(model, prompts, config.max_new_tokens)
     lengths = np.array([len(prompt) for prompt in prompts]) + config.max_new_tokens
     found: list[list[int]] = [[] for _ in prompts]
@@ -157,16 +157,13 @@ def stops(tokenizer: Any, ids: Sequence[int], words: Sequence[str]) -> bool:
     return any(word in text for word in words)
 
 
-def _with_virtual(prompt: Sequence[int], virtual: Sequence[int], tokenizer: Any) -> list[int]:
-    """Virtual ids stand behind the token that opens a text, as in training (`data.tokenise.with_prompt`)."""
-    ids = [int(number) for number in prompt]
-    if not ids:
+def _with_virtual(prompt: Sequence[int], virtual: Sequence[int]) -> list[int]:
+    """Virtual ids stand before the text, as in training (`LabelledTokens.with_prompt`)."""
+    if not len(prompt):
         raise ModelError(
             "a prompt without tokens cannot be continued", fix="give each prompt at least the token that opens a text"
         )
-    opening = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
-    at = 1 if ids[0] in opening else 0
-    return [*ids[:at], *virtual, *ids[at:]]
+    return [*virtual, *(int(number) for number in prompt)]
 
 
 def _room(model: nn.Module, prompts: Sequence[Sequence[int]], wanted: int) -> np.ndarray:

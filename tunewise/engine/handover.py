@@ -118,6 +118,20 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
     return net, plan, head, meta
 
 
+def load_base(folder: Path) -> Net:
+    """The net that the model in a folder was made from, as it was before training, in eval mode.
+
+    Raises:
+        StoreError, CorruptError: as `load_model`.
+        ModelError: the base model is not there, or is another.
+    """
+    meta = read_meta(folder)
+    read = {"max_length": meta["max_length"], "kept": meta["kept"], "language": meta["language"]}
+    net = load_net(_base(meta), schema_from(meta["schema"]), **read)
+    net.model.eval()
+    return net
+
+
 def _described(base: LocatedModel, needed: bool) -> dict[str, str]:
     """How to know the base model again, by a sample of its weights too where the model needs it."""
     described = {"name": base.name, "path": str(base.path), "fingerprint": base.fingerprint}

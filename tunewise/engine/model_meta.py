@@ -54,6 +54,15 @@ def read_meta(folder: Path) -> dict[str, Any]:
         ) from None
 
 
+def is_language_model(folder: Path) -> bool:
+    """Whether tunewise.json of a model folder says that the model gives the next token. What cannot be read is left to
+    `read_meta`, which says what is wrong with it."""
+    try:
+        return json.loads((folder / META).read_text(encoding="utf-8")).get("language") is True
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def format_of(kept: Reading, clean: Sequence[str], language: bool = False) -> int:
     """The least format whose programs do right by a model."""
     if language:

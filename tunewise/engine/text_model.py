@@ -5,25 +5,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from tunewise.data.cleaned import check_installed, cleaned_row
 from tunewise.data.cuts import Losses
+from tunewise.data.rewarded import rewarded_row
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import load_model
-from tunewise.engine.model_meta import META, schema_from
+from tunewise.engine.model_meta import META, is_language_model, schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
 from tunewise.models.memory import PassSize, memory_told
 
-Text = str | tuple[str, str] | list[str]
-"""A text, a pair of texts, or the words of a text."""
+if TYPE_CHECKING:
+    from tunewise.engine.language_model import LanguageModel
+
+Text = str | tuple[str, str] | list[str] | list[dict[str, Any]]
+"""A text, a pair of texts, the words of a text, or for a reward model the messages of a conversation."""
 
 
 class TextModel:
@@ -32,7 +36,7 @@ class TextModel:
 
     Attributes:
         labels: class names in the order of the columns of `scores`; empty for regression.
-        task: classification, multilabel, regression or token_classification.
+        task: classification, multilabel, regression or token_classification; preference of a reward model.
     """
 
     def __init__(self, folder: Path, device: str = "cpu"):
@@ -47,7 +51,9 @@ class TextModel:
         self.labels, self.task = self.schema.labels, self.schema.task
 
     def scores(self, texts: Sequence[Text], batch_size: int = 64) -> np.ndarray:
-        """Probabilities (n, C), or values (n,) for regression, in the order of the texts. Token classification: (n, W,
+        """Probabilities (n, C), values (n,) for regression, or rewards (n,) of a reward model, in the order of the
+        texts. A reward model reads a prompt and an answer, each a string or messages, or a conversation whose last
+        message is the answer. Token classification: (n, W,
         C), NaN where a text has no such word; a string is parted into words at its spaces.
 
         Warns where texts were longer than the model reads, and where memory ran out and batches were halved.
@@ -60,10 +66,12 @@ class TextModel:
             raise DataError(f"a list of texts is expected; came one text, {texts!r:.80}", fix="put it into a list")
         rows = [self._row(place, text) for place, text in enumerate(texts)]
         if not rows:
-            shapes = {"regression": (0,), "token_classification": (0, 0, len(self.labels))}
+            shapes = {"regression": (0,), "preference": (0,), "token_classification": (0, 0, len(self.labels))}
             return np.empty(shapes.get(self.task, (0, len(self.labels))))
         net, plan, head = self._net, self._plan, self._head
-        return to_scores(self.task, outputs(net, plan, head, rows, batch_size, cut=self._tell_cut, size=self._size))
+        found = outputs(net, plan, head, rows, batch_size, cut=self._tell_cut, size=self._size)
+        # As a task, preference has numbers of both answers for scores; a single answer has one number.
+        return to_scores("regression" if self.task == "preference" else self.task, found)
 
     def _tell_cut(self, losses: Losses) -> None:
         """Warns where texts were longer than the model reads: what they lost has no say in the scores. Those that are
@@ -80,8 +88,9 @@ class TextModel:
 
     def predict(self, texts: Sequence[Text], batch_size: int = 64) -> list[dict[str, Any]]:
         """Per text: `label` and `probabilities` by class name; `labels` and `probabilities` for multi-label; `value`
-        for regression. Token classification: `words`, `tags`, and `entities` with `type`, `text`, `start` (its first
-        word, from 0), `end` (the word behind its last) and `score` (mean probability of its words' tags)."""
+        for regression, `reward` for a reward model. Token classification: `words`, `tags`, and `entities` with `type`,
+        `text`, `start` (its first word, from 0), `end` (the word behind its last) and `score` (mean probability of its
+        words' tags)."""
         scores = self.scores(texts, batch_size)
         if self.task == "token_classification":
             return [
@@ -91,8 +100,8 @@ class TextModel:
         return [self._named(row, decision) for row, decision in zip(scores, self.decisions(scores), strict=True)]
 
     def _named(self, row: Any, decision: Any) -> dict[str, Any]:
-        if self.task == "regression":
-            return {"value": float(row)}
+        if self.task in ("regression", "preference"):
+            return {"value" if self.task == "regression" else "reward": float(row)}
         probabilities = {label: float(value) for label, value in zip(self.labels, row, strict=True)}
         if self.task == "multilabel":
             chosen = [label for label, marked in zip(self.labels, decision, strict=True) if marked]
@@ -119,6 +128,8 @@ class TextModel:
         return cleaned_row((self._words(place, text),) if words else self._texts(place, text), self._clean, words)
 
     def _texts(self, place: int, text: Text) -> tuple[str, ...]:
+        if self.task == "preference":
+            return self._judged(place, text)
         wanted = len(self.schema.text)
         row = tuple(text) if isinstance(text, (tuple, list)) else (text,)
         if len(row) != wanted or not all(isinstance(part, str) for part in row):
@@ -126,6 +137,17 @@ class TextModel:
             raise DataError(
                 f"the model reads {kind} per row; row {place + 1} is {text!r:.80}",
                 fix="give strings" if wanted == 1 else "give tuples of two strings",
+            )
+        return row
+
+    def _judged(self, place: int, text: Any) -> tuple[str, str]:
+        """A prompt and an answer."""
+        row = rewarded_row(text, self.schema)
+        if row is None:
+            raise DataError(
+                f"the reward model reads a prompt and an answer per row; row {place + 1} is {text!r:.80}",
+                fix="give tuples of two strings"
+                + (", or lists of messages with role and content" if self.schema.form == "chat" else ""),
             )
         return row
 
@@ -141,8 +163,8 @@ class TextModel:
         return joined(words)
 
 
-def load(folder: Path | str, device: str = "cpu") -> TextModel:
-    """Loads the model of a run folder, or a model folder itself.
+def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
+    """Loads the model of a run folder, or a model folder itself: a `LanguageModel` where it gives the next token.
 
     Raises:
         StoreError: there is no model of tunewise there, or it is damaged.
@@ -157,4 +179,8 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel:
             where=str(folder),
             fix="name the folder that was given as --out to `tunewise train`, or a run of a comparison",
         )
+    if is_language_model(path):
+        from tunewise.engine.language_model import LanguageModel
+
+        return LanguageModel(path, device)
     return TextModel(path, device)

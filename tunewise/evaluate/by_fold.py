@@ -16,7 +16,6 @@ import numpy as np
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.sample import Sample
 from tunewise.evaluate.weighted import mean_of_defined
-from tunewise.types import Predictions
 
 RANKING = ("roc_auc", "average_precision")
 """The metrics that are averaged over folds."""
@@ -40,13 +39,9 @@ def by_fold(evaluator: Evaluator, fold_of_row: np.ndarray) -> Evaluator:
 def _averaged(compute: Callable[[Sample], np.ndarray], rows_of: Sequence[np.ndarray]) -> Callable[[Sample], np.ndarray]:
     def metric(sample: Sample) -> np.ndarray:
         parts = [
-            Sample(_taken(sample.predictions, rows), sample.weights_nR[rows], sample.positive, sample.labels)
+            Sample(sample.predictions.only(rows), sample.weights_nR[rows], sample.positive, sample.labels)
             for rows in rows_of
         ]
         return mean_of_defined(np.stack([compute(part) for part in parts]))
 
     return metric
-
-
-def _taken(said: Predictions, rows: np.ndarray) -> Predictions:
-    return Predictions(said.scores[rows], said.decisions[rows], said.targets[rows], said.rows[rows])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -35,16 +34,11 @@ def told_effect(
     was_cut[cut_rows] = True
     if min(was_cut.sum(), (~was_cut).sum()) < FEWEST:
         return None
-    cut, whole = (_score(_of(predictions, rows), metric, evaluator) for rows in (was_cut, ~was_cut))
+    cut, whole = (_score(predictions.only(rows), metric, evaluator) for rows in (was_cut, ~was_cut))
     return (
         f"{split}: {metric} is {_words(cut)} on the {was_cut.sum()} rows that {what}, "
         f"{_words(whole)} on the {(~was_cut).sum()} rows that were read whole"
     )
-
-
-def _of(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    names = ("scores", "decisions", "targets", "rows")
-    return replace(predictions, **{name: getattr(predictions, name)[rows] for name in names})
 
 
 def _score(predictions: Predictions, metric: str, evaluator: Evaluator) -> Score:

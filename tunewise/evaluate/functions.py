@@ -126,9 +126,4 @@ def _values(function: Callable[..., Any], reference: str, sample: Sample) -> np.
 
 def rows_of(predictions: Predictions, index: np.ndarray) -> Predictions:
     """The predictions of some rows, in the order given; a row may come more than once."""
-    return Predictions(
-        scores=predictions.scores[index],
-        decisions=predictions.decisions[index],
-        targets=predictions.targets[index],
-        rows=predictions.rows[index],
-    )
+    return predictions.only(index)

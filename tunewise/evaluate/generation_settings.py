@@ -35,10 +35,6 @@ class GenerationConfig(Config):
     rows: int = Field(default=100, ge=1)
     """So many rows of each test set are continued, the same ones in every run: metrics of texts are of these."""
 
-    prompt_tokens: int = Field(default=32, ge=1)
-    """Texts without a prompt: so many tokens of their beginning (at most half of them) are the prompt, the rest is the
-    reference."""
-
     seed: int = Field(default=0, ge=0)
     """Decides which rows are continued, and what is drawn."""
 

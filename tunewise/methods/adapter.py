@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules, tensor_rules
+from tunewise.methods.parts import new_head_rules, tensor_rules
 from tunewise.types import Block, ModelMap, ModuleInsert, Plan, Rule, Signals
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Adapter(Method):
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
         parallel = self.config.placement == "parallel"
         inserts = self._parallel(model) if parallel else (self._sequential(model),)
-        rules = [Rule("*.adapter_down.*"), Rule("*.adapter_up.*"), *head_rules(model)]
+        rules = [Rule("*.adapter_down.*"), Rule("*.adapter_up.*"), *new_head_rules(model)]
         if self.config.norms:
             rules += tensor_rules(t for block in model.blocks for t in block.tensors if t.kind == "norm")
         return Plan(rules=tuple(rules), learning_rate=self.learning_rate(model), inserts=inserts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunewise.methods.base import Method
-from tunewise.methods.parts import head_rules, tensor_rules, vector_learning_rate
+from tunewise.methods.parts import new_head_rules, tensor_rules, vector_learning_rate
 from tunewise.types import ModelMap, Plan, Signals
 
 
@@ -21,7 +21,7 @@ class BitFit(Method):
         biases = [tensor for group in groups for tensor in group if tensor.name.endswith("bias")]
         if not any(tensor.name.endswith("bias") for block in model.blocks for tensor in block.tensors):
             self.refuse(f"the blocks of this '{model.family}' model have no biases")
-        return Plan(rules=(*tensor_rules(biases), *head_rules(model)), learning_rate=self.learning_rate(model))
+        return Plan(rules=(*tensor_rules(biases), *new_head_rules(model)), learning_rate=self.learning_rate(model))
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tunewise.methods.base import Method
-from tunewise.methods.parts import BlockChoiceConfig, block_rules, head_rules, wanted_blocks
+from tunewise.methods.parts import BlockChoiceConfig, block_rules, new_head_rules, wanted_blocks
 from tunewise.types import ModelMap, Plan, Signals
 
 
@@ -29,7 +29,7 @@ class Blocks(Method):
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
         blocks = block_rules(wanted_blocks(self.name, self.config, model))
-        rules = (*blocks, *head_rules(model, self.config.head_rate))
+        rules = (*blocks, *new_head_rules(model, self.config.head_rate))
         return Plan(rules=rules, learning_rate=self.learning_rate(model))
 
     @classmethod

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules, tensor_rules, vector_learning_rate
+from tunewise.methods.parts import new_head_rules, tensor_rules, vector_learning_rate
 from tunewise.models.masks import mask_of
 from tunewise.types import ModelMap, Need, Plan, Signals, TensorInfo
 
@@ -42,7 +42,7 @@ class FisherNorms(Method):
         ends = np.cumsum([tensor.size for tensor in norms])
         marks = dict(zip(norms, np.split(chosen, ends[:-1]), strict=True))
         return Plan(
-            rules=(*tensor_rules(tensor for tensor in norms if marks[tensor].any()), *head_rules(model)),
+            rules=(*tensor_rules(tensor for tensor in norms if marks[tensor].any()), *new_head_rules(model)),
             learning_rate=self.learning_rate(model),
             masks=tuple(mask_of(t.name, marks[t]) for t in norms if marks[t].any() and not marks[t].all()),
         )

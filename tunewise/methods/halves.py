@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tunewise.methods.base import Method
-from tunewise.methods.parts import BlockChoiceConfig, half_tensors, head_rules, tensor_rules, wanted_blocks
+from tunewise.methods.parts import BlockChoiceConfig, half_tensors, new_head_rules, tensor_rules, wanted_blocks
 from tunewise.types import ModelMap, Plan, Signals, TensorKind
 
 
@@ -28,5 +28,5 @@ class OneHalf(Method):
         tensors = [tensor for block in blocks for tensor in half_tensors(block, self.half)]
         if not tensors:
             self.refuse(f"the blocks of a '{model.family}' model have no {self.half_words}")
-        rules = (*tensor_rules(tensors), *head_rules(model, self.config.head_rate))
+        rules = (*tensor_rules(tensors), *new_head_rules(model, self.config.head_rate))
         return Plan(rules=rules, learning_rate=self.learning_rate(model))

@@ -16,6 +16,11 @@ class Head(Method):
     source = "Raschka 2023, Finetuning Large Language Models (last layers only)"
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        if not model.head:
+            self.refuse(
+                f"the output layer of this '{model.family}' model is its embedding, and nothing else comes after the "
+                "last block"
+            )
         return Plan(rules=head_rules(model), learning_rate=self.learning_rate(model))
 
     @classmethod

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tunewise.errors import MethodError
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.types import Block, ModelMap, ModuleInsert, Plan, Rule, Signals
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class InsertedBlocks(Method):
                 fix=f"set count between 1 and {depth}",
             )
         chosen = [model.blocks[depth * number // count - 1] for number in range(1, count + 1)]
-        rules = (Rule("*.inserted.*"), Rule("*.inserted_gate", self.config.gate_rate), *head_rules(model))
+        rules = (Rule("*.inserted.*"), Rule("*.inserted_gate", self.config.gate_rate), *new_head_rules(model))
         return Plan(rules=rules, learning_rate=self.learning_rate(model), inserts=_inserts(chosen))
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Ladder(Method):
             where=(chain.name,),
             options={"width": model.width, "size": max(1, model.width // self.config.reduction)},
         )
-        rules = (Rule(f"{chain.name}.ladder.*"), *head_rules(model))
+        rules = (Rule(f"{chain.name}.ladder.*"), *new_head_rules(model))
         return Plan(rules=rules, learning_rate=self.learning_rate(model), inserts=(insert,))
 
     @classmethod

@@ -59,6 +59,8 @@ class MlpHead(Method):
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
         config, depth = self.config, len(model.blocks)
+        if model.language:
+            self.refuse("the output layer of a language model is pretrained, and knows nothing of new layers before it")
         if config.unfreeze > depth:
             raise MethodError(
                 f"mlp_head: unfreeze is {config.unfreeze}, but the model has {depth} blocks",

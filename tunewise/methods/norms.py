@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunewise.methods.base import Method
-from tunewise.methods.parts import head_rules, tensor_rules, vector_learning_rate
+from tunewise.methods.parts import new_head_rules, tensor_rules, vector_learning_rate
 from tunewise.types import ModelMap, Plan, Signals
 
 
@@ -20,7 +20,7 @@ class Norms(Method):
         norms = [tensor for tensor in model.tensors if tensor.kind == "norm"]
         if not norms:
             self.refuse(f"the norms of a '{model.family}' model have no weights")
-        return Plan(rules=(*tensor_rules(norms), *head_rules(model)), learning_rate=self.learning_rate(model))
+        return Plan(rules=(*tensor_rules(norms), *new_head_rules(model)), learning_rate=self.learning_rate(model))
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunewise.methods.base import Method
-from tunewise.methods.parts import half_of, head_rules, tensor_rules, vector_learning_rate
+from tunewise.methods.parts import half_of, new_head_rules, tensor_rules, vector_learning_rate
 from tunewise.types import Block, ModelMap, Plan, Signals, TensorInfo
 
 
@@ -21,7 +21,7 @@ class OutputNorm(Method):
         norms = [tensor for block in model.blocks for tensor in _output_norm(block)]
         if not norms:
             self.refuse(f"no norm with weights was found behind the attention of a '{model.family}' model's blocks")
-        return Plan(rules=(*tensor_rules(norms), *head_rules(model)), learning_rate=self.learning_rate(model))
+        return Plan(rules=(*tensor_rules(norms), *new_head_rules(model)), learning_rate=self.learning_rate(model))
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.methods.prompt_tuning import read_prompt, refuse_images
 from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
@@ -56,7 +56,7 @@ class PTuning(Method):
         rules = [Rule("*.prompt.table", weight_decay=0.0), Rule("*.prompt.mlp.*")]
         if self.config.encoder == "lstm":
             rules.append(Rule("*.prompt.lstm.*"))
-        rules += head_rules(model)
+        rules += new_head_rules(model)
         return Plan(tuple(rules), self.learning_rate(model), inserts=(insert,), virtual_tokens=self.config.tokens)
 
     @property

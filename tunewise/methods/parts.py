@@ -38,8 +38,15 @@ def tensor_rules(tensors: Iterable[TensorInfo], lr_scale: float = 1.0) -> tuple[
 
 
 def head_rules(model: ModelMap, head_rate: float = 1.0) -> tuple[Rule, ...]:
-    """The output layers: what comes after the last block, be it new or pretrained."""
-    return tensor_rules(model.head, head_rate)
+    """The output layers: what comes after the last block, be it new or pretrained. A language model's are pretrained
+    and train at the rate of the rest."""
+    return tensor_rules(model.head, 1.0 if model.language else head_rate)
+
+
+def new_head_rules(model: ModelMap, head_rate: float = 1.0) -> tuple[Rule, ...]:
+    """The same for methods that leave what is pretrained alone, and train the output layers because they are new: none
+    of a language model."""
+    return () if model.language else tensor_rules(model.head, head_rate)
 
 
 def block_rules(blocks: Iterable[Block], lr_scale: float = 1.0) -> tuple[Rule, ...]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tunewise.errors import MethodError
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.types import Block, ModelMap, PeftInsert, Plan, Rule, Signals
 
 
@@ -55,7 +55,7 @@ class PeftLayers(Method):
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
         options = {**self.options(model), "target_modules": self.layers(model)}
         return Plan(
-            rules=(*self.rules(), *head_rules(model, self.config.head_rate)),
+            rules=(*self.rules(), *new_head_rules(model, self.config.head_rate)),
             learning_rate=self.learning_rate(model),
             inserts=(PeftInsert(self.peft_config, options, splits_base=self.splits_base),),
         )

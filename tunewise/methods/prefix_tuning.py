@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from tunewise.errors import MethodError
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.methods.prompt_tuning import frequent_words, refuse_images
 from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
@@ -75,7 +75,7 @@ class PrefixTuning(Method):
         rules = [Rule("*.prefix.table*", weight_decay=0.0)]
         if self.config.reparametrise:
             rules += [Rule("*.prefix.down.*", PERCEPTRON_SCALE), Rule("*.prefix.up.*", PERCEPTRON_SCALE)]
-        rules += head_rules(model)
+        rules += new_head_rules(model)
         return Plan(tuple(rules), self.learning_rate(model), inserts=(insert,))
 
     @classmethod

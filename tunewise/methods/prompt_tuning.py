@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tunewise.errors import MethodError
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class PromptTuning(Method):
             options={"tokens": self.config.tokens, "init": self.config.init, "text": self.config.text},
             positions=self.config.tokens,
         )
-        rules = (Rule("*.prompt.table", weight_decay=0.0), *head_rules(model))
+        rules = (Rule("*.prompt.table", weight_decay=0.0), *new_head_rules(model))
         return Plan(rules, self.learning_rate(model), inserts=(insert,), virtual_tokens=self.config.tokens)
 
     @property

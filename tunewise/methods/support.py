@@ -12,6 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+LANGUAGE = "-lm"
+"""Ends the name of a kind of model that gives the next token: `llama-lm` is not what the classifier `llama` is."""
+
 
 @dataclass(frozen=True)
 class Support:
@@ -27,6 +30,7 @@ class SupportMatrix:
 
     Attributes:
         families: the kinds of models, by `model_type`.
+        language_families: those that give the next token, by `model_type` and `LANGUAGE`.
         made_with: versions of the libraries with which it was found.
     """
 
@@ -36,7 +40,9 @@ class SupportMatrix:
             (pair["method"], pair["model"]): Support(pair["status"], pair["reason"], pair["instead"])
             for pair in content["pairs"]
         }
-        self.families = tuple(dict.fromkeys(family for _, family in self._pairs))
+        tried = tuple(dict.fromkeys(family for _, family in self._pairs))
+        self.families = tuple(family for family in tried if not family.endswith(LANGUAGE))
+        self.language_families = tuple(family for family in tried if family.endswith(LANGUAGE))
 
     def get(self, method: str, family: str) -> Support | None:
         """What is known of a pair; None where it was not tried."""
@@ -44,7 +50,8 @@ class SupportMatrix:
 
     def of(self, method: str) -> dict[str, Support]:
         """By kind of model."""
-        return {family: pair for family in self.families if (pair := self.get(method, family))}
+        tried = (*self.families, *self.language_families)
+        return {family: pair for family in tried if (pair := self.get(method, family))}
 
 
 @cache

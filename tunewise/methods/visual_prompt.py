@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import new_head_rules
 from tunewise.types import ModelMap, ModuleInsert, Plan, Rule, Signals
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class VisualPrompt(Method):
         if model.modality != "image":
             self.refuse("its vectors stand among the patches of an image, and this model reads text")
         self._check_blocks(model)
-        rules = (Rule("*.visual_prompt", weight_decay=0.0), *head_rules(model))
+        rules = (Rule("*.visual_prompt", weight_decay=0.0), *new_head_rules(model))
         return Plan(rules, self.learning_rate(model), inserts=tuple(self._inserts(model)))
 
     def _inserts(self, model: ModelMap) -> Iterator[ModuleInsert]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,11 +22,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tunewise.config.reading import Chunks, Reading, kept_word
+from tunewise.data.chat_templates import settle_template
 from tunewise.errors import MethodError, ModelError
-from tunewise.models.blocks import map_model, named_tensors
+from tunewise.models.blocks import map_model
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
+from tunewise.models.language import check_gives_next_token, check_output_layer, settle_writing
+from tunewise.models.loaded_weights import check_loaded
 from tunewise.models.locate import LocatedModel
-from tunewise.models.weights_files import check_weights
 from tunewise.models.windows import WindowOutputs
 from tunewise.models.words import WordOutputs
 from tunewise.types import Kept, ModelMap, Schema
@@ -48,7 +49,9 @@ class Net:
     log; `prompt` are the virtual token ids that an insert has given vectors, part of every input; `positions` is how
     many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
     out of the weights; `by_word` is whether it answers for each word of a text; `kept` is what it reads of a
-    text that is too long. A model for images has no tokeniser."""
+    text that is too long; `loads_as` is by which class of transformers a language model is loaded; `judges` is the
+    schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from. A model for
+    images has no tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -61,6 +64,8 @@ class Net:
     positions: int = UNLIMITED
     by_word: bool = False
     kept: Reading = "head"
+    loads_as: str | None = None
+    judges: Schema | None = None
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -101,18 +106,25 @@ def load_net(
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
     """
-    config, tokenizer, notes, kept = _prepared(located, schema, dropout, attention, kept)
+    if language:
+        check_gives_next_token(located)
+    config, tokenizer, notes, kept = _prepared(located, schema, dropout, attention, kept, language)
     torch.manual_seed(seed)
-    with told_as(lambda said: _no_classifier(said, schema, located)):
+    with told_as(lambda said: _not_made(said, schema, located, language)):
         kind = _model_class(schema, config, language)
         model, report = from_weights(kind, located, config, ignore_mismatched_sizes=True)
     missing = set(report["missing_keys"]) | _mismatched(report)
-    model_map = map_model(model, missing)
-    _check_weights(model, model_map, located)
+    model_map = replace(map_model(model, missing), language=language)
+    check_loaded(model, model_map, located)
+    if language:
+        check_output_layer(model, missing, located)
+        notes += settle_writing(model, tokenizer)
     if tokenizer is None:
         return Net(model, None, model_map, located, 1, tuple(notes))
     net = _reading(model, tokenizer, model_map, located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept
+    net.loads_as = _model_class(schema, config, language).__name__ if language else None
+    net.judges = schema if schema.task == "preference" and not language else None
     if net.by_word:
         _check_finds_words(tokenizer, located)
         WordOutputs(model.config.label2id.get("O", 0)).watch(model)
@@ -135,10 +147,11 @@ def load_reader(
     Raises:
         ModelError: the tokeniser cannot be loaded or does not belong to the model, or transformers knows no such model.
     """
-    config, tokenizer, notes, kept = _prepared(located, schema, None, None, kept)
-    with told_as(lambda said: _no_classifier(said, schema, located)), torch.device("meta"):
+    config, tokenizer, notes, kept = _prepared(located, schema, None, None, kept, language)
+    with told_as(lambda said: _not_made(said, schema, located, language)), torch.device("meta"):
         model = _model_class(schema, config, language).from_config(config, trust_remote_code=False)
-    net = _reading(model, tokenizer, map_model(model, set()), located, max_length, notes)
+    model_map = replace(map_model(model, set()), language=language)
+    net = _reading(model, tokenizer, model_map, located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept
     if net.by_word:
         _check_finds_words(tokenizer, located)
@@ -146,12 +159,17 @@ def load_reader(
 
 
 def _prepared(
-    located: LocatedModel, schema: Schema, dropout: float | None, attention: str | None, kept: Reading | None
+    located: LocatedModel,
+    schema: Schema,
+    dropout: float | None,
+    attention: str | None,
+    kept: Reading | None,
+    language: bool = False,
 ) -> tuple[Any, Any, list[str], Reading]:
     """Configuration, tokeniser (None for images), lines for the log, and which end of long texts is read."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    config = make_config(located, schema, dropout)
+    config = make_config(located, schema, dropout, language)
     notes = [located.note] if located.note else []
     tokenizer = None
     if schema.text:
@@ -159,6 +177,10 @@ def _prepared(
         if note := _settle_padding(tokenizer, located, finds_end=config.is_encoder_decoder):
             notes.append(note)
         tokenizer.padding_side = "right"
+        if schema.form == "chat" and (note := settle_template(tokenizer)):
+            notes.append(note)
+        if schema.form == "chat" and (note := settle_template(tokenizer)):
+            notes.append(note)
         kept, note = _settle_cut(tokenizer, schema, located, kept)
         notes += note
         config.pad_token_id = tokenizer.pad_token_id
@@ -177,7 +199,13 @@ def _reading(
     return Net(model, tokenizer, model_map, located, length, tuple(notes), positions=positions)
 
 
-def _no_classifier(said: str, schema: Schema, located: LocatedModel) -> ModelError:
+def _not_made(said: str, schema: Schema, located: LocatedModel, language: bool) -> ModelError:
+    if language:
+        return ModelError(
+            f"transformers cannot make a language model of this model: {said}",
+            where=str(located.path),
+            fix="take a decoder (GPT-2, Llama, ...) or an encoder with a decoder (T5, BART, ...)",
+        )
     kind = "a text" if schema.text else "an image"
     return ModelError(
         f"transformers cannot make {kind} classifier of this model: {said}",
@@ -203,7 +231,7 @@ def _model_class(schema: Schema, config: Any, language: bool) -> Any:
     return AutoModelForSequenceClassification if schema.text else AutoModelForImageClassification
 
 
-def make_config(located: LocatedModel, schema: Schema, dropout: float | None) -> Any:
+def make_config(located: LocatedModel, schema: Schema, dropout: float | None, language: bool = False) -> Any:
     """The model's configuration with the task's labels and the recipe's dropout."""
 
     def unknown(said: str) -> ModelError:
@@ -215,10 +243,11 @@ def make_config(located: LocatedModel, schema: Schema, dropout: float | None) ->
 
     with told_as(unknown):
         config = read_config(located)
-    names = schema.labels or ("score",)
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: number for number, name in enumerate(names)}
-    config.problem_type = PROBLEM_TYPES.get(schema.task)
+    if not language:
+        names = schema.labels or ("score",)
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: number for number, name in enumerate(names)}
+        config.problem_type = PROBLEM_TYPES.get(schema.task)
     config.use_cache, config.return_dict = False, True
     if dropout is not None:
         for key, value in config.to_dict().items():
@@ -332,34 +361,6 @@ def _unused_positions(model: nn.Module) -> int:
 def _mismatched(report: dict[str, Any]) -> set[str]:
     """Names of output-layer tensors that the checkpoint holds for another number of labels."""
     return {entry[0] if isinstance(entry, (tuple, list)) else str(entry) for entry in report["mismatched_keys"]}
-
-
-def _check_weights(model: nn.Module, model_map: ModelMap, located: LocatedModel) -> None:
-    """Only poolers and output layers may be new: many checkpoints come without them."""
-    body = {tensor.name for group in model_map.groups[:-1] for tensor in group}
-    inside = f"{model.base_model_prefix}."
-    body |= {t.name for t in model_map.head if t.name.startswith(inside) and ".pooler." not in t.name}
-    if lost := [tensor.name for tensor in model_map.tensors if tensor.name in body and not tensor.pretrained]:
-        raise ModelError(
-            f"the weights of {len(lost)} tensors are missing or have other shapes: {', '.join(lost[:3])}",
-            where=str(located.path),
-            fix="check that config.json and weights belong together",
-        )
-    for name, parameter in named_tensors(model).items():
-        if not torch.isfinite(parameter).all():
-            raise ModelError(
-                f"the weights hold NaN or infinity in {name}",
-                where=str(_file_of(name, located)),
-                fix="download the model again, or take another checkpoint",
-            )
-
-
-def _file_of(name: str, located: LocatedModel) -> Path:
-    """The file that holds a tensor; checkpoints often leave the first part of its name out."""
-    for file, header in check_weights(located.path).items():
-        if any(name == stored or name.endswith(f".{stored}") for stored in header):
-            return located.path / file
-    return located.path
 
 
 def check_vocabulary(model: nn.Module, tokenizer: Any, located: LocatedModel) -> None:

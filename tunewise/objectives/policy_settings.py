@@ -65,8 +65,8 @@ class GrpoConfig(PolicyConfig):
     """Weight of the KL to the model as it was before training, in the loss (estimated by k3). 0: none."""
 
     unbiased_kl: bool = True
-    """Multiply the KL of a token by the ratio of its probabilities: its gradient then is that of the KL (DeepSeek-V3.2);
-    without, that of the estimate."""
+    """Multiply the KL of a token by the ratio of its probabilities: its gradient then is that of the KL
+    (DeepSeek-V3.2); without, that of the estimate."""
 
     scale_rewards: bool = True
     """Divide by the standard deviation of the group (plus 1e-4)."""

@@ -43,7 +43,6 @@ class RewardModel(Objective):
         import torch
 
         read, numbers = parted(batch)
-        read.pop("labels", None)
         chosen_B, rejected_B = model(**read).logits.float()[:, 0].chunk(2)
         losses_B = bradley_terry(chosen_B, rejected_B, numbers.get(MARGIN), self.options.centering)
         return torch.stack([chosen_B, rejected_B, losses_B], dim=1)
@@ -64,6 +63,3 @@ def bradley_terry(
     apart_B = chosen_B - rejected_B
     losses_B = -logsigmoid(apart_B if margin_B is None else apart_B - margin_B)
     return losses_B + centering * (chosen_B + rejected_B) ** 2 if centering else losses_B
-
-
-__all__ = ["RewardModel", "bradley_terry"]

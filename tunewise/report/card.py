@@ -22,11 +22,19 @@ from tunewise.report.figures import (
     seconds,
     size,
 )
+from tunewise.report.language_card import pipeline_tag, task_in_words
 from tunewise.report.metric_words import default_metric
+from tunewise.types import LANGUAGE_TASKS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$<>&])")
 _LABELS_SHOWN = 100
+_TASKS = {
+    "classification": "classifies texts",
+    "multilabel": "gives texts any number of labels",
+    "regression": "gives texts a number",
+    "token_classification": "finds entities in texts: it gives each word a tag",
+}
 
 
 def model_card(record: Mapping[str, Any]) -> str:
@@ -58,7 +66,8 @@ def _front_matter(record: Mapping[str, Any]) -> str:
     import yaml
 
     kind, kind_of_task = record["handover"]["kind"], record["data"]["schema"]["task"]
-    task = "token-classification" if kind_of_task == "token_classification" else "text-classification"
+    labels = "token-classification" if kind_of_task == "token_classification" else "text-classification"
+    task = pipeline_tag(record) or labels
     tests = list(record["scores"])
     metrics = [
         {"type": plain(name), "name": metric_name(name), "value": round(value["value"], 6)}
@@ -88,15 +97,13 @@ def _what(record: Mapping[str, Any]) -> str:
 
     schema = record["data"]["schema"]
     method = METHODS.get(record["method"].partition("(")[0])
-    task = {
-        "classification": "classifies texts",
-        "multilabel": "gives texts any number of labels",
-        "regression": "gives texts a number",
-        "token_classification": "finds entities in texts: it gives each word a tag",
-    }[schema["task"]]
     columns = " and ".join(text(column) for column in schema["text"])
+    if schema["task"] in LANGUAGE_TASKS:
+        does = task_in_words(schema, columns, writes=pipeline_tag(record) is not None)
+    else:
+        does = f"{_TASKS[schema['task']]}: from {columns} to {text(schema['label'])}"
     lines = [
-        f"This model {task}: from {columns} to {text(schema['label'])}. Base model: "
+        f"This model {does}. Base model: "
         f"{text(record['model']['name'])}. Method: {text(record['method'])}"
         + (f" ({text(method.trains)}; {text(method.source)})." if method else "."),
     ]
@@ -185,5 +192,7 @@ def _limits(record: Mapping[str, Any]) -> str:
     ]
     if record["data"]["schema"]["task"] in ("classification", "multilabel"):
         lines.insert(2, "Probabilities may be over- or underconfident: see the calibration error above.")
+    if pipeline_tag(record):
+        lines.insert(2, "What it writes may be wrong, and may repeat its training rows word for word.")
     lines += [text(warning, 400) for warning in record["warnings"]]
     return "\n".join(f"- {line}" for line in lines)

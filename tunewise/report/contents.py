@@ -40,7 +40,7 @@ class Problem(TypedDict):
 
 class Run(TypedDict):
     """One method on one model with one seed, in a cross-validation on one fold (from 1). `scores` and `confusion` go by
-    test set, the first being the main one."""
+    test set, the first being the main one. `texts`: what a language model wrote (`RunRecord.texts`)."""
 
     id: str
     name: NotRequired[str]
@@ -57,6 +57,7 @@ class Run(TypedDict):
     plan: dict[str, Any] | list[dict[str, Any]] | None
     curve: list[CurvePoint]
     confusion: dict[str, list[list[int]]]
+    texts: NotRequired[dict[str, Any]]
     folder: str
     error: Problem | None
     warnings: list[str]

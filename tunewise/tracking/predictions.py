@@ -1,8 +1,8 @@
-"""Predictions of a run, one Parquet file per split: row, target, decision, score."""
+"""Predictions of a run, one Parquet file per split: row, target, decision, score, and texts that were written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,18 @@ from tunewise.types import Predictions
 
 def write_predictions(run_folder: Path, predictions: Mapping[str, Predictions]) -> None:
     """Commits the folder `predictions`: columns `row`, `target`, `decision`, `score`; the last three are lists where
-    a row has several numbers, lists of lists where its words have. A row's words past its last are -1 and NaN."""
+    a row has several numbers, lists of lists where its words have. A row's words past its last are -1 and NaN. Where a
+    model has written texts, `generated` and `reference` too, null for rows that it did not continue."""
     import pyarrow
     from pyarrow import parquet
 
     def write(staging: Path) -> None:
         for split, said in predictions.items():
             columns = {"row": said.rows, "target": said.targets, "decision": said.decisions, "score": said.scores}
-            table = pyarrow.table({name: _column(values) for name, values in columns.items()})
+            made = {name: _column(values) for name, values in columns.items()}
+            if said.generated:
+                made |= {"generated": _texts(said.generated), "reference": _texts(said.references)}
+            table = pyarrow.table(made)
             parquet.write_table(table, staging / f"{split}.parquet")
 
     commit_folder(Path(run_folder) / PREDICTIONS, write, {"kind": "predictions"}, replace=True)
@@ -38,8 +42,9 @@ def read_predictions(run_folder: Path, split: str) -> Predictions:
     folder = Path(run_folder) / PREDICTIONS
     verify(folder)
     table = parquet.read_table(folder / f"{split}.parquet")
-    values = {name: _array(table[name]) for name in table.column_names}
-    return Predictions(values["score"], values["decision"], values["target"], values["row"])
+    score, decision, target, row = (_array(table[name]) for name in ("score", "decision", "target", "row"))
+    texts = (tuple(table[name].to_pylist()) for name in ("generated", "reference") if name in table.column_names)
+    return Predictions(score, decision, target, row, *texts)
 
 
 def _column(values: np.ndarray):
@@ -49,6 +54,17 @@ def _column(values: np.ndarray):
     for size in reversed(values.shape[1:]):
         column = pyarrow.FixedSizeListArray.from_arrays(column, size)
     return column
+
+
+def _texts(values: Sequence[str | None]):
+    import pyarrow
+
+    return pyarrow.array([value and _encodable(value) for value in values], pyarrow.string())
+
+
+def _encodable(text: str) -> str:
+    """Half of a surrogate pair, which no file of UTF-8 can hold, becomes the mark of what cannot be read."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _array(column) -> np.ndarray:

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10.0
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+_BREAKS = re.compile(r"\r\n|[\u2028\u2029]")
 _SPACES = re.compile(r"[\t\n\r\u2028\u2029]+")
 
 
 def plain_text(text: str) -> str:
     """`text` on one line, without terminal escapes, control characters and marks that turn the reading direction."""
     return _CONTROLS.sub("", _SPACES.sub(" ", _ESCAPES.sub("", text)))
+
+
+def plain_lines(text: str) -> str:
+    """The same of a text that may have line breaks and tabs."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", _BREAKS.sub("\n", text)))
 
 
 class ProgressBar(Observer):

@@ -43,10 +43,12 @@ class UsedData:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """The model handed over: the kind of folder, and paths by what is there, relative to the run folder."""
+    """The model handed over: the kind of folder, paths by what is there, relative to the run folder, and by which class
+    of transformers a language model is loaded."""
 
     kind: Handover
     paths: dict[str, str] = field(default_factory=dict)
+    loads_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class RunRecord:
         marginal: what it cost beside the other runs of a comparison.
         curve: one entry per validation.
         confusion: per split, rows are true classes, columns predicted ones.
+        texts: how a language model wrote for test rows: options, signatures of metrics, counts and tokens per second of
+            each set, samples with prompt, reference, and texts before and after training; left out where there are none
         created: UTC, ISO 8601.
     """
 
@@ -99,6 +103,7 @@ class RunRecord:
     marginal: Costs | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     confusion: dict[str, list[list[int]]] = field(default_factory=dict)
+    texts: dict[str, Any] = field(default_factory=dict)
     handover: HandedOver | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -110,6 +115,8 @@ class RunRecord:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, `schema_version`, `id`, `created` and `status` first."""
         plain = _without_nan(asdict(self))
+        if not self.texts:  # so that older programs read the records of other models
+            del plain["texts"]
         first = ("schema_version", "id", "created", "status")
         return {name: plain[name] for name in first} | plain
 

@@ -96,7 +96,8 @@ def finish_record(
         marginal=here,
         curve=trained.curve,
         confusion=results.confusion,
-        handover=HandedOver(kind, {"model": "model", "predictions": "predictions"}),
+        texts=results.texts,
+        handover=HandedOver(kind, {"model": "model", "predictions": "predictions"}, trained.net.loads_as),
         notes=list(trained.net.notes),
         warnings=list(warnings),
     )

@@ -144,6 +144,13 @@ class Predictions:
     generated: tuple[str | None, ...] = ()
     references: tuple[str | None, ...] = ()
 
+    def only(self, index: np.ndarray) -> Predictions:
+        """Some rows (or those where a mask is True), in the order given; a row may come more than once."""
+        arrays = (getattr(self, name)[index] for name in ("scores", "decisions", "targets", "rows"))
+        places = index.nonzero()[0] if index.dtype == bool else index
+        texts = (tuple(column[place] for place in places) for column in (self.generated, self.references) if column)
+        return Predictions(*arrays, *texts)
+
 
 ROW_NUMBERS: dict[Task, tuple[str, ...]] = {
     "generation": ("nll", "tokens", "right"),

@@ -61,6 +61,8 @@ class ModelMap:
     input_embedding: str = ""
     """Path of the module that turns token ids (or patches of pixels) into vectors: of a convolutional net, its first
     convolution."""
+    language: bool = False
+    """Whether the head is a pretrained one that gives the next token."""
 
     @property
     def blocks(self) -> tuple[Block, ...]:
