@@ -15,6 +15,7 @@ from tunewise.data.prepare import Gathered, bundle, gather, prepare
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
+from tunewise.evaluate.reward_functions import Judge, load_reward_function
 from tunewise.methods import MethodConfig
 from tunewise.methods.support import LANGUAGE, support_matrix
 from tunewise.models.from_runs import named_path, to_merge
@@ -58,12 +59,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a recipe names, found and sound. `metric` is what to choose by."""
+    """What a recipe names, found and sound. `metric` is what to choose by; `reward_functions` are the user's, by
+    their references."""
 
     found: Found
     evaluator: Evaluator
     objective: Objective
     metric: str
+    reward_functions: Mapping[str, Judge] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
     @property
@@ -119,7 +122,32 @@ def check(
                     raise
                 left_out.append(LeftOut(choice.label, name, problem.what))
     check_combinations(recipe, methods, data.schema, folder, language)
-    return Checked(found, evaluator, objective, metric, tuple(left_out))
+    rewards = _check_rewards(recipe, folder, allow_code)
+    return Checked(found, evaluator, objective, metric, rewards, tuple(left_out))
+
+
+def _check_rewards(recipe: Recipe, folder: Path, allow_code: bool) -> dict[str, Judge]:
+    """The user's reward functions; that reward models are there.
+
+    Raises:
+        RecipeError, ModelError
+    """
+    functions = {}
+    for source in recipe.objective.rewards:
+        where = f"reward: {source.name}"
+        if source.function is not None:
+            functions[source.function] = load_reward_function(source.function, folder, allow_code, where)
+            continue
+        path = folder / Path(source.model).expanduser()
+        if not path.exists() and "/" not in source.model:
+            raise RecipeError(
+                f"there is no reward model '{source.model}'",
+                where=where,
+                fix="name a run folder, a model folder, or a function as file.py:function",
+            )
+        if not any((place / "tunewise.json").is_file() for place in (path / "model", path)):
+            locate(source.model, folder)
+    return functions
 
 
 def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Found:
