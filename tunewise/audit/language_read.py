@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunewise.audit.pieces import LOST_SHOWN, Piece
 from tunewise.audit.texts_read import ANY_LENGTH, reader_of
 from tunewise.audit.view import View
+from tunewise.chat.messages import ASSISTANT, from_text, joined_text
 from tunewise.data.answer_tokens import Specials
-from tunewise.data.messages import ASSISTANT, from_text, joined_text
 from tunewise.types import DataBundle, Split
 
 if TYPE_CHECKING:
-    from tunewise.audit.rendered import Piece
     from tunewise.data.ragged import Ragged
 
 
@@ -108,8 +108,6 @@ def _turns(split: Split, view: View) -> np.ndarray:
 
 def row_pieces(view: View, name: str, place: int) -> Iterator[Piece]:
     """The tokens of a row, those to learn marked, with those that are cut away where they would stand."""
-    from tunewise.audit.rendered import LOST_SHOWN, Piece
-
     read, tokenizer = rows_read(view, name), reader_of(view).tokenizer
     special, names = set(tokenizer.all_special_ids), tokenizer.convert_ids_to_tokens
     kept, learnt = read.kept_ids[place].tolist(), read.kept_learnt[place].tolist()
