@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from chat_styles import CHATML, FORGETFUL, LLAMA3, MERGED, OPEN_END, TAGGED, ZEPHYR, chat_tokenizer
 
-from tunewise.data.chat_templates import PLAIN, end_ids, settle_template
+from tunewise.chat.templates import PLAIN, end_ids, settle_template
 from tunewise.data.conversations import encode_answers, encode_pairs, encode_prompts, encode_split
 from tunewise.data.labelled import UNLABELLED
 from tunewise.errors import DataError, ModelError, RecipeError

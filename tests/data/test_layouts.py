@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tunewise.data.messages import from_text
+from tunewise.chat.messages import from_text
 from tunewise.data.prepare import load_split, prepare
 from tunewise.data.settings import DataConfig
 from tunewise.errors import DataError

@@ -73,3 +73,37 @@ def test_a_draft_of_each_can_be_prepared():
         need(name)
         drafted = yaml.safe_load(draft_recipe(name, "m", folder=FOLDER))["data"]
         assert len(prepare(DataConfig(**drafted), FOLDER).splits["train"]) > 2000
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "task", "form"),
+    [
+        ({"train": "instruct/alpaca_en_demo.json"}, 999, "generation", "chat"),
+        ({"train": "instruct/dpo_en_demo.json"}, 300, "preference", "chat"),
+        ({"train": "gsm8k/train_2000.jsonl", "test": "gsm8k/test.jsonl"}, 2000, "generation", "completion"),
+        ({"train": "gsm8k/train_2000.jsonl", "task": "prompts"}, 2000, "prompts", "completion"),
+        ({"train": "tinystories-sample/tinystories_sample.txt"}, 2317, "generation", "text"),
+    ],
+)
+def test_language_data_is_read_as_it_is(options, rows, task, form):
+    need(options["train"])
+    data = prepare(DataConfig(**options), FOLDER)
+    assert (data.schema.task, data.schema.form) == (task, form)
+    read = next(step for step in data.steps if step.name == "read")
+    assert read.rows_in == rows
+    lost = sum(step.rows_in - step.rows_out for step in data.steps if step.name == "unusable rows")
+    held = [split for name, split in data.splits.items() if not (name == "test" and "test" in options)]
+    assert sum(map(len, held)) == rows - lost
+
+
+def test_translations_beside_each_other(tmp_path):
+    need("multi30k/val.en.gz")
+    import gzip
+
+    files = [FOLDER / f"multi30k/val.{side}.gz" for side in ("en", "de")]
+    sides = [gzip.decompress(file.read_bytes()).decode().splitlines() for file in files]
+    lines = [f"{one}\t{other}\n" for one, other in zip(*sides, strict=True)]
+    (tmp_path / "pairs.tsv").write_text("en\tde\n" + "".join(lines), encoding="utf-8")
+    data = prepare(DataConfig(train="pairs.tsv", task="generation", text="en", label="de"), tmp_path)
+    found = {texts for split in data.splits.values() for texts in split.texts}
+    assert found == {tuple(line.rstrip("\n").split("\t")) for line in lines}

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunewise.audit.pieces import LOST_SHOWN, Piece
 from tunewise.audit.texts_read import ANY_LENGTH, reader_of
 from tunewise.audit.view import View
-from tunewise.data.messages import ASSISTANT, from_text, joined_text
+from tunewise.chat.messages import ASSISTANT, from_text, joined_text
+from tunewise.data.answer_tokens import Specials
 from tunewise.types import DataBundle, Split
 
 if TYPE_CHECKING:
-    from tunewise.audit.rendered import Piece
     from tunewise.data.ragged import Ragged
 
 
@@ -107,12 +108,10 @@ def _turns(split: Split, view: View) -> np.ndarray:
 
 def row_pieces(view: View, name: str, place: int) -> Iterator[Piece]:
     """The tokens of a row, those to learn marked, with those that are cut away where they would stand."""
-    from tunewise.audit.rendered import LOST_SHOWN, Piece
-
     read, tokenizer = rows_read(view, name), reader_of(view).tokenizer
     special, names = set(tokenizer.all_special_ids), tokenizer.convert_ids_to_tokens
     kept, learnt = read.kept_ids[place].tolist(), read.kept_learnt[place].tolist()
-    gone = _gone(read, place)
+    gone = _gone(read, place, Specials.of(tokenizer).opening)
     for at, token in enumerate([*kept, None]):
         cut = gone.get(at, [])
         yield from (Piece(names(lost), "lost", 0) for lost in cut[:LOST_SHOWN])
@@ -123,14 +122,13 @@ def row_pieces(view: View, name: str, place: int) -> Iterator[Piece]:
             yield Piece(names(token), part, None if part == "special" else 0)
 
 
-def _gone(read: RowsRead, place: int) -> dict[int, list[int]]:
+def _gone(read: RowsRead, place: int, opening: tuple[int, ...]) -> dict[int, list[int]]:
     """The tokens that were cut away, by the place of the token that is kept behind them: of the prompt at its beginning
     (behind what opens it), of the rest at its end."""
     whole, kept = read.ids[place].tolist(), read.kept_ids[place].tolist()
     given, left = _given(read.learnt[place]), _given(read.kept_learnt[place])
-    same = next((at for at in range(left) if whole[at] != kept[at]), left)
-    behind = whole[given + len(kept) - left :]
-    found = {same: whole[same : same + given - left], len(kept): behind}
+    start = min(left, len(opening) if tuple(whole[: len(opening)]) == tuple(opening) else 0)
+    found = {start: whole[start : start + given - left], len(kept): whole[given + len(kept) - left :]}
     return {at: tokens for at, tokens in found.items() if tokens}
 
 

@@ -7,35 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from tunewise.audit.language_read import row_pieces, rows_read
+from tunewise.audit.pieces import LOST_SHOWN, Piece
 from tunewise.audit.texts_read import reader_of, reading_of
 from tunewise.audit.view import View
 from tunewise.config.reading import Chunks
 from tunewise.data.cuts import BEGINNING, call, encode_cut
-
-LOST_SHOWN = 40
-"""Tokens of a cut that are shown; all are counted."""
-
-Part = Literal["special", "text", "learnt", "lost", "more"]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A token, as the tokeniser writes it.
-
-    Attributes:
-        part: `special` (put there by the tokeniser), `text`, `learnt` (what a language model learns), `lost` (cut away:
-            the model does not see it), or `more`: how many tokens are not listed here, in words.
-        of: which text of the row it is of, from 0; None for special tokens.
-        tag: of the word that this token stands for, where the model answers for words.
-    """
-
-    token: str
-    part: Part
-    of: int | None = None
-    tag: str = ""
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def _print_row(console: Console, row: Mapping[str, Any]) -> None:
 
     lost = f", {row['lost']:,} lost" if row["lost"] else ""
     head = f"\nWhat the model gets of row {row['row']} of {row['split']} ({row['why']}; {row['tokens']:,} tokens{lost})"
-    learnt = f", {row['learnt']:,} to learn (in green)" if row["learnt"] is not None else ""
+    learnt = f", {row['learnt']:,} to learn (in green)" if row.get("learnt") is not None else ""
     label = f", labelled {row['label']}" if row["label"] else ""
     console.print(Text(plain_text(head), style="bold").append(plain_text(learnt + label), style="not bold"))
     console.print(rendered_text([Piece(**piece) for piece in row["pieces"]]))

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Any
 
-from tunewise.data.chat_templates import Part
+from tunewise.chat.templates import Part
 from tunewise.errors import ModelError
 
 AT_ONCE = 1_000

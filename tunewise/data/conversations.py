@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunewise.chat.messages import Conversation, from_text, joined_text
+from tunewise.chat.templates import Part, parts_of, prompt_text
 from tunewise.data.answer_cuts import cut_prompt, cut_row
 from tunewise.data.answer_tokens import AnswerTokens, Specials, answer_tokens, plain_ids
-from tunewise.data.chat_templates import Part, parts_of, prompt_text
 from tunewise.data.labelled import LabelledTokens
-from tunewise.data.messages import Conversation, from_text, joined_text
 from tunewise.data.ragged import Ragged
 from tunewise.errors import DataError, RecipeError, TunewiseError
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunewise.chat.messages import ASSISTANT, SYSTEM, USER, Message
 from tunewise.data.labels import is_missing
 from tunewise.data.layouts import Layout
 from tunewise.data.message_cells import Unusable, holds_messages, messages_of, parsed, tools_of
-from tunewise.data.messages import ASSISTANT, SYSTEM, USER, Message
 from tunewise.data.table import Table, as_text
 from tunewise.types import Form
 

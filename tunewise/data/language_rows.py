@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tunewise.chat.messages import ASSISTANT, Conversation, Message, from_text, to_text
 from tunewise.cleaning.texts import cleaned_text, text_steps
 from tunewise.data.clean import Rows
 from tunewise.data.cleaned import check_installed
 from tunewise.data.exchanges import Exchange, exchange_of
 from tunewise.data.layouts import Layout
 from tunewise.data.message_cells import Unusable, check_order, holds_messages, is_empty
-from tunewise.data.messages import ASSISTANT, Conversation, Message, from_text, to_text
 from tunewise.data.settings import DataConfig
 from tunewise.data.table import Table, as_number, as_text, count_rows, listed, row_list
 from tunewise.errors import DataError

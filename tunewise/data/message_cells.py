@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tunewise.data.messages import ASSISTANT, SYSTEM, TOOL, USER, Message
+from tunewise.chat.messages import ASSISTANT, SYSTEM, TOOL, USER, Message
 
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "customer"), USER),

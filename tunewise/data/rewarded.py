@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunewise.chat.messages import ASSISTANT, USER
 from tunewise.data.conversations import encode_answers
-from tunewise.data.messages import ASSISTANT, USER
 from tunewise.data.ragged import Ragged
 from tunewise.data.tokenise import Tokens, tokenise
 from tunewise.errors import DataError

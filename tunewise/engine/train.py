@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from tunewise.data.balanced_batches import balanced_rows
-from tunewise.data.chat_templates import settle_template
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.labelled import LabelledTokens
@@ -368,8 +367,6 @@ def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
         return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}, Spent()
     net.to(torch.device(job.tuned.device))
     both = net.model.config.is_encoder_decoder
-    if job.data.schema.form == "chat" and (note := settle_template(net.tokenizer)):
-        job.observers.emit(Warned(note))
     inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
     for name, read in inputs.items():
         for line in read.told(name, net.max_length) if isinstance(read, LabelledTokens) else ():

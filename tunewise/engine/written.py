@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tunewise.chat.messages import from_text
+from tunewise.chat.messages import text_of as text_of_message
 from tunewise.data.conversations import Prompts, encode_prompts
-from tunewise.data.messages import from_text
-from tunewise.data.messages import text_of as text_of_message
 from tunewise.engine.generation import end_tokens, generate, text_of
 from tunewise.engine.kept import Context, kept_array
 from tunewise.engine.prefix_key import surroundings

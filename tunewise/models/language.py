@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tunewise.data.chat_templates import end_ids
+from tunewise.chat.templates import end_ids
 from tunewise.errors import ModelError
 from tunewise.models.locate import LocatedModel
 

@@ -21,8 +21,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from tunewise.chat.templates import settle_template
 from tunewise.config.reading import Chunks, Reading, kept_word
-from tunewise.data.chat_templates import settle_template
 from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
@@ -177,8 +177,6 @@ def _prepared(
         if note := _settle_padding(tokenizer, located, finds_end=config.is_encoder_decoder):
             notes.append(note)
         tokenizer.padding_side = "right"
-        if schema.form == "chat" and (note := settle_template(tokenizer)):
-            notes.append(note)
         if schema.form == "chat" and (note := settle_template(tokenizer)):
             notes.append(note)
         kept, note = _settle_cut(tokenizer, schema, located, kept)

@@ -77,7 +77,7 @@ def limit_told(overview: Mapping[str, Any]) -> str:
     could = f" of the {most:,} that the model could" if most and most > limit else ""
     if overview["kept"] == "chunks":
         return f"at most {limit:,} tokens{could} are read at a time; longer rows in several windows"
-    if overview["splits"][0]["prompt"]:
+    if overview["splits"][0].get("prompt"):
         kept = "too long prompts lose their beginnings, answers and texts their ends"
         return f"at most {limit:,} tokens of a row are read{could}; {kept}"
     return f"at most {limit:,} tokens of a row are read{could}; of longer ones the {TEXT_KEPT[overview['kept']]}"
@@ -120,7 +120,7 @@ def label_table(overview: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
         return ["number to predict", *names], [
             [q, *(score(split["quantiles"][q]) for split in splits)] for q in quantiles
         ]
-    if splits[0]["prompt"]:
+    if splits[0].get("prompt"):
         kinds = {"prompt": "tokens that are given", "answer": "tokens to learn", "turns": "answers of a row"}
         table = [[told, *(_quantiles(split[kind]) for split in splits)] for kind, told in kinds.items()]
         return ["median / 95% / most", *names], table

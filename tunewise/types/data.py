@@ -70,7 +70,7 @@ class Split:
 
     Language tasks: the row's strings are a text, or prompt and answer (generation, unpaired preference), prompt, chosen
     and rejected answer (preference), or a prompt (prompts). In the form `chat` each of them is a JSON list of messages
-    (`data.messages`), and a conversation to learn from is one such string. `targets` are float32 (n,): whether an
+    (`chat.messages`), and a conversation to learn from is one such string. `targets` are float32 (n,): whether an
     answer is a good one (1 or 0) for unpaired preference, else 0.
 
     `rows` is int64 (n,): the number of each row in its source, the first data row being 1.

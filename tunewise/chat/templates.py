@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunewise.data.messages import ASSISTANT, Conversation, Message
+from tunewise.chat.messages import ASSISTANT, Conversation, Message
 from tunewise.errors import DataError
 
 PLAIN = (

@@ -1,0 +1,1 @@
+"""Conversations: their messages, and the text that chat templates make of them."""
