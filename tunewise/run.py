@@ -21,6 +21,7 @@ from tunewise.engine.forgetting import Forgetting
 from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.job import Job
 from tunewise.engine.loop import Training
+from tunewise.engine.rewards import rewards_of
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained, train
 from tunewise.engine.written import writer_of
@@ -161,6 +162,7 @@ def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, 
         fingerprint=recipe.fingerprint,
         handed_over=checked.handed_over_bytes(recipe.model, recipe.method),
         augment=recipe.augment,
+        rewards=rewards_of(recipe.objective.rewards, checked.reward_functions, out),
     )
 
 
