@@ -195,6 +195,9 @@ class Recipe(Config):
         if self.augment.synonym_model:
             name = anchor(self.augment.synonym_model)
             update["augment"] = self.augment.model_copy(update={"synonym_model": name})
+        if self.evaluate.forgetting:
+            name = anchor(self.evaluate.forgetting)
+            update["evaluate"] = self.evaluate.model_copy(update={"forgetting": name})
         return self.model_copy(update={**update, "model": self.model and anchor(self.model)})
 
     def as_dict(self) -> dict[str, Any]:

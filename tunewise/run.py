@@ -17,6 +17,7 @@ from tunewise.engine.determinism import kernels_told
 from tunewise.engine.device import Tuned, tune
 from tunewise.engine.evaluation import Results, check_stride, evaluate
 from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
+from tunewise.engine.forgetting import Forgetting
 from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.job import Job
 from tunewise.engine.loop import Training
@@ -192,6 +193,7 @@ class _Run:
         check_stride(net, checked.evaluator)
         with memory_told("writing samples"):
             before = self._texts_before(net, job, device)
+        forgetting = self._forgetting(net, job, device)
         with memory_told("training"), kernels_told(self._warn):
             trained = train(net, method, replace(job, loop=self.loop))
         self.watchers.emit(Phase("evaluating"))
@@ -202,6 +204,8 @@ class _Run:
             results = evaluate(
                 trained, checked.data, checked.evaluator, self.stop.check, self._warn, checked.metric, before
             )
+            if forgetting is not None:
+                results = replace(results, forgetting=forgetting.told(recipe.evaluate.confidence))
         self.watchers.emit(Phase("exporting"))
         write_predictions(self.out, results.predictions)
         with memory_told("handing over the model"):
@@ -214,6 +218,19 @@ class _Run:
             net.to(device), job.objective, checked.data, checked.evaluator, stop, job.pass_size, job.context
         )
         return () if writer is None else writer.samples(next(iter(checked.data.tests.values())))
+
+    def _forgetting(self, net: Net, job: Job, device: torch.device) -> Forgetting | None:
+        """What has measured the model on a text of another domain, where the recipe names one."""
+        options, language = self.recipe.evaluate, job.objective.answers == "language"
+        if options.forgetting is None:
+            return None
+        file = Path(options.forgetting)
+        with memory_told("measuring what may be forgotten"):
+            found = Forgetting(
+                net.to(device), file, language, options.batch_size, self.stop.check, job.pass_size, job.context
+            )
+            found.before()
+        return found
 
     def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
         """Writes the model folder, then the record: whoever finds `finished` finds the model too."""

@@ -31,6 +31,7 @@ SAID = {
         ROWS,
         ("a story\nof two lines", None, ""),
         ("a \u0394 \U0001f600", None, "end"),
+        ("tell", None, "go on"),
     ),
     "one label": Predictions(RNG.random((3, 1)), np.array([[0], [1], [1]]), np.ones((3, 1), dtype=np.float32), ROWS),
 }
@@ -41,7 +42,7 @@ def test_there_and_back(task: str, tmp_path: Path) -> None:
     write_predictions(tmp_path, {"validation": SAID["regression"], "test": SAID[task]})
     again = read_predictions(tmp_path, "test")
     for name, values in vars(SAID[task]).items():
-        if name in ("generated", "references"):
+        if name in ("generated", "references", "prompts"):
             assert getattr(again, name) == values
             continue
         found = getattr(again, name)

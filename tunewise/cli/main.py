@@ -297,6 +297,22 @@ def evaluate(
 
 
 @app.command()
+def winrate(
+    first: RunPath,
+    second: RunPath,
+    reward: Annotated[Path, typer.Option(help="The run of a reward model, a regression or a classifier.")],
+    label: Annotated[str | None, typer.Option(help="With a classifier: the class that is wanted.")] = None,
+    test: Annotated[str | None, typer.Option(help="The test set; the first where left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge what two language models wrote for the same test rows: how often the first one wins."""
+    with told_errors():
+        from tunewise.cli.winning import show_win_rate
+
+        show_win_rate(first, second, reward, label, test, as_json)
+
+
+@app.command()
 def runs(
     action: Annotated[
         RunsAction, typer.Argument(help="List runs, or compare their files with what was written.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tunewise.methods.base import Group
 from tunewise.report.figures import flops, interval, score, seconds, size
-from tunewise.report.samples import sample_lines
+from tunewise.report.samples import forgotten, sample_lines
 from tunewise.tracking.progress import plain_text
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def print_run(record: Mapping[str, Any], metric: str) -> None:
     )
     for line in sample_lines(record.get("texts") or {}):
         print(plain_text(line))
+    if record.get("forgetting"):
+        print(forgotten(record["forgetting"]))
     for line in (*record["notes"], *record["warnings"]):
         print(f"note: {plain_text(line)}")
 

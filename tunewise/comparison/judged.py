@@ -95,10 +95,7 @@ def join(parts: Sequence[Predictions]) -> Predictions:
         _stacked([part.decisions for part in parts], -1)[order],
         _stacked([part.targets for part in parts], -1)[order],
         rows[order],
-        *(
-            _texts(columns, order)
-            for columns in zip(*((part.generated, part.references) for part in parts), strict=True)
-        ),
+        *(_texts(columns, order) for columns in zip(*(part.texts for part in parts), strict=True)),
     )
 
 

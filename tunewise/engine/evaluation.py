@@ -28,7 +28,8 @@ from tunewise.types import DataBundle, Predictions, Score, Split
 @dataclass(frozen=True, eq=False)
 class Results:
     """`predictions` and `confusion` by split, `scores` by test set and metric; `threshold` where one was chosen.
-    `texts`: how a language model wrote for test rows, with samples (`written.texts_told`)."""
+    `texts`: how a language model wrote for test rows, with samples (`written.texts_told`).
+    `forgetting`: see `forgetting.Forgetting.told`."""
 
     predictions: dict[str, Predictions]
     validation: dict[str, Score]
@@ -37,6 +38,7 @@ class Results:
     threshold: float | None
     predict_ms_per_example: float
     texts: dict[str, Any] = field(default_factory=dict)
+    forgetting: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate(

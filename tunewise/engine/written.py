@@ -48,11 +48,13 @@ class Written:
 
     def beside(self, predictions: Predictions) -> Predictions:
         """Predictions of the split with the texts."""
-        columns: list[list[str | None]] = [[None] * len(self.split), [None] * len(self.split)]
-        for column, texts in zip(columns, (self.texts, self.references), strict=True):
+        columns: list[list[str | None]] = [[None] * len(self.split) for _ in range(3)]
+        for column, texts in zip(columns, (self.texts, self.references, self.prompts), strict=True):
             for place, text in zip(self.places, texts, strict=True):
                 column[place] = text
-        return replace(predictions, generated=tuple(columns[0]), references=tuple(columns[1]))
+        return replace(
+            predictions, generated=tuple(columns[0]), references=tuple(columns[1]), prompts=tuple(columns[2])
+        )
 
     def told(self, config: GenerationConfig) -> str | None:
         """A line for the user, where not everything was continued or ended."""

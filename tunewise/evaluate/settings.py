@@ -51,3 +51,7 @@ class EvaluateConfig(Config):
     """Language models, texts to learn from: test rows that are longer than `train.max_length` are read whole, in
     windows of that length that begin so many tokens after each other (smaller is more exact, and slower). Where left
     out, what is beyond the limit is not scored."""
+
+    forgetting: str | None = None
+    """A file of plain text from another domain: how likely the model holds it is measured before and after training,
+    by perplexity. Language models without an encoder, and encoders whose pretrained model fills in words."""

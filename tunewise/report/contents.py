@@ -40,7 +40,8 @@ class Problem(TypedDict):
 
 class Run(TypedDict):
     """One method on one model with one seed, in a cross-validation on one fold (from 1). `scores` and `confusion` go by
-    test set, the first being the main one. `texts`: what a language model wrote (`RunRecord.texts`)."""
+    test set, the first being the main one. `texts`: what a language model wrote (`RunRecord.texts`);
+    `forgetting`: as in `RunRecord`."""
 
     id: str
     name: NotRequired[str]
@@ -58,6 +59,7 @@ class Run(TypedDict):
     curve: list[CurvePoint]
     confusion: dict[str, list[list[int]]]
     texts: NotRequired[dict[str, Any]]
+    forgetting: NotRequired[dict[str, Any]]
     folder: str
     error: Problem | None
     warnings: list[str]

@@ -14,7 +14,7 @@ from tunewise.report.interval_bar import HEIGHT, WIDTH
 from tunewise.report.metric_words import meaning
 from tunewise.report.page import plain_figure, render_page
 from tunewise.report.plots import CURVES, confusion_heat_map, learning_curves, quality_against_cost
-from tunewise.report.samples import how_written, sample_table
+from tunewise.report.samples import forgotten_lines, how_written, sample_table
 from tunewise.report.words import advise
 
 
@@ -43,6 +43,7 @@ def render_html(comparison: Comparison) -> str:
         examples=sections.examples(comparison),
         samples=sample_table(entries, comparison),
         how_written=how_written(comparison),
+        forgotten=forgotten_lines(comparison),
         runs=sections.run_rows(comparison),
         environment=sections.environment_lines(comparison),
         recipe=sections.recipe_text(comparison["recipe"]),

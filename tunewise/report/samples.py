@@ -7,11 +7,12 @@ from typing import Any
 
 from tunewise.report.contents import Comparison
 from tunewise.report.entries import Entry
-from tunewise.report.figures import plain, plain_lines
+from tunewise.report.figures import interval, plain, plain_lines, score
 
 SHOWN = 6
 TEXT_LIMIT = 700
 LINE_LIMIT = 160
+_MEASURED = ("before", "after", "ratio")
 
 
 def sample_table(entries: Sequence[Entry], comparison: Comparison) -> dict[str, Any]:
@@ -78,6 +79,25 @@ def _copied(comparison: Comparison) -> list[str]:
     for run in comparison["runs"]:
         if run.get("texts") and run["status"] == "finished" and (words := copied(run["texts"])):
             told.setdefault(plain(run.get("name") or run["method"], 80), words)
+    return [f"{name}: {words}" for name, words in told.items()]
+
+
+def forgotten(found: Mapping[str, Any]) -> str:
+    """Perplexity of a text of another domain, before and after, in words."""
+    ends = {
+        name: (score(found[name]["value"]), interval(found[name]["low"], found[name]["high"])) for name in _MEASURED
+    }
+    before, after, ratio = (f"{value} ({spread})" for value, spread in ends.values())
+    what = f"{plain(found['measure'])} of {plain(found['file'], 80)}"
+    return f"{what}: {before} before tuning, {after} after; {ratio} times as high"
+
+
+def forgotten_lines(comparison: Comparison) -> list[str]:
+    """The same for the first finished run of each entry."""
+    told: dict[str, str] = {}
+    for run in comparison["runs"]:
+        if run.get("forgetting"):
+            told.setdefault(plain(run.get("name") or run["method"], 80), forgotten(run["forgetting"]))
     return [f"{name}: {words}" for name, words in told.items()]
 
 

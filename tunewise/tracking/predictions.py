@@ -11,11 +11,13 @@ from tunewise.commit import commit_folder, verify
 from tunewise.tracking.run_folder import PREDICTIONS
 from tunewise.types import Predictions
 
+TEXTS = ("generated", "reference", "prompt")
+
 
 def write_predictions(run_folder: Path, predictions: Mapping[str, Predictions]) -> None:
     """Commits the folder `predictions`: columns `row`, `target`, `decision`, `score`; the last three are lists where
     a row has several numbers, lists of lists where its words have. A row's words past its last are -1 and NaN. Where a
-    model has written texts, `generated` and `reference` too, null for rows that it did not continue."""
+    model has written texts, `generated`, `reference` and `prompt` too, null for rows that it did not continue."""
     import pyarrow
     from pyarrow import parquet
 
@@ -24,7 +26,7 @@ def write_predictions(run_folder: Path, predictions: Mapping[str, Predictions]) 
             columns = {"row": said.rows, "target": said.targets, "decision": said.decisions, "score": said.scores}
             made = {name: _column(values) for name, values in columns.items()}
             if said.generated:
-                made |= {"generated": _texts(said.generated), "reference": _texts(said.references)}
+                made |= {name: _texts(texts) for name, texts in zip(TEXTS, said.texts, strict=True) if texts}
             table = pyarrow.table(made)
             parquet.write_table(table, staging / f"{split}.parquet")
 
@@ -43,7 +45,7 @@ def read_predictions(run_folder: Path, split: str) -> Predictions:
     verify(folder)
     table = parquet.read_table(folder / f"{split}.parquet")
     score, decision, target, row = (_array(table[name]) for name in ("score", "decision", "target", "row"))
-    texts = (tuple(table[name].to_pylist()) for name in ("generated", "reference") if name in table.column_names)
+    texts = (tuple(table[name].to_pylist()) for name in TEXTS if name in table.column_names)
     return Predictions(score, decision, target, row, *texts)
 
 

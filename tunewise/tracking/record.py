@@ -85,6 +85,7 @@ class RunRecord:
         confusion: per split, rows are true classes, columns predicted ones.
         texts: how a language model wrote for test rows: options, signatures of metrics, counts and tokens per second of
             each set, samples with prompt, reference, and texts before and after training; left out where there are none
+        forgetting: perplexity of a text of another domain before and after training; left out where none was named.
         created: UTC, ISO 8601.
     """
 
@@ -104,6 +105,7 @@ class RunRecord:
     curve: list[dict[str, Any]] = field(default_factory=list)
     confusion: dict[str, list[list[int]]] = field(default_factory=dict)
     texts: dict[str, Any] = field(default_factory=dict)
+    forgetting: dict[str, Any] = field(default_factory=dict)
     handover: HandedOver | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -115,8 +117,9 @@ class RunRecord:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, `schema_version`, `id`, `created` and `status` first."""
         plain = _without_nan(asdict(self))
-        if not self.texts:  # so that older programs read the records of other models
-            del plain["texts"]
+        for name in ("texts", "forgetting"):  # so that older programs read the records of other models
+            if not plain[name]:
+                del plain[name]
         first = ("schema_version", "id", "created", "status")
         return {name: plain[name] for name in first} | plain
 

@@ -97,6 +97,7 @@ def finish_record(
         curve=trained.curve,
         confusion=results.confusion,
         texts=results.texts,
+        forgetting=results.forgetting,
         handover=HandedOver(kind, {"model": "model", "predictions": "predictions"}, trained.net.loads_as),
         notes=list(trained.net.notes),
         warnings=list(warnings),

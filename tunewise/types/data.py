@@ -131,9 +131,9 @@ class Predictions:
     `scores` is float64: probabilities (n, C) for classification (rows sum to 1) and multi-label (each on its own),
     values (n,) for regression. `decisions` is int64 (n,), 0/1 (n, C), or the values again. Token classification:
     probabilities (n, W, C), NaN where a row has no such word, and decisions (n, W), -1 there. Language tasks: numbers
-    of each row (n, K) that metrics are made of, by the columns of `ROW_NUMBERS`, and the same as decisions; `generated`
-    and `references` are what the model wrote for each row and what stands there, None for rows that it was not asked to
-    continue; both are empty where it was asked for none.
+    of each row (n, K) that metrics are made of, by the columns of `ROW_NUMBERS`, and the same as decisions;
+    `generated`, `references` and `prompts` are what the model wrote for each row, what stands there, and what it was
+    given, None for rows that it was not asked to continue; all are empty where it was asked for none.
     `targets` and `rows` as in Split.
     """
 
@@ -143,13 +143,19 @@ class Predictions:
     rows: np.ndarray
     generated: tuple[str | None, ...] = ()
     references: tuple[str | None, ...] = ()
+    prompts: tuple[str | None, ...] = ()
 
     def only(self, index: np.ndarray) -> Predictions:
         """Some rows (or those where a mask is True), in the order given; a row may come more than once."""
         arrays = (getattr(self, name)[index] for name in ("scores", "decisions", "targets", "rows"))
         places = index.nonzero()[0] if index.dtype == bool else index
-        texts = (tuple(column[place] for place in places) for column in (self.generated, self.references) if column)
+        texts = (tuple(column[place] for place in places) for column in self.texts if column)
         return Predictions(*arrays, *texts)
+
+    @property
+    def texts(self) -> tuple[tuple[str | None, ...], ...]:
+        """What was written, what stands there, and the prompts."""
+        return self.generated, self.references, self.prompts
 
 
 ROW_NUMBERS: dict[Task, tuple[str, ...]] = {
