@@ -153,7 +153,7 @@ def test_preferences_are_learnt(objective: str, method: str, training: Callable[
     numbers = trained.outputs_of(setup.job.data.splits["test"], 8, lambda: None)
     if objective == "kto":
         good = setup.job.data.splits["test"].targets > 0
-        assert numbers.shape == (len(good), 2) and numbers[good, 0].mean() > numbers[~good, 0].mean() + 1
+        assert numbers.shape == (len(good), 2) and numbers[good, 0].mean() > numbers[~good, 0].mean() + 0.3
     else:
         assert numbers.shape[1] == 3 and (numbers[:, 0] > numbers[:, 1]).mean() >= 0.8
     found = [entry["validation_loss"] for entry in trained.curve]

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tunewise.data.conversations import encode_answers
 from tunewise.data.pairs import REFERENCE, PairTokens, parted
 from tunewise.objectives.base import Loss, Objective, OutputsOf, StepOutputs
@@ -17,7 +19,6 @@ from tunewise.objectives.language_settings import KtoConfig
 from tunewise.objectives.reference import with_references
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import nn
 
@@ -56,6 +57,10 @@ class KahnemanTversky(Objective):
             encode_answers(rows, self.schema, tokenizer, max_length, encoder_decoder)
             for rows in (split, replace(split, texts=mismatched(split.texts)))
         )
+        none = np.zeros(0, np.int64)
+        other = replace(
+            other, lost=0, cut_rows=none, empty_rows=none
+        )  # what is cut of rows that are made up is no loss
         return PairTokens.of(own, other, **{GOOD: split.targets})
 
     def prepare(self, inputs: Mapping[str, PairTokens], outputs_of: OutputsOf) -> Mapping[str, PairTokens]:
@@ -86,7 +91,6 @@ class KahnemanTversky(Objective):
 
     def unscale(self, numbers_NK: np.ndarray) -> np.ndarray:
         """(N, 2), as `ROW_NUMBERS` has them: the reward, and the loss."""
-        import numpy as np
         import torch
 
         return np.stack([numbers_NK[:, 0], self._losses(torch.from_numpy(numbers_NK)).numpy()], axis=1)

@@ -46,7 +46,7 @@ class RewardConfig(Config):
 
 
 class KtoConfig(Config):
-    """Kahneman-Tversky optimisation: answers that are each called good or bad, without pairs."""
+    """Learning from answers that are each called good or bad, without pairs (Kahneman-Tversky optimisation)."""
 
     beta: float = Field(default=0.1, gt=0)
     """How strongly the model is held to what it was before: the larger, the less it moves."""
