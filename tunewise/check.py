@@ -15,8 +15,10 @@ from tunewise.data.prepare import Gathered, bundle, gather, prepare
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
+from tunewise.evaluate.reward_functions import Judge, load_reward_function
 from tunewise.methods import MethodConfig
 from tunewise.methods.support import LANGUAGE, support_matrix
+from tunewise.models.from_runs import named_path, to_merge
 from tunewise.models.language import check_gives_next_token
 from tunewise.models.locate import LocatedModel, locate
 from tunewise.objectives import Objective, make_objective
@@ -57,12 +59,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a recipe names, found and sound. `metric` is what to choose by."""
+    """What a recipe names, found and sound. `metric` is what to choose by; `reward_functions` are the user's, by
+    their references."""
 
     found: Found
     evaluator: Evaluator
     objective: Objective
     metric: str
+    reward_functions: Mapping[str, Judge] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
     @property
@@ -118,7 +122,32 @@ def check(
                     raise
                 left_out.append(LeftOut(choice.label, name, problem.what))
     check_combinations(recipe, methods, data.schema, folder, language)
-    return Checked(found, evaluator, objective, metric, tuple(left_out))
+    rewards = _check_rewards(recipe, folder, allow_code)
+    return Checked(found, evaluator, objective, metric, rewards, tuple(left_out))
+
+
+def _check_rewards(recipe: Recipe, folder: Path, allow_code: bool) -> dict[str, Judge]:
+    """The user's reward functions; that reward models are there.
+
+    Raises:
+        RecipeError, ModelError
+    """
+    functions = {}
+    for source in recipe.objective.rewards:
+        where = f"reward: {source.name}"
+        if source.function is not None:
+            functions[source.function] = load_reward_function(source.function, folder, allow_code, where)
+            continue
+        path = folder / Path(source.model).expanduser()
+        if not path.exists() and "/" not in source.model:
+            raise RecipeError(
+                f"there is no reward model '{source.model}'",
+                where=where,
+                fix="name a run folder, a model folder, or a function as file.py:function",
+            )
+        if not any((place / "tunewise.json").is_file() for place in (path / "model", path)):
+            locate(source.model, folder)
+    return functions
 
 
 def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Found:
@@ -133,7 +162,7 @@ def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Foun
     models, seconds = {}, {}
     for name in recipe.all_models:
         start = time.perf_counter()
-        models[name] = locate(name, folder)
+        models[name] = _located(name, folder)
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
     data, audited = _looked_at(recipe, gathered or gather(recipe.data, folder), models)
@@ -163,9 +192,18 @@ def check_data(
     Raises:
         DataError, ModelError: the data cannot be used at all, or there is no such model.
     """
-    located = locate(recipe.all_models[0], folder)
+    located = _located(recipe.all_models[0], folder)
     data = data or prepare(recipe.data, folder)
     return audit(data, located, recipe.check, on_check=on_check, whole=True, **_as_read(recipe))
+
+
+def _located(name: str, folder: Path) -> LocatedModel:
+    """The model of a recipe. An adapter of an earlier run is merged with its base first, once."""
+    if place := to_merge(named_path(name, folder).resolve()):
+        from tunewise.engine.merging import merge_model
+
+        merge_model(place)
+    return locate(name, folder)
 
 
 def _as_read(recipe: Recipe) -> dict[str, Any]:

@@ -190,6 +190,8 @@ class Recipe(Config):
             "clean": self.data.clean.anchored(anchor),
         }
         update = {"data": self.data.model_copy(update=data), "models": [anchor(name) for name in self.models]}
+        if self.objective.rewards:
+            update["objective"] = self.objective.anchored(anchor)
         if self.augment.synonym_model:
             name = anchor(self.augment.synonym_model)
             update["augment"] = self.augment.model_copy(update={"synonym_model": name})

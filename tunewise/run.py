@@ -15,11 +15,12 @@ from tunewise.commit import Series, lock
 from tunewise.commit.room import check_room, check_writable
 from tunewise.engine.determinism import kernels_told
 from tunewise.engine.device import Tuned, tune
-from tunewise.engine.evaluation import Results, evaluate
+from tunewise.engine.evaluation import Results, check_stride, evaluate
 from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
 from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.job import Job
 from tunewise.engine.loop import Training
+from tunewise.engine.rewards import rewards_of
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained, train
 from tunewise.engine.written import writer_of
@@ -160,6 +161,7 @@ def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, 
         fingerprint=recipe.fingerprint,
         handed_over=checked.handed_over_bytes(recipe.model, recipe.method),
         augment=recipe.augment,
+        rewards=rewards_of(recipe.objective.rewards, checked.reward_functions, out),
     )
 
 
@@ -187,6 +189,7 @@ class _Run:
         with memory_told("loading the model"):
             net = load(recipe, checked, self.tuned)
         job = job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop)
+        check_stride(net, checked.evaluator)
         with memory_told("writing samples"):
             before = self._texts_before(net, job, device)
         with memory_told("training"), kernels_told(self._warn):

@@ -53,7 +53,7 @@ class Recorder(Observer):
     def _keep(self, event: Any) -> None:
         self.seen.append(event)
 
-    on_started = on_planned = on_step = on_evaluated = on_saved = on_warned = _keep
+    on_started = on_planned = on_step = on_wrote = on_evaluated = on_saved = on_warned = _keep
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.seen if isinstance(event, kind)]

@@ -8,13 +8,15 @@ Shape legend: N rows of the split, B rows of a step, W most words in a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from tunewise.data.augment import augmented_sentence, augmented_texts, row_generator
 from tunewise.data.augment_settings import AugmentConfig
@@ -42,6 +44,8 @@ class StepRows:
     Attributes:
         changed, cut: how many rows have other words than in the data; how many of these were longer than the model
             reads.
+        figures, samples: for the log: numbers by name, and texts that the model wrote.
+        passes: forward passes that were made for it besides those of the step.
     """
 
     inputs: Inputs
@@ -49,6 +53,9 @@ class StepRows:
     places: np.ndarray | None = None
     changed: int = 0
     cut: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
+    samples: Sequence[Mapping[str, Any]] = ()
+    passes: float = 0.0
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """The arguments of the model's forward pass."""
@@ -95,7 +102,20 @@ class AugmentedRows:
         spent, self._begun = Spent() if self._begun else self.spent, True
         return spent
 
-    def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor) -> StepRows:
+    @property
+    def described(self) -> str:
+        return self.config.told
+
+    def begins_to_train(self, tensors: Mapping[str, nn.Parameter]) -> None:
+        """What is drawn does not hang on the weights."""
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        return {}, {}
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+        """What is drawn follows from seed, epoch and row."""
+
+    def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor, step: int = 0) -> StepRows:
         """The rows of a step in an epoch. A row that comes twice in it is the same both times.
 
         Args:

@@ -22,12 +22,15 @@ def save_checkpoint(
     optimizer: Mapping[str, torch.Tensor],
     state: Mapping[str, Any],
     fingerprint: str,
+    drawn: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
     """Commits a checkpoint: every tensor that has trained so far, the best ones, the optimiser's, the random numbers'
-    state, and `state` as JSON."""
+    state, what the steps read in the place of the data, and `state` as JSON."""
     files = {"weights": weights, "optimizer": optimizer, "random": random_state()}
     if best is not None:
         files["best"] = best
+    if drawn:
+        files["drawn"] = drawn
     size = sum(tensor.numel() * tensor.element_size() for tensors in files.values() for tensor in tensors.values())
 
     def write(folder: Path) -> None:
@@ -40,7 +43,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]:
-    """The JSON state, and the tensors by file: weights, optimizer, random, and best where there is one."""
+    """The JSON state, and the tensors by file: weights, optimizer, random; best and drawn where there are such."""
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     return state, {file.stem: load_file(file) for file in sorted(folder.glob("*.safetensors"))}
 

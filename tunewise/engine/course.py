@@ -23,6 +23,7 @@ class Course:
 
     Args:
         classes: of the rows, integers (n,); needed for balanced batches.
+        passes: so many steps in a row have the same rows: a round.
 
     Attributes:
         steps_per_epoch: of the first epoch; where batches go by tokens, others may have a few more or less.
@@ -34,18 +35,19 @@ class Course:
     config: TrainConfig
     seed: int
     classes: np.ndarray | None = None
+    passes: int = 1
     steps_per_epoch: int = field(init=False)
     total_steps: int = field(init=False)
     halvings: int = field(default=0, init=False)
-    _starts: list[int] = field(default_factory=lambda: [0], init=False, repr=False)  # first step of each epoch
+    _starts: list[int] = field(default_factory=lambda: [0], init=False, repr=False)  # first round of each epoch
     _size: BatchSize = field(init=False, repr=False)
     _epoch: tuple[int, list[np.ndarray]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._size = BatchSize(self.config.batch_size, self.config.batch_tokens, self.config.accumulate)
-        self.steps_per_epoch = self._steps_in(0)
+        self.steps_per_epoch = self.passes * self._steps_in(0)
         epochs = self.config.epochs if self.config.epochs is not None else DEFAULT_EPOCHS
-        self.total_steps = self.config.max_steps or self._steps_of(epochs)
+        self.total_steps = self.config.max_steps or self.passes * self._steps_of(epochs)
 
     @property
     def rows_per_epoch(self) -> int:
@@ -56,7 +58,7 @@ class Course:
     def rows_per_step(self) -> int:
         """Rows of a step; where batches go by tokens, their mean over the first epoch."""
         if self.config.batch_tokens is not None:
-            return math.ceil(len(self.lengths) / self.steps_per_epoch)
+            return math.ceil(len(self.lengths) / self._steps_in(0))
         return self.config.batch_size * self.config.accumulate
 
     def rows(self, step: int) -> np.ndarray:
@@ -86,7 +88,8 @@ class Course:
         if step == 0:
             return 0.0
         epoch, place = self._place(step - 1)
-        return epoch + (place + 1) / self._steps_in(epoch)
+        done = place + ((step - 1) % self.passes + 1) / self.passes
+        return epoch + done / self._steps_in(epoch)
 
     def epoch_at(self, step: int) -> int:
         """The epoch of optimiser step `step`; both start at 0."""
@@ -122,10 +125,11 @@ class Course:
     def _ends_epoch(self, step: int) -> bool:
         """Whether step `step`, counted from 1, is the last of its epoch."""
         epoch, place = self._place(step - 1)
-        return place + 1 == self._steps_in(epoch)
+        return step % self.passes == 0 and place + 1 == self._steps_in(epoch)
 
     def _place(self, step: int) -> tuple[int, int]:
-        """The epoch of a step, and how many of the epoch's steps come before."""
+        """The epoch of a step, and how many of the epoch's rounds come before."""
+        step //= self.passes
         while self._starts[-1] <= step:
             self._start(len(self._starts))
         epoch = bisect_right(self._starts, step) - 1
@@ -135,7 +139,7 @@ class Course:
         return self._start(epoch + 1) - self._start(epoch)
 
     def _start(self, epoch: int) -> int:
-        """The first step of an epoch."""
+        """The first round of an epoch."""
         while len(self._starts) <= epoch:
             self._starts.append(self._starts[-1] + self._count(len(self._starts) - 1))
         return self._starts[epoch]
@@ -146,7 +150,7 @@ class Course:
         return len(self._steps(epoch))
 
     def _steps(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each step of an epoch; the last epoch that was asked for is kept."""
+        """The rows of each round of an epoch; the last epoch that was asked for is kept."""
         if self._epoch is None or self._epoch[0] != epoch:
             how = {"seed": self.seed, "epoch": epoch, "group_by_length": self.config.group_by_length}
             if self.config.balanced_batches:

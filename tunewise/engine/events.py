@@ -60,6 +60,23 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Wrote:
+    """What the model wrote itself for an optimiser step, in figures: means over its answers or their tokens, such as
+    reward, kl (nats per answer), entropy (nats per token), clip_fraction, length (tokens), silent_groups. `samples`:
+    some answers, each with prompt, text and reward, at the first step that learns from them."""
+
+    step: int
+    figures: Mapping[str, float]
+    samples: tuple[Mapping[str, str | float], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
+
+    def __reduce__(self):
+        return Wrote, (self.step, dict(self.figures), tuple(map(dict, self.samples)))
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """A split was evaluated after optimiser step `step`."""
 
@@ -111,7 +128,7 @@ class Phase:
     step: int | None = None
 
 
-Event = Started | Prepared | Planned | Step | Evaluated | Saved | Warned | Phase | Finished
+Event = Started | Prepared | Planned | Step | Wrote | Evaluated | Saved | Warned | Phase | Finished
 
 
 class Observer:
@@ -124,6 +141,8 @@ class Observer:
     def on_planned(self, event: Planned) -> None: ...
 
     def on_step(self, event: Step) -> None: ...
+
+    def on_wrote(self, event: Wrote) -> None: ...
 
     def on_evaluated(self, event: Evaluated) -> None: ...
 
@@ -162,9 +181,8 @@ class Observers(Observer):
         for problem in filter(None, problems):
             self.emit(Warned(problem))
 
-    on_started = on_prepared = on_planned = on_step = on_evaluated = on_saved = on_warned = on_phase = on_finished = (
-        emit
-    )
+    on_started = on_prepared = on_planned = on_step = on_wrote = on_evaluated = on_saved = emit
+    on_warned = on_phase = on_finished = emit
 
     def _tell(self, observer: Observer, event: Event) -> str | None:
         """Why the observer was dropped, or None."""

@@ -16,7 +16,7 @@ from tunewise.data.inputs import Inputs
 from tunewise.data.packing import PackedTokens
 from tunewise.data.pairs import PairTokens
 from tunewise.engine.apply import frozen_blocks
-from tunewise.engine.augmented import AugmentedRows
+from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.kept import Context, Spent
 from tunewise.engine.prefix import FrozenPrefix, undisturbed
 from tunewise.engine.stored_states import StoredInputs
@@ -46,7 +46,7 @@ class Feed:
     context: Context | None
     inputs: dict[str, Inputs]
     open: Callable[[FrozenPrefix, Inputs], tuple[Inputs, Spent]] = FrozenPrefix.open
-    augmented: AugmentedRows | None = None
+    augmented: DrawnRows | None = None
     mixup: float = 0.0
     _stored: dict[str, Inputs] = field(default_factory=dict, init=False)
     _whole_flops: StepFlops = field(default_factory=StepFlops, init=False)
@@ -79,7 +79,7 @@ class Feed:
             self._note("the outputs of the frozen part are not kept, but computed each time: rows are two texts each")
             return before
         if self.augmented is not None and "train" in splits:
-            told = self.augmented.config.told
+            told = self.augmented.described
             self._note(
                 f"the outputs of the frozen part are not kept for training rows: {told} gives the model other texts"
             )

@@ -5,7 +5,7 @@ Shape legend: B rows of a batch, C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -36,7 +36,8 @@ T = TypeVar("T")
 class Sums:
     """Of the batches of a step: `loss` over all rows, whose mean is over `n_items`; FLOPs, and those that the stored
     states spared; its `rows` and their `tokens`, each once; how many rows were `changed` by augmentation, and of these
-    `cut`."""
+    `cut`. `told`: figures of the loss, each a sum and what it is divided by; `figures` and `samples` are of what was
+    read."""
 
     n_items: float
     loss: float = 0.0
@@ -47,10 +48,23 @@ class Sums:
     tokens: int = 0
     changed: int = 0
     cut: int = 0
+    told: dict[str, tuple[float, float]] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    samples: Sequence[Mapping[str, Any]] = ()
 
     @property
     def mean_loss(self) -> float:
         return self.loss / self.n_items
+
+    @property
+    def all_figures(self) -> dict[str, float]:
+        """Those of what was read, and the means of those of the loss."""
+        return {**self.figures, **{name: total / max(count, 1e-30) for name, (total, count) in self.told.items()}}
+
+    def add_told(self, told: Mapping[str, tuple[float, float]]) -> None:
+        for name, (total, count) in told.items():
+            before = self.told.get(name, (0.0, 0.0))
+            self.told[name] = (before[0] + total, before[1] + count)
 
 
 @dataclass
@@ -138,6 +152,8 @@ class Gradients:
             tokens=int(lengths_B.sum()),
             changed=reading.changed,
             cut=reading.cut,
+            figures=reading.figures,
+            samples=reading.samples,
         )
         self.masks.begin(step)
         with self.objective.in_step(lambda wanted: self._of_all_rows(step, reading, wanted)):
@@ -157,7 +173,7 @@ class Gradients:
 
     def _reading(self, step: int, rows: np.ndarray) -> StepRows:
         if self.feed.augmented:
-            return self.feed.augmented.read(rows, self.course.epoch_at(step), self.targets)
+            return self.feed.augmented.read(rows, self.course.epoch_at(step), self.targets, step)
         return StepRows(self.feed["train"], self.targets)
 
     def _add(self, step: int, rows: np.ndarray, reading: StepRows, sums: Sums) -> None:
@@ -170,7 +186,8 @@ class Gradients:
         items = items_of(self.feed.inputs["train"], rows)
         forward = self.flops.forward(read, width, items) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)
-        sums.forward_flops += forward
+        sums.forward_flops += forward * (1 + reading.passes)
+        sums.add_told(loss.told)
         sums.backward_flops += self.objective.with_gradient * self.flops.backward(read, width, items)
         sums.spared_flops += 0.0 if whole is None else self.passes * whole - forward
         sums.loss += float(loss.total.detach())

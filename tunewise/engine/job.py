@@ -14,6 +14,7 @@ from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observers, Warned
 from tunewise.engine.kept import Context
 from tunewise.engine.loop import Training
+from tunewise.engine.rollouts import Judging
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.evaluate.evaluator import Evaluator
@@ -26,7 +27,8 @@ from tunewise.types import DataBundle
 class Job:
     """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
     fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
-    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does)."""
+    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does);
+    `rewards`: makes what judges, where the model writes."""
 
     objective: Objective
     data: DataBundle
@@ -43,6 +45,7 @@ class Job:
     loop: Callable[..., Training] = Training
     handed_over: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    rewards: Callable[[Job], Judging] | None = None
     synonym_rows: int | None = None
 
     @cached_property

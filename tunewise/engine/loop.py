@@ -16,12 +16,13 @@ from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import with_prompt
 from tunewise.engine.apply import TrainedTensor, choose_trained, count_trained, insert
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
+from tunewise.engine.collapse import stop_collapsed
 from tunewise.engine.computed_again import blocks_computed_again
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
 from tunewise.engine.disk import check_disk
 from tunewise.engine.dropout import Masks
-from tunewise.engine.events import Observers, Phase, Planned, Saved, Started, Step, Warned
+from tunewise.engine.events import Observers, Phase, Planned, Saved, Started, Step, Warned, Wrote
 from tunewise.engine.feed import Feed
 from tunewise.engine.finite import Culprits, check_finite
 from tunewise.engine.gradients import Gradients
@@ -77,7 +78,7 @@ class Training(Validated):
     def __post_init__(self) -> None:
         self.inputs: Inputs = self.feed.inputs["train"]
         classes = self.train.targets if self.config.balanced_batches else None
-        self.course = Course(self.inputs.lengths, self.config, self.seed, classes)
+        self.course = Course(self.inputs.lengths, self.config, self.seed, classes, self.objective.passes)
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] | None = None
         self.scaler = torch.amp.GradScaler(self.tuned.device, enabled=self.tuned.precision == "fp16")
@@ -114,6 +115,7 @@ class Training(Validated):
         self.net.to(self.device)
         self.plan = Plan.from_dict(state["progress"]["plans"][0]) if state else self._make_plan(step=0)
         insert(self.plan, self.net, self.seed)
+        self.objective.attach(self.net.model)
         self.net.to(self.device)
         self.feed.inputs = {name: with_prompt(rows, self.net.prompt) for name, rows in self.feed.inputs.items()}
         self.inputs = self.feed.inputs["train"]
@@ -125,6 +127,7 @@ class Training(Validated):
                 self._begin(state, tensors)
                 self._go_on()
                 self._take_best()
+                self.objective.detach(self.net.model)
             finally:
                 self.feed.end_phase()
         return self.progress
@@ -140,7 +143,7 @@ class Training(Validated):
                     with self.stop.at_once():
                         self._replan()
                 self._step()
-                progress.unvalidated = course.validates(progress.step)
+                progress.unvalidated = course.validates(progress.step) and not progress.collapsed
                 self._after_step()
 
     def _after_step(self) -> None:
@@ -164,7 +167,7 @@ class Training(Validated):
         signals = Signals(step, self.course.total_steps, self.course.steps_per_epoch, self.objective.schema.task)
         if needs := self.method.needs(self.net.map, signals):
             signals = self._measure(needs, signals)
-        return self.method.plan(self.net.map, signals)
+        return self.objective.with_own_rules(self.method.plan(self.net.map, signals))
 
     def _measure(self, needs: tuple[Need, ...], signals: Signals) -> Signals:
         start, progress = time.perf_counter(), self.progress
@@ -216,6 +219,8 @@ class Training(Validated):
         known = set(progress.trained)
         added = {tensor.name: tensor.parameter for tensor in tensors if tensor.name not in known}
         progress.trained += added
+        if self.feed.augmented is not None:
+            self.feed.augmented.begins_to_train(added)
         if self.best is not None:  # the best weights so far are of a model in which these were still untouched
             self.best |= copies(added)
         count = count_trained(tensors, self.plan, self.net.map)
@@ -278,6 +283,10 @@ class Training(Validated):
                 backward_flops=sums.backward_flops,
             )
         )
+        if figures := sums.all_figures:
+            self.observers.emit(Wrote(progress.step, figures, tuple(sums.samples)))
+            if reason := self.objective.collapsed(figures):
+                self._warn(stop_collapsed(reason, progress, keeps_best=self.best is not None))
 
     def _is_finite(self, loss: float, norm: float) -> bool:
         """Whether a step may be taken. In fp16 an infinite gradient is first the scaler's business: it skips the step
@@ -302,6 +311,7 @@ class Training(Validated):
         weights, moments = self._trained(), self.optimizer.state(named_tensors(self.net.model))
         check_finite(weights, progress.step)
         check_finite(moments, progress.step, "optimiser's moments")
+        drawn, drawn_tensors = self.feed.augmented.state() if self.feed.augmented else ({}, {})
         path = save_checkpoint(
             self.checkpoints,
             progress.step,
@@ -312,13 +322,18 @@ class Training(Validated):
                 "progress": asdict(progress),
                 "scaler": self.scaler.state_dict(),
                 "warnings": self.observers.warnings,
+                "drawn": drawn,
             },
+            drawn=drawn_tensors,
             fingerprint=self.fingerprint,
         )
         self.saved_at = time.perf_counter()
         self.observers.emit(Saved(step=progress.step, path=str(path)))
 
     def _restore(self, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        if self.feed.augmented is not None:
+            self.feed.augmented.begins_to_train(self._trained())
+            self.feed.augmented.restore(state.get("drawn", {}), tensors.get("drawn", {}))
         self._set_weights(tensors["weights"])
         self.best = dict(tensors["best"]) if "best" in tensors else None
         self.plan = Plan.from_dict(self.progress.plans[-1])

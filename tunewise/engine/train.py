@@ -16,8 +16,9 @@ from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.labelled import LabelledTokens
 from tunewise.data.tokenise import Tokens, with_prompt
-from tunewise.engine.augmented import AugmentedRows, augmented_rows, not_for_solvers
+from tunewise.engine.augmented import augmented_rows, not_for_solvers
 from tunewise.engine.before_training import Untrained
+from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Planned, Prepared, Started, Warned
 from tunewise.engine.feature_head import FeatureHead
@@ -27,6 +28,7 @@ from tunewise.engine.job import Job
 from tunewise.engine.kept import Spent
 from tunewise.engine.output_layer import fold, output_layer, standardizes
 from tunewise.engine.packed import packed_rows
+from tunewise.engine.rollouts import Rollouts
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.predict import predict_logits
@@ -44,7 +46,7 @@ class Trained:
     """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
     is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
     left it in the cache. `reader` gives rows to the model, in batches of `pass_size`. `inputs`: what the model reads of
-    every split, where its `objective` encodes them."""
+    every split, where its `objective` encodes them; `rollouts` where it lets the model write, and judges that."""
 
     net: Net
     plan: Plan
@@ -60,6 +62,7 @@ class Trained:
     head: FeatureHead | None = None
     objective: Objective | None = None
     inputs: Mapping[str, Inputs] = field(default_factory=dict)
+    rollouts: Rollouts | None = None
     earlier_seconds: float = 0.0
     elsewhere_seconds: float = 0.0
     elsewhere_flops: float = 0.0
@@ -100,6 +103,8 @@ class Trained:
         cut: Callable[[Losses], None] = lambda losses: None,
     ) -> np.ndarray:
         """The same of a split of the data; of a language task, the numbers of each row (n, K)."""
+        if self.rollouts is not None:
+            return self.rollouts.numbers(split.name)
         if split.name not in self.inputs:
             return self.outputs(split.texts, batch_size, stop, cut)
         read, wanted = self.inputs[split.name], self.objective.outputs
@@ -157,7 +162,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
         inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
-    trained = descend(net, method, job, inputs, _augmented(net, job))
+    trained = descend(net, method, job, inputs, _drawn(net, job, inputs))
     if job.data.schema.is_language:
         trained.inputs = {name: with_prompt(read, net.prompt) for name, read in inputs.items() if name != "train"}
         trained.add(spent)
@@ -231,8 +236,21 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     )
 
 
-def _augmented(net: Net, job: Job) -> AugmentedRows | None:
+def _drawn(net: Net, job: Job, inputs: Mapping[str, Inputs]) -> DrawnRows | None:
     net.to(torch.device(job.tuned.device))
+    if job.objective.writes:
+        return Rollouts(
+            net=net,
+            objective=job.objective,
+            splits=job.data.splits,
+            prompts=inputs,
+            rewards=job.rewards(job),
+            seed=job.seed,
+            tuned=job.tuned,
+            batch_size=job.evaluator.config.batch_size,
+            size=job.pass_size,
+            stop=job.stop.check,
+        )
     return augmented_rows(
         net,
         job.data.splits["train"],
@@ -247,7 +265,7 @@ def _augmented(net: Net, job: Job) -> AugmentedRows | None:
 
 
 def descend(
-    net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs], augmented: AugmentedRows | None = None
+    net: Net, method: Method, job: Job, inputs: Mapping[str, Inputs], augmented: DrawnRows | None = None
 ) -> Trained:
     """Trains by gradient descent on the encoded rows of `train` and `validation`.
 
@@ -258,27 +276,31 @@ def descend(
         Interrupted, NonFiniteError, OutOfMemoryError, MethodError
     """
     splits, objective = job.data.splits, copy(job.objective)  # it is told of this model's output layer, and folded
-    validation = splits["validation"]
+    validation, rollouts = splits["validation"], augmented if isinstance(augmented, Rollouts) else None
+    if rollouts is not None:
+        objective = rollouts.objective
     targets = {name: torch.as_tensor(objective.targets(splits[name], inputs[name])) for name in ("train", "validation")}
     if standardizes(objective) and output_layer(net)[1] is None:
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
     context, size = job.context, job.pass_size
-    feed = Feed(net, context, dict(inputs), augmented=augmented, mixup=job.augment.mixup)
+    feed = Feed(net, None if rollouts else context, dict(inputs), augmented=augmented, mixup=job.augment.mixup)
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.
-        rows, autocast = feed["validation"], job.tuned.autocast
-        logits_NC = predict_logits(
-            net.model,
-            rows,
-            batch_size,
-            autocast=autocast,
-            stop=job.stop.check,
-            size=size,
-            outputs=objective.outputs,
-        )
-        loss = float(objective.loss(torch.from_numpy(logits_NC), targets["validation"]).mean)
+        if rollouts is not None:
+            logits_NC = rollouts.numbers("validation")
+        else:
+            logits_NC = predict_logits(
+                net.model,
+                feed["validation"],
+                batch_size,
+                autocast=job.tuned.autocast,
+                stop=job.stop.check,
+                size=size,
+                outputs=objective.outputs,
+            )
+        loss = objective.validation_loss(logits_NC, targets["validation"])
         predictions = to_predictions(objective.unscale(logits_NC), validation, job.evaluator)
         scores = job.evaluator.score(predictions)
         return loss, scores[job.metric], scores
@@ -321,6 +343,7 @@ def descend(
         reader=Reader(net, training.plan, progress.trained, context),
         pass_size=size,
         objective=objective,
+        rollouts=rollouts,
         curve=progress.curve,
         earlier_seconds=training.earlier_seconds,
         elsewhere_seconds=progress.elsewhere_seconds,

@@ -16,12 +16,14 @@ from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
+from tunewise.objectives.base import Objective
 
 
 class Validated:
     """A training as far as validations go; `engine.loop` has its fields, and what happens between validations."""
 
     net: Net
+    objective: Objective
     config: TrainConfig
     course: Course
     progress: Progress
@@ -64,9 +66,13 @@ class Validated:
     def _warn_of_overfitting(self) -> None:
         """Two validations in a row at which the training loss fell and the validation loss rose."""
         last = self.progress.curve[-3:]
-        parts = len(last) == 3 and all(
-            after["train_loss"] < before["train_loss"] and after["validation_loss"] > before["validation_loss"]
-            for before, after in pairwise(last)
+        parts = (
+            self.objective.comparable
+            and len(last) == 3
+            and all(
+                after["train_loss"] < before["train_loss"] and after["validation_loss"] > before["validation_loss"]
+                for before, after in pairwise(last)
+            )
         )
         if parts:
             advice = "the best weights are kept" if self.config.keep_best else "set keep_best, or fewer epochs"

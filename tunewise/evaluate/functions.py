@@ -40,7 +40,7 @@ def load_function(reference: str, folder: Path, allow_code: bool, task: Task) ->
         raise RecipeError(
             f"expected file.py:function, got '{reference}'", where=where, fix="write for instance my_metrics.py:profit"
         )
-    function = getattr(_run_file(file, folder, where), name, None)
+    function = getattr(run_file(file, folder, where), name, None)
     if not callable(function):
         raise RecipeError(f"'{file}' holds no function '{name}'", where=where, fix=f"define {name} in {file}")
     return Metric(
@@ -53,12 +53,17 @@ def load_function(reference: str, folder: Path, allow_code: bool, task: Task) ->
     )
 
 
-def _run_file(file: str, folder: Path, where: str) -> Any:
+def run_file(file: str, folder: Path, where: str) -> Any:
+    """The module of a file in the recipe's folder, which the user has allowed to run.
+
+    Raises:
+        RecipeError: it is not in that folder, or cannot be run.
+    """
     home = folder.resolve()
     path = (folder / file).resolve()
     if not path.is_relative_to(home):
         raise RecipeError(
-            f"the file of a metric must lie in the recipe's folder, but '{file}' does not",
+            f"the file of a function must lie in the recipe's folder, but '{file}' does not",
             where=where,
             fix=f"copy it into {home}",
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,6 @@ def predict_logits(
     if not len(inputs):
         return np.empty((0, model.config.num_labels), dtype=np.float32)
     device = next(model.parameters()).device
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     rows, found = [], []
 
     def logits_of(batch_rows: np.ndarray) -> np.ndarray:
@@ -56,15 +54,24 @@ def predict_logits(
             return wanted.float().cpu().numpy()
 
     batches = sorted_batches(inputs.lengths, batch_size)
-    try:
+    with eval_mode(model):
         for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
             rows.append(batch_rows)
             found.append(logits_BC)
+    order = np.argsort(np.concatenate(rows))
+    return np.concatenate(_of_one_width(found))[order]
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Inside, no module is in training mode; afterwards each is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
     finally:
         for module, training in modes.items():
             module.training = training
-    order = np.argsort(np.concatenate(rows))
-    return np.concatenate(_of_one_width(found))[order]
 
 
 def _of_one_width(outputs: list[np.ndarray]) -> list[np.ndarray]:

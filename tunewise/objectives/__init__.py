@@ -6,10 +6,13 @@ from tunewise.errors import RecipeError
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.classification import Classification
 from tunewise.objectives.dpo import DirectPreference
+from tunewise.objectives.grpo import Grpo
 from tunewise.objectives.kto import KahnemanTversky
 from tunewise.objectives.multilabel import Multilabel
+from tunewise.objectives.ppo import Ppo
 from tunewise.objectives.regression import Regression
 from tunewise.objectives.reward import RewardModel
+from tunewise.objectives.rloo import Rloo
 from tunewise.objectives.settings import LANGUAGE_OBJECTIVES, ObjectiveConfig
 from tunewise.objectives.sft import SupervisedFineTuning
 from tunewise.objectives.token_classification import TokenClassification
@@ -24,6 +27,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dpo": DirectPreference,
     "reward": RewardModel,
     "kto": KahnemanTversky,
+    "grpo": Grpo,
+    "rloo": Rloo,
+    "ppo": Ppo,
 }
 """By task, those of language models by their own names."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tunewise.data.inputs import Inputs
     from tunewise.objectives.settings import ObjectiveConfig
-    from tunewise.types import DataBundle, Split
+    from tunewise.types import DataBundle, Plan, Split
 
 OutputsOf = Callable[["Inputs", Callable[["nn.Module", Mapping[str, "torch.Tensor"]], "torch.Tensor"]], "np.ndarray"]
 
@@ -31,10 +31,12 @@ Answers = Literal["labels", "language"]
 @dataclass(frozen=True)
 class Loss:
     """`total` is the sum over the batch's items, `n_items` what it is divided by: sums of several batches divided by
-    the sum of their items are the exact mean, however unequal the batches are."""
+    the sum of their items are the exact mean, however unequal the batches are. `told`: figures for the log, each a sum
+    and what it is divided by."""
 
     total: torch.Tensor
     n_items: float
+    told: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def mean(self) -> torch.Tensor:
@@ -49,12 +51,18 @@ class Objective(ABC):
         rate_scale: by what a method's default learning rate is multiplied; never one that the recipe gives.
         dropout: in the place of the model's own, where the recipe says nothing; None keeps that.
         with_gradient: share of a batch's sequences that gradients go through.
+        writes: it learns from what the model writes itself (`objectives.policy_optimisation`).
+        comparable: its loss in training and in validation is the same quantity.
+        passes: optimiser steps with the same rows, one after the other.
     """
 
     answers: ClassVar[Answers] = "labels"
     rate_scale: ClassVar[float] = 1.0
     dropout: ClassVar[float | None] = None
     with_gradient: ClassVar[float] = 1.0
+    writes: ClassVar[bool] = False
+    comparable: ClassVar[bool] = True
+    passes: int = 1
 
     def __init__(self, config: ObjectiveConfig, data: DataBundle):
         self.config, self.schema = config, data.schema
@@ -106,6 +114,26 @@ class Objective(ABC):
         """Sum over the batch's items of what R-Drop adds for two outputs of the same rows, weighted as their losses
         are: the mean of the KL divergences in both directions, in fp32."""
         raise NotImplementedError(f"{self.schema.task} has no probabilities to compare")
+
+    def validation_loss(self, numbers: np.ndarray, targets: torch.Tensor) -> float:
+        """The mean loss of all rows of a split from what the model says of them, (n, C)."""
+        import torch
+
+        return float(self.loss(torch.from_numpy(numbers), targets).mean)
+
+    def collapsed(self, figures: Mapping[str, float]) -> str | None:
+        """Why training is to stop after a step with these figures, in words; None where it goes on."""
+        return None
+
+    def attach(self, model: nn.Module) -> None:
+        """Puts modules of its own beside the model, once it is as the method wants it."""
+
+    def detach(self, model: nn.Module) -> None:
+        """Takes them off again."""
+
+    def with_own_rules(self, plan: Plan) -> Plan:
+        """The plan with rules for these modules."""
+        return plan
 
     def unscale(self, logits_BC: np.ndarray) -> np.ndarray:
         """The model's outputs in the unit of the targets."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
 from tunewise.objectives.language_settings import DpoConfig, KtoConfig, RewardConfig, SftConfig
+from tunewise.objectives.policy_settings import GrpoConfig, PpoConfig, RlooConfig
+from tunewise.objectives.reward_settings import RewardSource
 from tunewise.types import Task
 
 LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {
@@ -15,6 +18,9 @@ LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {
     "dpo": ("preference",),
     "reward": ("preference",),
     "kto": ("unpaired_preference",),
+    "grpo": ("prompts",),
+    "rloo": ("prompts",),
+    "ppo": ("prompts",),
 }
 """The objectives of language models by name, and the tasks whose rows they learn from; the first objective of a task is
 its usual one."""
@@ -33,6 +39,15 @@ class ObjectiveConfig(Config):
 
     kto: KtoConfig | None = None
     """Kahneman-Tversky optimisation, the usual one where rows are a prompt and an answer that is good or bad."""
+    grpo: GrpoConfig | None = None
+    """Group relative policy optimisation: the model writes answers to prompts and learns from what they are worth. Rows
+    are prompts."""
+
+    rloo: RlooConfig | None = None
+    """REINFORCE leave-one-out, of such rows too."""
+
+    ppo: PpoConfig | None = None
+    """Proximal policy optimisation, of such rows too."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes (classification and entities)."""
@@ -67,6 +82,24 @@ class ObjectiveConfig(Config):
         if len(given := self.named) > 1:
             raise ValueError(f"give one objective, not {' and '.join(given)}")
         return self
+
+    @property
+    def rewards(self) -> list[RewardSource]:
+        """What judges the answers of the objective that is given, where it has the model write some."""
+        chosen = self.grpo or self.rloo or self.ppo
+        return chosen.reward if chosen else []
+
+    def anchored(self, anchor: Callable[[str], str]) -> ObjectiveConfig:
+        """The same with absolute paths of reward models."""
+        update = {}
+        for name in ("grpo", "rloo", "ppo"):
+            if (options := getattr(self, name)) is not None:
+                sources = [
+                    source.model_copy(update={"model": source.model and anchor(source.model)})
+                    for source in options.reward
+                ]
+                update[name] = options.model_copy(update={"reward": sources})
+        return self.model_copy(update=update)
 
     @property
     def named(self) -> list[str]:

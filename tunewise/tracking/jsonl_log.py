@@ -1,8 +1,9 @@
 """The log of a run: one JSON object per line. A resumed run leaves the log of one that was never interrupted.
 
-Rows: {"event": "started" | "planned" | "step" | "evaluated" | "warned" | "finished", "step": ..., ..., "time": {...}}.
-All that depends on the wall clock is under "time", nothing else is. That a checkpoint was saved leaves no row, since
-an interruption saves one more. NaN and infinity, which JSON does not have, are the strings "nan", "inf", "-inf".
+Rows: {"event": "started" | "planned" | "step" | "wrote" | "evaluated" | "warned" | "finished", "step": ..., ...,
+"time": {...}}. All that depends on the wall clock is under "time", nothing else is. That a checkpoint was saved
+leaves no row, since an interruption saves one more. NaN and infinity, which JSON does not have, are the strings "nan",
+"inf", "-inf".
 
 The file only grows, each row at once and with a CRC-32 over it ("crc32" under "time"): a kill tears the last row at
 most, a full disk none, and a changed bit is found. A resume takes back rows behind its checkpoint by writing the file
@@ -22,7 +23,7 @@ from typing import Any
 
 from tunewise.commit import AppendedFile, write_file
 from tunewise.commit.files import explained
-from tunewise.engine.events import Evaluated, Event, Finished, Observer, Planned, Saved, Started, Step, Warned
+from tunewise.engine.events import Evaluated, Event, Finished, Observer, Planned, Saved, Started, Step, Warned, Wrote
 
 _CLOCKED = ("seconds",)
 _NOT_NUMBERS = ("nan", "inf", "-inf")
@@ -56,6 +57,9 @@ class JsonlLog(Observer):
         self._write(event)
 
     def on_step(self, event: Step) -> None:
+        self._write(event)
+
+    def on_wrote(self, event: Wrote) -> None:
         self._write(event)
 
     def on_evaluated(self, event: Evaluated) -> None:
@@ -163,6 +167,8 @@ def _parsed(line: bytes, needs_crc: bool) -> dict[str, Any] | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
     if isinstance(value, (str, bool)) or value is None:
         return value
     number = int(value) if hasattr(value, "__index__") else float(value)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from tunewise.engine.events import Evaluated, Finished, Observer, Prepared, Saved, Started, Step, Warned
+from tunewise.engine.events import Evaluated, Finished, Observer, Prepared, Saved, Started, Step, Warned, Wrote
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -46,7 +46,7 @@ class ProgressBar(Observer):
         self._bar: Progress | None = None
         self._run, self._total, self._first_step = "", 0, 0
         self._started = self._last_line = clock()
-        self._loss = self._scores = ""
+        self._loss = self._scores = self._wrote = ""
 
     def on_started(self, event: Started) -> None:
         self._run, self._total, self._first_step = plain_text(event.run), event.total_steps, event.step
@@ -65,11 +65,15 @@ class ProgressBar(Observer):
             self._line(f"{plain_text(event.what)}: {event.done:,} of {event.total:,}")
 
     def on_step(self, event: Step) -> None:
-        self._loss = f"loss {event.loss:.4f}"
+        self._loss = " ".join(filter(None, [f"loss {event.loss:.4f}", self._wrote]))
         if self._bar:
             self._show(event.step)
         elif self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(f"step {event.step}/{self._total}, {self._loss}{self._time_left(event.step)}")
+
+    def on_wrote(self, event: Wrote) -> None:
+        shown = [(name, event.figures[name]) for name in ("reward", "kl", "length") if name in event.figures]
+        self._wrote = ", ".join(f"{name} {value:.3g}" for name, value in shown)
 
     def on_evaluated(self, event: Evaluated) -> None:
         shown = {

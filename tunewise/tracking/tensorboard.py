@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewise.commit import AppendedFile
-from tunewise.engine.events import Evaluated, Finished, Observer, Planned, Started, Step
+from tunewise.engine.events import Evaluated, Finished, Observer, Planned, Started, Step, Wrote
 
 if TYPE_CHECKING:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
 
 class TensorBoard(Observer):
-    """Writes scalars: `train/...` for each step, `<split>/loss` and `<split>/<metric>` for each evaluation."""
+    """Writes scalars: `train/...` for each step (`rollouts/...` of what the model wrote for it), `<split>/loss` and
+    `<split>/<metric>` for each evaluation."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
@@ -55,6 +56,9 @@ class TensorBoard(Observer):
         if event.seconds > 0:
             values["train/tokens_per_second"] = event.tokens / event.seconds
         self._scalars(event.step, values)
+
+    def on_wrote(self, event: Wrote) -> None:
+        self._scalars(event.step, {f"rollouts/{name}": value for name, value in event.figures.items()})
 
     def on_evaluated(self, event: Evaluated) -> None:
         scores = {f"{event.split}/{name}": value for name, value in event.scores.items()}
