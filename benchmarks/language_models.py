@@ -9,6 +9,7 @@ length, no checkpointing, bf16 only where the machine is faster in it.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 import tempfile
@@ -74,9 +75,8 @@ def measure(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ours(asked: dict[str, Any]) -> dict[str, Any]:
-
-    import tunewise.engine.language_model
-    import tunewise.run  # noqa: F401
+    for module in ("transformers.models.llama.modeling_llama", "tunewise.engine.language_model", "tunewise.run"):
+        importlib.import_module(module)
     from tunewise.cli.main import app
 
     folder = Path(asked["folder"])

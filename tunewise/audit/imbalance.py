@@ -24,7 +24,7 @@ _REMEDY = "see docs/balancing.md: objective.class_weights, train.balanced_batche
 
 def lacks(view: View) -> str:
     """Numbers have no classes."""
-    return "is for classes; the task is regression" if view.task == "regression" else ""
+    return "" if view.data.schema.labels else f"is for classes; the task is {view.task}"
 
 
 def find(view: View) -> Iterator[Finding]:
