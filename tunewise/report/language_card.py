@@ -70,9 +70,8 @@ def writing_code(record: Mapping[str, Any], literal: Any) -> str:
         literal: from a text to a Python literal that nothing can end.
     """
     schema, handover = record["data"]["schema"], record["handover"]
-    text = literal("a prompt like those in the data")
-    prompt = f'[{{"role": "user", "content": {text}}}]' if schema["form"] == "chat" else text
-    own = _TUNEWISE.format(folder=literal("path/to/this/folder"), prompt=prompt)
+    said = "a prompt like those in the data"
+    own = _TUNEWISE.format(folder=literal("path/to/this/folder"), prompt=literal(said))
     if handover["kind"] == "tunewise":
         return f"This kind of model is loaded by tunewise, which finds the base model again:\n\n{own}"
     if handover["kind"] == "peft" and _changes_layers(record):
@@ -80,7 +79,7 @@ def writing_code(record: Mapping[str, Any], literal: Any) -> str:
             "This adapter was trained beside layers that tunewise changes first, such as to 4 bits, and its outputs "
             f"are exact on those only. tunewise finds the base model, changes it and loads the adapter:\n\n{own}"
         )
-    code = "\n".join(("```python", *_imports(record), "", *_lines(record, prompt, literal), "```"))
+    code = "\n".join(("```python", *_imports(record), "", *_lines(record, said, literal), "```"))
     return f"{code}\n\nOr with tunewise, which takes many prompts at once:\n\n{own}"
 
 
@@ -93,12 +92,16 @@ def _imports(record: Mapping[str, Any]) -> tuple[str, ...]:
     return ("import torch", *adapter, f"from transformers import {record['handover']['loads_as']}, AutoTokenizer")
 
 
-def _lines(record: Mapping[str, Any], prompt: str, literal: Any) -> tuple[str, ...]:
-    handover = record["handover"]
+def _lines(record: Mapping[str, Any], said: str, literal: Any) -> tuple[str, ...]:
+    handover, schema = record["handover"], record["data"]["schema"]
     load = _LOAD_ADAPTER if handover["kind"] == "peft" else _LOAD
     loads_as = handover["loads_as"]
-    read = _CHAT if record["data"]["schema"]["form"] == "chat" else _PROMPT
-    behind = "" if loads_as == "AutoModelForSeq2SeqLM" else '[batch["input_ids"].shape[1] :]'
+    chat, both = schema["form"] == "chat", loads_as == "AutoModelForSeq2SeqLM"
+    # An encoder reads the prompt alone; a decoder what stands between prompt and answer too.
+    said = said if chat or both else said + schema.get("between", "")
+    prompt = f'[{{"role": "user", "content": {literal(said)}}}]' if chat else literal(said)
+    read = _CHAT if chat else _PROMPT
+    behind = "" if both else '[batch["input_ids"].shape[1] :]'
     return (
         load.format(folder=literal("path/to/this/folder"), loads_as=loads_as, base=literal(record["model"]["name"])),
         read.format(prompt=prompt),
