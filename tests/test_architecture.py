@@ -29,6 +29,7 @@ ORDER = [
     ("audit", "tracking"),
     ("report",),
     ("recipe",),
+    ("language_combinations",),
     ("combinations",),
     ("check",),
     ("run",),

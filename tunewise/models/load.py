@@ -22,11 +22,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tunewise.config.reading import Chunks, Reading, kept_word
-from tunewise.data.chat_templates import settle_template
 from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
-from tunewise.models.language import check_gives_next_token, check_output_layer, settle_writing
+from tunewise.models.language import check_gives_next_token, check_output_layer
 from tunewise.models.loaded_weights import check_loaded
 from tunewise.models.locate import LocatedModel
 from tunewise.models.windows import WindowOutputs
@@ -116,7 +115,6 @@ def load_net(
     check_loaded(model, model_map, located)
     if language:
         check_output_layer(model, missing, located)
-        notes += settle_writing(model, tokenizer)
     if tokenizer is None:
         return Net(model, None, model_map, located, 1, tuple(notes))
     net = _reading(model, tokenizer, model_map, located, max_length, notes)
@@ -174,10 +172,6 @@ def _prepared(
         if note := _settle_padding(tokenizer, located, finds_end=config.is_encoder_decoder):
             notes.append(note)
         tokenizer.padding_side = "right"
-        if schema.form == "chat" and (note := settle_template(tokenizer)):
-            notes.append(note)
-        if schema.form == "chat" and (note := settle_template(tokenizer)):
-            notes.append(note)
         kept, note = _settle_cut(tokenizer, schema, located, kept)
         notes += note
         config.pad_token_id = tokenizer.pad_token_id

@@ -30,6 +30,7 @@ _LOAD_ADAPTER = """\
 folder = {folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 base = {loads_as}.from_pretrained({base}, dtype=torch.float32)
+base.generation_config = GenerationConfig.from_pretrained(folder)
 model = PeftModel.from_pretrained(base, folder)
 model.eval()"""
 
@@ -69,7 +70,7 @@ def writing_code(record: Mapping[str, Any], literal: Any) -> str:
     Args:
         literal: from a text to a Python literal that nothing can end.
     """
-    schema, handover = record["data"]["schema"], record["handover"]
+    handover = record["handover"]
     said = "a prompt like those in the data"
     own = _TUNEWISE.format(folder=literal("path/to/this/folder"), prompt=literal(said))
     if handover["kind"] == "tunewise":
@@ -88,8 +89,11 @@ def _changes_layers(record: Mapping[str, Any]) -> bool:
 
 
 def _imports(record: Mapping[str, Any]) -> tuple[str, ...]:
-    adapter = ("from peft import PeftModel",) if record["handover"]["kind"] == "peft" else ()
-    return ("import torch", *adapter, f"from transformers import {record['handover']['loads_as']}, AutoTokenizer")
+    loads_as = record["handover"]["loads_as"]
+    if record["handover"]["kind"] != "peft":
+        return ("import torch", f"from transformers import {loads_as}, AutoTokenizer")
+    theirs = f"from transformers import {loads_as}, AutoTokenizer, GenerationConfig"
+    return ("import torch", "from peft import PeftModel", theirs)
 
 
 def _lines(record: Mapping[str, Any], said: str, literal: Any) -> tuple[str, ...]:
