@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,7 +54,8 @@ def methods_page() -> str:
         f"## Which one to take\n\n{GUIDE.rstrip()}",
         "## What works with what",
         _tried_with(),
-        "\n".join(_matrix("#")),
+        "\n".join(_matrix("#", support_matrix().families)),
+        *_writing(),
     ]
     for group in get_args(Group):
         methods = [method for method in METHODS.own if method.group == group]
@@ -122,7 +123,9 @@ def with_methods(readme: str) -> str:
     before, rest = readme.split(BEGIN)
     _, after = rest.split(END)
     told = f"{len(METHODS.own)} methods. {_tried_with()} [What each does, and which one to take](docs/methods.md)."
-    return "\n".join([f"{before}{BEGIN}", told, "", *_matrix("docs/methods.md#"), f"{END}{after}"])
+    return "\n".join(
+        [f"{before}{BEGIN}", told, "", *_matrix("docs/methods.md#", support_matrix().families), f"{END}{after}"]
+    )
 
 
 def _tried_with() -> str:
@@ -136,9 +139,15 @@ def _tried_with() -> str:
     )
 
 
-def _matrix(link: str) -> Iterator[str]:
+def _writing() -> Iterator[str]:
+    """The table of models that give the next token, once they are in the matrix."""
+    if families := support_matrix().language_families:
+        yield "## Language models\n\nThe same of models that give the next token (`-lm`), tuned to write."
+        yield "\n".join(_matrix("#", families))
+
+
+def _matrix(link: str, families: Sequence[str]) -> Iterator[str]:
     """A row per method, a column per kind of model, by group."""
-    families = support_matrix().families
     yield f"| method | {' | '.join(families)} |"
     yield f"|---|{':-:|' * len(families)}"
     for group in get_args(Group):

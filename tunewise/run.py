@@ -24,6 +24,7 @@ from tunewise.engine.loop import Training
 from tunewise.engine.rewards import rewards_of
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained, train
+from tunewise.engine.writing import settle_writing
 from tunewise.engine.written import writer_of
 from tunewise.errors import Interrupted, StoreError
 from tunewise.methods import Method
@@ -129,7 +130,8 @@ def _tuned(recipe: Recipe, out: Path, checked: Checked, tuned: Tuned | None) -> 
 
 def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
     """The model of a recipe, as its training begins with it."""
-    return load_net(
+    language = checked.objective.answers == "language"
+    net = load_net(
         checked.models[recipe.model],
         checked.data.schema,
         seed=recipe.seed,
@@ -137,8 +139,11 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         max_length=recipe.train.max_length,
         attention=tuned.attention,
         kept=recipe.train.kept,
-        language=checked.objective.answers == "language",
+        language=language,
     )
+    if language:
+        net.notes += tuple(settle_writing(net, checked.data.schema))
+    return net
 
 
 def _dropout(recipe: Recipe, checked: Checked) -> float | None:

@@ -41,7 +41,7 @@ def list_methods(names: Sequence[str], as_json: bool) -> None:
         for method in described:
             print_method(method)
     else:
-        print_methods(described, support_matrix().families)
+        print_methods(described, (*support_matrix().families, *support_matrix().language_families))
 
 
 def describe_method(method: type[Method]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from tunewise.methods.base import Group
+from tunewise.methods.support import LANGUAGE
 from tunewise.report.figures import flops, interval, score, seconds, size
 from tunewise.report.samples import forgotten, sample_lines
 from tunewise.tracking.progress import plain_text
@@ -90,12 +91,17 @@ def print_methods(methods: Sequence[Mapping[str, Any]], families: Sequence[str])
 
 
 def works_with(method: Mapping[str, Any]) -> str:
-    """The kinds of models, in few words."""
-    support = method["support"]
+    """The kinds of models, in few words; then those that write, where they were tried."""
+    labels = {family: pair for family, pair in method["support"].items() if not family.endswith(LANGUAGE)}
+    writing = {family: pair for family, pair in method["support"].items() if family not in labels}
+    if not method["support"]:
+        return f"not tried yet: tunewise conformance --method {method['name']}"
+    return "; writing: ".join(_in_words(support) for support in (labels, writing) if support)
+
+
+def _in_words(support: Mapping[str, Any]) -> str:
     works = [family for family, pair in support.items() if pair["status"] == "works"]
     refused = [family for family, pair in support.items() if pair["status"] == "refused"]
-    if not support:
-        return f"not tried yet: tunewise conformance --method {method['name']}"
     if not refused:
         return "all"
     return f"all but {', '.join(refused)}" if len(refused) < len(works) else ", ".join(works) or "none"

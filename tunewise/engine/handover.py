@@ -24,6 +24,7 @@ from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.model_meta import META, format_of, plan_of, read_meta, schema_from
 from tunewise.engine.peft_folder import check_adapter, load_adapter, merge, save_adapter
 from tunewise.engine.train import Trained
+from tunewise.engine.writing import settle_writing
 from tunewise.errors import CorruptError, ModelError
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net, load_net
@@ -59,6 +60,8 @@ def save_model(
         language: the model gives the next token.
     """
     net = trained.net
+    if language:
+        settle_writing(net, schema)
     meta = {
         "format": format_of(net.kept, clean, language),
         "kind": kind,
@@ -77,6 +80,8 @@ def save_model(
             save_file(_own_tensors(trained), staging / TENSORS)
         elif kind == "peft":
             save_adapter(net, staging)
+            if language:
+                net.model.get_base_model().generation_config.save_pretrained(staging)
         else:
             model = merge(net.model) if _is_peft(net) else net.model
             model.config.use_cache = True
@@ -114,6 +119,8 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
         plan, stored = plan_of(meta), _own_stored(folder)
         net = load_net(_base(meta), schema, **read)
         head = _load_own(net, plan, stored, folder)
+    if meta["language"]:
+        settle_writing(net, schema)
     net.to(device).model.eval()
     return net, plan, head, meta
 

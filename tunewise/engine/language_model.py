@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tunewise.config.validate import validate
 from tunewise.data.conversations import Prompts, encode_prompts, encode_split
 from tunewise.data.tokenise import with_prompt
 from tunewise.engine.generation import generate, text_of
@@ -82,6 +83,7 @@ class LanguageModel:
 
         Raises:
             DataError: a prompt is of the wrong kind, or there are several and `tell`.
+            RecipeError: there is no such option, or it does not go with another.
             ModelError: a prompt leaves no room to write.
             OutOfMemoryError: a single row does not fit.
         """
@@ -113,7 +115,7 @@ class LanguageModel:
         stop: Callable[[], None],
         options: Mapping[str, Any],
     ) -> list[str]:
-        config, tokenizer = GenerationConfig(**options), self._net.tokenizer
+        config, tokenizer = validate(GenerationConfig, options, source="generation"), self._net.tokenizer
         if tell is not None and len(split) > 1:
             raise DataError("several prompts cannot be told as they are written", fix="give one prompt with `tell`")
         if not len(split):

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from tunewise.methods.base import Method
 from tunewise.methods.knapsack import Item, choose
-from tunewise.methods.parts import HeadRateConfig, new_head_rules
+from tunewise.methods.parts import HeadRateConfig, head_rules
 from tunewise.types import ModelMap, Need, Plan, Rule, Signals
 
 # Measurements take at most this share of what the budget leaves for the backward pass. One costs two passes over a
@@ -62,7 +62,7 @@ class Adaptive(Method):
         chosen = [signals.flops[number].name for number in choose(items, budget)]
         return Plan(
             rules=(
-                *new_head_rules(model, self.config.head_rate),
+                *head_rules(model, self.config.head_rate),
                 *(Rule(name) for name in chosen if name not in head),
             ),
             learning_rate=self.learning_rate(model),

@@ -76,7 +76,7 @@ def _kind(place: Path) -> Any:
 
 
 def _read(place: Path) -> dict[str, Any]:
-    """tunewise.json of a folder; nothing where it cannot be read: whoever loads the model says what is wrong with it."""
+    """tunewise.json of a folder; nothing where it cannot be read: whoever loads the model says what is wrong."""
     try:
         held = json.loads((place / META).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

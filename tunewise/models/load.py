@@ -26,7 +26,7 @@ from tunewise.config.reading import Chunks, Reading, kept_word
 from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
-from tunewise.models.language import check_gives_next_token, check_output_layer, settle_writing
+from tunewise.models.language import check_gives_next_token, check_output_layer
 from tunewise.models.loaded_weights import check_loaded
 from tunewise.models.locate import LocatedModel
 from tunewise.models.windows import WindowOutputs
@@ -118,7 +118,6 @@ def load_net(
     check_loaded(model, model_map, located)
     if language:
         check_output_layer(model, missing, located)
-        notes += settle_writing(model, tokenizer)
     if tokenizer is None:
         return Net(model, None, model_map, located, 1, tuple(notes))
     net = _reading(model, tokenizer, model_map, located, max_length, notes)

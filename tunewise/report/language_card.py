@@ -30,6 +30,7 @@ _LOAD_ADAPTER = """\
 folder = {folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 base = {loads_as}.from_pretrained({base}, dtype=torch.float32)
+base.generation_config = GenerationConfig.from_pretrained(folder)
 model = PeftModel.from_pretrained(base, folder)
 model.eval()"""
 
@@ -69,10 +70,9 @@ def writing_code(record: Mapping[str, Any], literal: Any) -> str:
     Args:
         literal: from a text to a Python literal that nothing can end.
     """
-    schema, handover = record["data"]["schema"], record["handover"]
-    text = literal("a prompt like those in the data")
-    prompt = f'[{{"role": "user", "content": {text}}}]' if schema["form"] == "chat" else text
-    own = _TUNEWISE.format(folder=literal("path/to/this/folder"), prompt=prompt)
+    handover = record["handover"]
+    said = "a prompt like those in the data"
+    own = _TUNEWISE.format(folder=literal("path/to/this/folder"), prompt=literal(said))
     if handover["kind"] == "tunewise":
         return f"This kind of model is loaded by tunewise, which finds the base model again:\n\n{own}"
     if handover["kind"] == "peft" and _changes_layers(record):
@@ -80,7 +80,7 @@ def writing_code(record: Mapping[str, Any], literal: Any) -> str:
             "This adapter was trained beside layers that tunewise changes first, such as to 4 bits, and its outputs "
             f"are exact on those only. tunewise finds the base model, changes it and loads the adapter:\n\n{own}"
         )
-    code = "\n".join(("```python", *_imports(record), "", *_lines(record, prompt, literal), "```"))
+    code = "\n".join(("```python", *_imports(record), "", *_lines(record, said, literal), "```"))
     return f"{code}\n\nOr with tunewise, which takes many prompts at once:\n\n{own}"
 
 
@@ -89,16 +89,23 @@ def _changes_layers(record: Mapping[str, Any]) -> bool:
 
 
 def _imports(record: Mapping[str, Any]) -> tuple[str, ...]:
-    adapter = ("from peft import PeftModel",) if record["handover"]["kind"] == "peft" else ()
-    return ("import torch", *adapter, f"from transformers import {record['handover']['loads_as']}, AutoTokenizer")
+    loads_as = record["handover"]["loads_as"]
+    if record["handover"]["kind"] != "peft":
+        return ("import torch", f"from transformers import {loads_as}, AutoTokenizer")
+    theirs = f"from transformers import {loads_as}, AutoTokenizer, GenerationConfig"
+    return ("import torch", "from peft import PeftModel", theirs)
 
 
-def _lines(record: Mapping[str, Any], prompt: str, literal: Any) -> tuple[str, ...]:
-    handover = record["handover"]
+def _lines(record: Mapping[str, Any], said: str, literal: Any) -> tuple[str, ...]:
+    handover, schema = record["handover"], record["data"]["schema"]
     load = _LOAD_ADAPTER if handover["kind"] == "peft" else _LOAD
     loads_as = handover["loads_as"]
-    read = _CHAT if record["data"]["schema"]["form"] == "chat" else _PROMPT
-    behind = "" if loads_as == "AutoModelForSeq2SeqLM" else '[batch["input_ids"].shape[1] :]'
+    chat, both = schema["form"] == "chat", loads_as == "AutoModelForSeq2SeqLM"
+    # An encoder reads the prompt alone; a decoder what stands between prompt and answer too.
+    said = said if chat or both else said + schema.get("between", "")
+    prompt = f'[{{"role": "user", "content": {literal(said)}}}]' if chat else literal(said)
+    read = _CHAT if chat else _PROMPT
+    behind = "" if both else '[batch["input_ids"].shape[1] :]'
     return (
         load.format(folder=literal("path/to/this/folder"), loads_as=loads_as, base=literal(record["model"]["name"])),
         read.format(prompt=prompt),
