@@ -117,15 +117,15 @@ def test_a_regression_is_a_reward_model(runs, folder):
 def test_a_classifier_gives_the_log_odds_of_a_class(runs, folder):
     run = runs("classification", True)
     model = TextModel(run / "model")
-    found = rewards([{"model": str(run), "label": model.labels[1]}], folder)(PROMPTS, ANSWERS, {})
+    found = rewards([{"model": str(run), "wanted_class": model.labels[1]}], folder)(PROMPTS, ANSWERS, {})
     chosen = model.scores(list(zip(PROMPTS, ANSWERS, strict=True)))[:, 1]
     assert found == pytest.approx(np.log(chosen / (1 - chosen)), abs=1e-4)
-    with pytest.raises(RecipeError, match="classifier, and `label` is not given"):
+    with pytest.raises(RecipeError, match="classifier, and `wanted_class` is not given"):
         rewards([str(run)], folder)
     with pytest.raises(RecipeError, match="without a class 'nope'"):
-        rewards([{"model": str(run), "label": "nope"}], folder)
+        rewards([{"model": str(run), "wanted_class": "nope"}], folder)
     with pytest.raises(RecipeError, match="gives a number"):
-        rewards([{"model": str(runs("regression")), "label": "x"}], folder)
+        rewards([{"model": str(runs("regression")), "wanted_class": "x"}], folder)
 
 
 def test_a_plain_classifier_of_transformers(runs, folder, tmp_path, tiny_model):
@@ -147,7 +147,7 @@ def test_what_is_no_source():
     for wrong in (
         {},
         {"model": "a", "function": "b.py:c"},
-        {"function": "b.py:c", "label": "x"},
+        {"function": "b.py:c", "wanted_class": "x"},
         {"model": "a", "weight": 0},
     ):
         with pytest.raises(ValueError):

@@ -181,8 +181,10 @@ def _labels(located: LocatedModel) -> tuple[str, ...]:
 def _class_of(source: RewardSource, schema: Schema) -> int | None:
     where = f"reward: {source.model}"
     if schema.task in NUMBERS:
-        if source.label is not None:
-            raise RecipeError("the reward model gives a number, not classes", where=where, fix="leave `label` out")
+        if source.wanted_class is not None:
+            raise RecipeError(
+                "the reward model gives a number, not classes", where=where, fix="leave `wanted_class` out"
+            )
         return None
     if schema.task not in ("classification", "multilabel") or not schema.text:
         raise RecipeError(
@@ -190,12 +192,16 @@ def _class_of(source: RewardSource, schema: Schema) -> int | None:
             where=where,
             fix="name a run with a reward model, a regression or a classifier of texts",
         )
-    if source.label not in schema.labels:
+    if source.wanted_class not in schema.labels:
         shown = ", ".join(schema.labels[:20])
-        what = "and `label` is not given" if source.label is None else f"without a class '{source.label}'"
+        what = (
+            "and `wanted_class` is not given"
+            if source.wanted_class is None
+            else f"without a class '{source.wanted_class}'"
+        )
         raise RecipeError(
             f"the reward model is a classifier, {what}",
             where=where,
-            fix=f"give `label` as one of: {shown}",
+            fix=f"give `wanted_class` as one of: {shown}",
         )
-    return schema.labels.index(source.label)
+    return schema.labels.index(source.wanted_class)
