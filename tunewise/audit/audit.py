@@ -12,6 +12,7 @@ import numpy as np
 
 from tunewise.audit.checks import CHECKS, Check
 from tunewise.audit.finding import CannotLook, Finding
+from tunewise.audit.language_read import as_read_by_people
 from tunewise.audit.overview import Overview, overview
 from tunewise.audit.rendered import Rendered, rendered
 from tunewise.audit.settings import CheckConfig, Kind
@@ -100,7 +101,8 @@ def audit(
         whole: tell what the data is, too, and show rows as the model gets them.
         options: `max_length`, `kept` and `sensitive` of the view.
     """
-    view = View(_once(data), config, located, **options)
+    once = _once(data)
+    view = View(as_read_by_people(once), config, located, raw=once, **options)
     findings: list[Finding] = []
     seconds, left_out = {}, {}
     for check in CHECKS:
@@ -108,6 +110,9 @@ def audit(
             continue
         if lacking := [package for package in check.packages if importlib.util.find_spec(package) is None]:
             left_out[check.kind] = f"needs {' and '.join(lacking)}: pip install 'tunewise[check]'"
+            continue
+        if data.schema.is_language and not check.language:
+            left_out[check.kind] = "is for rows with labels"
             continue
         if lacking := check.lacks(view):
             left_out[check.kind] = lacking

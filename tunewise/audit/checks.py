@@ -37,6 +37,7 @@ class Check:
         brief: whether it is quick enough to be looked for before every training, beside what `data.prepare` tells.
         packages: what must be installed; where one is not, the check is left out, and this is told.
         fine: what is said where nothing is found.
+        language: whether there is something to look for in rows of language tasks, too.
         lacks: why there is nothing to look for in this data, as in "needs ..."; empty where there is.
     """
 
@@ -47,12 +48,17 @@ class Check:
     packages: tuple[str, ...] = ()
     fine: str = "nothing found"
     lacks: Callable[[View], str] = lambda view: ""
+    language: bool = True
 
 
 CHECKS: tuple[Check, ...] = (
     Check("duplicates", duplicates.find, "Repeated rows", fine="no split repeats a row"),
     Check(
-        "conflicting_labels", conflicting_labels.find, "One text, several labels", fine="equal texts have equal labels"
+        "conflicting_labels",
+        conflicting_labels.find,
+        "One text, several labels",
+        fine="equal texts have equal labels",
+        language=False,
     ),
     Check(
         "leakage",
@@ -66,6 +72,7 @@ CHECKS: tuple[Check, ...] = (
         "Labels that are likely wrong",
         packages=("cleanlab",),
         fine="no label is likely wrong",
+        language=False,
     ),
     Check("near_duplicates", near_duplicates.find, "Nearly repeated rows", fine="no split nearly repeats a row"),
     Check(
@@ -82,7 +89,7 @@ CHECKS: tuple[Check, ...] = (
         packages=("ftfy",),
         fine="every text is well decoded",
     ),
-    Check("whitespace", whitespace.find, "Needless spaces", fine="no text has needless spaces"),
+    Check("whitespace", whitespace.find, "Needless spaces", fine="no text has needless spaces", language=False),
     Check(
         "language",
         language.find,
@@ -90,7 +97,13 @@ CHECKS: tuple[Check, ...] = (
         packages=("py3langid",),
         fine="no text is surely in another language than the others",
     ),
-    Check("outliers", outliers.find, "Unusual texts", fine="no text is far longer, shorter or emptier than the others"),
+    Check(
+        "outliers",
+        outliers.find,
+        "Unusual texts",
+        fine="no text is far longer, shorter or emptier than the others",
+        language=False,
+    ),
     Check(
         "personal_data",
         personal_data.find,
@@ -104,6 +117,7 @@ CHECKS: tuple[Check, ...] = (
         giveaway.find,
         "What gives the label away",
         fine="the label follows neither from another column, nor from the order of rows, nor is it named in texts",
+        language=False,
     ),
     Check(
         "imbalance",
@@ -112,6 +126,7 @@ CHECKS: tuple[Check, ...] = (
         brief=True,
         fine="every class has rows enough in every split",
         lacks=imbalance.lacks,
+        language=False,
     ),
     Check(
         "coverage",
@@ -120,5 +135,6 @@ CHECKS: tuple[Check, ...] = (
         brief=True,
         fine="every group has rows enough, and label rates differ by no more than chance",
         lacks=coverage.lacks,
+        language=False,
     ),
 )

@@ -12,18 +12,21 @@ from tunewise.data.overlap import CHOSEN_ON
 
 def find(view: View) -> Iterator[Finding]:
     """Exactly the same text; for each pair of splits, the rows of the later one."""
-    splits = view.data.splits
+    splits, what = view.data.splits, "text" if view.data.schema.form in (None, "text") else "prompt"
     for place, (name, split) in enumerate(splits.items()):
         for earlier in (other for other in list(splits)[:place] if other in CHOSEN_ON):
-            known = {text: number for text, number in zip(splits[earlier].texts, splits[earlier].rows, strict=True)}
-            shared = [row for row, text in enumerate(split.texts) if text in known]
+            texts = view.alike(split)
+            known = {
+                text: number for text, number in zip(view.alike(splits[earlier]), splits[earlier].rows, strict=True)
+            }
+            shared = [row for row, text in enumerate(texts) if text in known]
             if shared:
-                notes = {row: f"row {known[split.texts[row]]} of {earlier}" for row in shared}
+                notes = {row: f"row {known[texts[row]]} of {earlier}" for row in shared}
                 yield found_in_rows(
                     "leakage",
                     split,
                     notes,
-                    what=f"{len(shared):,} of {len(split):,} rows of {name} have a text that is also in {earlier}",
+                    what=f"{len(shared):,} of {len(split):,} rows of {name} have a {what} that is also in {earlier}",
                     fix=f"scores on {name} look better than they will be on new texts: `data: {{overlap: drop}}` "
                     f"leaves these texts out of {earlier}",
                     details={"also_in": earlier},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tunewise.audit.groups import Group, bears, characters, groups_of, label_names, tag_types
+from tunewise.audit.language_read import rows_read
 from tunewise.audit.texts_read import model_limit, reader_of, reading_of
 from tunewise.audit.view import View
 from tunewise.config.reading import kept_word
@@ -45,6 +46,8 @@ class SplitOverview:
         tokens: of a row before it is cut, special ones included.
         cut: rows that are longer than the limit; `tokens_lost` what they lose.
         groups: by column of `data.sensitive`, the largest group first.
+        prompt, answer: of `tokens`, those that are given and those to be learnt; `turns`: answers of a row. Language
+            tasks alone.
     """
 
     name: str
@@ -58,6 +61,9 @@ class SplitOverview:
     without: int = 0
     quantiles: dict[str, float] = field(default_factory=dict)
     groups: dict[str, list[Group]] = field(default_factory=dict)
+    prompt: Lengths | None = None
+    answer: Lengths | None = None
+    turns: Lengths | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,25 @@ def _limit(tokens: int) -> int | None:
     return tokens if tokens < UNLIMITED else None
 
 
+def _of_language_split(view: View, split: Split) -> SplitOverview:
+    read = rows_read(view, split.name)
+    return SplitOverview(
+        name=split.name,
+        source=split.source,
+        rows=len(split),
+        characters=Lengths.of(characters(split)),
+        tokens=Lengths.of(read.whole),
+        cut=int((read.lost > 0).sum()),
+        tokens_lost=int(read.lost.sum()),
+        prompt=Lengths.of(read.prompt),
+        answer=Lengths.of(read.answer),
+        turns=Lengths.of(read.turns),
+    )
+
+
 def _of_split(view: View, split: Split) -> SplitOverview:
+    if view.data.schema.is_language:
+        return _of_language_split(view, split)
     reading = reading_of(view, split.name)
     known: dict[str, Any] = {}
     if view.task == "regression":

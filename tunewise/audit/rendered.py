@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
+from tunewise.audit.language_read import row_pieces, rows_read
 from tunewise.audit.texts_read import reader_of, reading_of
 from tunewise.audit.view import View
 from tunewise.config.reading import Chunks
@@ -17,7 +18,7 @@ from tunewise.data.cuts import BEGINNING, call, encode_cut
 LOST_SHOWN = 40
 """Tokens of a cut that are shown; all are counted."""
 
-Part = Literal["special", "text", "lost", "more"]
+Part = Literal["special", "text", "learnt", "lost", "more"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Piece:
     """A token, as the tokeniser writes it.
 
     Attributes:
-        part: `special` (put there by the tokeniser), `text`, `lost` (cut away: the model does not see it), or `more`:
-            how many tokens are not listed here, in words.
+        part: `special` (put there by the tokeniser), `text`, `learnt` (what a language model learns), `lost` (cut away:
+            the model does not see it), or `more`: how many tokens are not listed here, in words.
         of: which text of the row it is of, from 0; None for special tokens.
         tag: of the word that this token stands for, where the model answers for words.
     """
@@ -39,7 +40,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A row as the model gets it. `why` it was chosen; `label` in words; `tokens` are read, `lost` are not."""
+    """A row as the model gets it. `why` it was chosen; `label` in words; `tokens` are read, `lost` are not; `learnt`:
+    how many a language model learns."""
 
     split: str
     row: int
@@ -48,17 +50,35 @@ class Rendered:
     tokens: int
     lost: int
     pieces: tuple[Piece, ...]
+    learnt: int | None = None
+
+
+def _of_language(view: View) -> tuple[Rendered, ...]:
+    """The first row of train, the longest, and another one that is cut, with what is learnt of each."""
+    split, read = view.data.splits["train"], rows_read(view, "train")
+    cut = [int(row) for row in read.lost.nonzero()[0]]
+    return tuple(
+        Rendered(
+            split="train",
+            row=int(split.rows[place]),
+            why=why,
+            label=view.label_of(split, place),
+            tokens=len(read.kept_ids[place]),
+            lost=int(read.lost[place]),
+            pieces=tuple(row_pieces(view, "train", place)),
+            learnt=int(read.kept_learnt[place].sum()),
+        )
+        for place, why in _chosen(int(read.whole.argmax()), cut).items()
+    )
 
 
 def rendered(view: View) -> tuple[Rendered, ...]:
     """The first row of train, the longest, and another one that is cut. Of texts that are read in windows, which follow
     from their tokens, the tokens are shown once."""
+    if view.data.schema.is_language:
+        return _of_language(view)
     split, reading = view.data.splits["train"], reading_of(view, "train")
-    chosen = {0: "the first row"}
-    longest = int(reading.whole.argmax())
-    chosen[longest] = "the longest row" if longest else "the first row, and the longest"
-    if others := [int(row) for row in reading.tokens.cut_rows if row not in chosen]:
-        chosen[others[0]] = "the first that is cut" if 0 not in reading.tokens.cut_rows else "another that is cut"
+    chosen = _chosen(int(reading.whole.argmax()), [int(row) for row in reading.tokens.cut_rows])
     return tuple(
         Rendered(
             split="train",
@@ -71,6 +91,15 @@ def rendered(view: View) -> tuple[Rendered, ...]:
         )
         for place, why in chosen.items()
     )
+
+
+def _chosen(longest: int, cut: Sequence[int]) -> dict[int, str]:
+    """Which rows are shown, and why."""
+    chosen = {0: "the first row"}
+    chosen[longest] = "the longest row" if longest else "the first row, and the longest"
+    if others := [row for row in cut if row not in chosen]:
+        chosen[others[0]] = "the first that is cut" if 0 not in cut else "another that is cut"
+    return chosen
 
 
 def _pieces(view: View, place: int) -> Iterator[Piece]:
@@ -145,7 +174,7 @@ def folded(pieces: Sequence[Piece], most: int) -> list[Piece]:
     shown: list[Piece] = []
     for (part, of), run in groupby(pieces, key=lambda piece: (piece.part, piece.of)):
         run = list(run)
-        if part == "text" and len(run) > most + most // 3:
+        if part in ("text", "learnt") and len(run) > most + most // 3:
             first, last = 2 * most // 3, most // 3
             more = Piece(f"{len(run) - first - last:,} more tokens", "more", of)
             run = [*run[:first], more, *run[-last:]]

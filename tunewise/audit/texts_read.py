@@ -31,7 +31,8 @@ def reader_of(view: View) -> Net:
     if "reader" not in view.memory:
         from tunewise.models.load import load_reader
 
-        net = load_reader(view.located, view.data.schema, max_length=view.max_length, kept=view.kept)
+        schema = view.data.schema
+        net = load_reader(view.located, schema, max_length=view.max_length, kept=view.kept, language=schema.is_language)
         view.memory["reader"] = net
     return view.memory["reader"]
 

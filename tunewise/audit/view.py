@@ -10,10 +10,11 @@ from typing import Any
 from tunewise.audit.finding import EXAMPLES, Example
 from tunewise.audit.settings import CheckConfig
 from tunewise.config.reading import Reading
+from tunewise.data.language_rows import prompt_of
 from tunewise.data.table import short
 from tunewise.data.tags import is_plain, type_of
 from tunewise.models.locate import LocatedModel
-from tunewise.types import DataBundle, Split, Task
+from tunewise.types import LANGUAGE_TASKS, DataBundle, Split, Task
 
 LETTERS = 120  # of a text that are shown
 TELL = 500  # rows after which progress is told
@@ -34,6 +35,7 @@ class View:
         max_length: `train.max_length`, None for the model's own limit.
         kept: `train.cut`, None for what the tokeniser's own files say.
         sensitive: `data.sensitive`.
+        raw: of a language task, the rows as training gets them, where those of `data` are messages as plain text.
         memory: what one check has worked out and others use: the tokeniser, lengths in tokens (`audit.texts_read`).
     """
 
@@ -44,11 +46,24 @@ class View:
     max_length: int | None = None
     kept: Reading | None = None
     sensitive: tuple[str, ...] = ()
+    raw: DataBundle | None = None
     memory: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def task(self) -> Task:
         return self.data.schema.task
+
+    @property
+    def written(self) -> DataBundle:
+        """The rows as training gets them."""
+        return self.raw or self.data
+
+    def alike(self, split: Split) -> tuple[tuple[str, ...], ...]:
+        """By what rows of two splits are the same to a model: their texts; of language tasks, their prompts."""
+        form = self.data.schema.form
+        if form in (None, "text"):
+            return split.texts
+        return tuple(prompt_of(row, form) for row in self.written.splits[split.name].texts)
 
     def label_of(self, split: Split, place: int) -> str:
         """The label of a row in words: its class, its labels, or its number."""
@@ -59,6 +74,8 @@ class View:
             return labels[int(target)]
         if self.task == "multilabel":
             return ", ".join(label for label, value in zip(labels, target, strict=True) if value) or "no label"
+        if self.task in LANGUAGE_TASKS:
+            return ("not good", "good")[int(target)] if self.task == "unpaired_preference" else ""
         plain = is_plain(labels)
         kinds = {type_of(labels[int(tag)], plain) for tag in target if tag >= 0} - {None}
         return ", ".join(sorted(kinds)) or "no entity"

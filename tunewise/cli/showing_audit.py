@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LABELS_SHOWN = 12
 TOKENS_SHOWN = 60
-STYLES = {"special": "cyan", "lost": "red strike", "more": "dim", "text": ""}
+STYLES = {"special": "cyan", "lost": "red strike", "more": "dim", "text": "", "learnt": "green"}
 SECOND = "blue"
 MARKS = {
     "stops": ("STOPS", "bold red"),
@@ -116,9 +116,9 @@ def _print_row(console: Console, row: Mapping[str, Any]) -> None:
 
     lost = f", {row['lost']:,} lost" if row["lost"] else ""
     head = f"\nWhat the model gets of row {row['row']} of {row['split']} ({row['why']}; {row['tokens']:,} tokens{lost})"
-    console.print(
-        Text(plain_text(head), style="bold").append(plain_text(f", labelled {row['label']}"), style="not bold")
-    )
+    learnt = f", {row['learnt']:,} to learn (in green)" if row["learnt"] is not None else ""
+    label = f", labelled {row['label']}" if row["label"] else ""
+    console.print(Text(plain_text(head), style="bold").append(plain_text(learnt + label), style="not bold"))
     console.print(rendered_text([Piece(**piece) for piece in row["pieces"]]))
 
 

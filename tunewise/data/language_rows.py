@@ -145,6 +145,7 @@ def _chat_row(found: Exchange, task: Task, answered: bool) -> tuple[Text, bool]:
             end -= 1
         if answered and not end:
             raise Unusable("no message of the assistant")
+        check_order(messages)
         _check(messages[:end])
         if task == "generation":
             return (to_text(Conversation(tuple(messages[:end]), found.tools)),), end < len(messages)
@@ -183,12 +184,11 @@ def _cleaned(conversation: Conversation, steps: Sequence[str]) -> Conversation:
 
 
 def prompt_of(row: Text, form: Form) -> Text:
-    """What rows have in common that stay in one split: the prompt; of a conversation all before the first answer."""
+    """What rows have in common that stay in one split: the prompt; of a conversation all before its last answer."""
     if form != "chat":
         return row[:1]
     held = from_text(row[0])
-    first = next((place for place, message in enumerate(held.messages) if message["role"] == ASSISTANT), None)
-    return (to_text(Conversation(held.messages[:first], held.tools)),)
+    return (to_text(Conversation(held.prompt, held.tools)),)
 
 
 def find_form(config: DataConfig, layout: Layout, table: Table) -> Form:
@@ -240,7 +240,7 @@ def layout_step(schema: Schema, layout: Layout, rows: Rows, why: str) -> DataSte
     written = {
         "text": "learnt whole",
         "completion": f"read as they are, with {schema.between!r} between prompt and answer ({why})",
-        "chat": "turns of a conversation, written by the tokeniser's chat template",
+        "chat": "turns of a conversation, written by the tokeniser's chat template (a plain one where it has none)",
     }
     return DataStep(
         "schema",

@@ -90,9 +90,9 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pieces(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Tokens with the class of each: special, first, second (of a pair), lost, more."""
+    """Tokens with the class of each: special, first, second (of a pair, or to be learnt), lost, more."""
     pieces = folded([Piece(**piece) for piece in row["pieces"]], TOKENS_SHOWN)
-    names = {"text": ("first", "second")}
+    names = {"text": ("first", "second"), "learnt": ("second",)}
     return [
         {
             "token": piece.token,

@@ -77,6 +77,9 @@ def limit_told(overview: Mapping[str, Any]) -> str:
     could = f" of the {most:,} that the model could" if most and most > limit else ""
     if overview["kept"] == "chunks":
         return f"at most {limit:,} tokens{could} are read at a time; longer rows in several windows"
+    if overview["splits"][0]["prompt"]:
+        kept = "too long prompts lose their beginnings, answers and texts their ends"
+        return f"at most {limit:,} tokens of a row are read{could}; {kept}"
     return f"at most {limit:,} tokens of a row are read{could}; of longer ones the {TEXT_KEPT[overview['kept']]}"
 
 
@@ -86,8 +89,8 @@ def length_cells(split: Mapping[str, Any]) -> list[str]:
     return [
         split["name"],
         f"{split['rows']:,}",
-        f"{characters['median']:,} / {characters['most_rows']:,} / {characters['longest']:,}",
-        f"{tokens['median']:,} / {tokens['most_rows']:,} / {tokens['longest']:,}",
+        _quantiles(characters),
+        _quantiles(tokens),
         f"{split['cut']:,}",
         f"{split['tokens_lost']:,}",
     ]
@@ -103,6 +106,10 @@ LENGTH_HEADS = (
 )
 
 
+def _quantiles(lengths: Mapping[str, Any]) -> str:
+    return f"{lengths['median']:,} / {lengths['most_rows']:,} / {lengths['longest']:,}"
+
+
 def label_table(overview: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: of each label its rows (of a type of entity, how many there are) in each split, the most frequent
     in train first; of numbers their quantiles."""
@@ -113,6 +120,10 @@ def label_table(overview: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
         return ["number to predict", *names], [
             [q, *(score(split["quantiles"][q]) for split in splits)] for q in quantiles
         ]
+    if splits[0]["prompt"]:
+        kinds = {"prompt": "tokens that are given", "answer": "tokens to learn", "turns": "answers of a row"}
+        table = [[told, *(_quantiles(split[kind]) for split in splits)] for kind, told in kinds.items()]
+        return ["median / 95% / most", *names], table
     first = splits[0]["labels"]
     rows = [[label, *(_share(split, label) for split in splits)] for label in sorted(first, key=lambda x: -first[x])]
     if any(split["without"] for split in splits):
