@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from training_bench import set_up
 
+from tunewise.conformance.toy_data import FILLER
 from tunewise.engine.handover import save_model
 from tunewise.engine.rewards import Rewards
 from tunewise.engine.text_model import TextModel
@@ -14,6 +18,7 @@ from tunewise.errors import ModelError, RecipeError
 from tunewise.evaluate.reward_functions import load_reward_function
 from tunewise.models.memory import PassSize
 from tunewise.objectives.reward_settings import RewardSource
+from tunewise.types import DataBundle, Schema, Split
 
 SOURCE = """
 def length(prompts, completions, **columns):
@@ -112,6 +117,31 @@ def test_a_regression_is_a_reward_model(runs, folder):
     one = runs("regression")
     found = rewards([str(one)], folder)(PROMPTS, ANSWERS, {})
     assert found == pytest.approx(TextModel(one / "model").scores(["onea b", "twoc"]), abs=1e-6)
+
+
+@pytest.mark.parametrize("form", ["completion", "chat"])
+def test_a_reward_model_reads_prompt_and_answer(form, folder, tmp_path, tiny_model):
+    def row(*texts):
+        if form == "completion":
+            return texts
+        roles = ("user", "assistant", "assistant")
+        return tuple(json.dumps([{"role": role, "content": text}]) for role, text in zip(roles, texts, strict=True))
+
+    rows = tuple(row(f"{a} {b}", a, b) for a, b in pairwise(FILLER[:9]))
+    splits = {
+        name: Split(name, rows, np.zeros(8, np.float32), np.arange(1, 9), "toy")
+        for name in ("train", "validation", "test")
+    }
+    schema = Schema("preference", ("prompt", "chosen", "rejected"), "", (), form)
+    setup = set_up(tiny_model("gpt2", 2), DataBundle(splits, schema, (), "toy"), tmp_path, max_steps=2)
+    trained = setup.train()
+    decision = {"threshold": None, "positive": None}
+    save_model(trained, "transformers", tmp_path / "model", schema, decision, card=lambda size: "card")
+    judge = rewards([str(tmp_path)], folder)
+    judge._judges[0].chat = form == "chat"
+    prompts = [row("one", "", "")[0], row("two", "", "")[0]]
+    wanted = TextModel(tmp_path / "model").scores(list(zip(PROMPTS, ANSWERS, strict=True)))
+    assert judge(prompts, ANSWERS, {}) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_classifier_gives_the_log_odds_of_a_class(runs, folder):
