@@ -18,6 +18,7 @@ from tunewise.evaluate.metrics import default_metric
 from tunewise.evaluate.reward_functions import Judge, load_reward_function
 from tunewise.methods import MethodConfig
 from tunewise.methods.support import LANGUAGE, support_matrix
+from tunewise.models.from_runs import named_path, to_merge
 from tunewise.models.language import check_gives_next_token
 from tunewise.models.locate import LocatedModel, locate
 from tunewise.objectives import Objective, make_objective
@@ -161,7 +162,7 @@ def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Foun
     models, seconds = {}, {}
     for name in recipe.all_models:
         start = time.perf_counter()
-        models[name] = locate(name, folder)
+        models[name] = _located(name, folder)
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
     data, audited = _looked_at(recipe, gathered or gather(recipe.data, folder), models)
@@ -191,9 +192,18 @@ def check_data(
     Raises:
         DataError, ModelError: the data cannot be used at all, or there is no such model.
     """
-    located = locate(recipe.all_models[0], folder)
+    located = _located(recipe.all_models[0], folder)
     data = data or prepare(recipe.data, folder)
     return audit(data, located, recipe.check, on_check=on_check, whole=True, **_as_read(recipe))
+
+
+def _located(name: str, folder: Path) -> LocatedModel:
+    """The model of a recipe. An adapter of an earlier run is merged with its base first, once."""
+    if place := to_merge(named_path(name, folder).resolve()):
+        from tunewise.engine.merging import merge_model
+
+        merge_model(place)
+    return locate(name, folder)
 
 
 def _as_read(recipe: Recipe) -> dict[str, Any]:

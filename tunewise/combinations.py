@@ -49,9 +49,11 @@ def check_combinations(
             where="train.cut",
             fix="leave it out",
         )
-    if recipe.train.packing and schema.task != "generation":
+    if recipe.train.packing and schema.task not in ("generation", "preference"):
         raise RecipeError(
-            f"packing is for texts to continue; the task is {schema.task}", where="train.packing", fix="leave it out"
+            f"packing is for texts to continue and pairs of answers; the task is {schema.task}",
+            where="train.packing",
+            fix="leave it out",
         )
     _check_balancing(recipe, schema.task)
     _check_augmentation(recipe.augment, recipe.objective, recipe.train, schema, folder)

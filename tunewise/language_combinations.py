@@ -22,6 +22,12 @@ def check_language(recipe: Recipe, methods: Sequence[MethodChoice], schema: Sche
     Raises:
         RecipeError: names the option, and what to do.
     """
+    if recipe.evaluate.stride is not None and schema.task != "generation":
+        raise RecipeError(
+            f"windows of test rows are for texts to learn from; the task is {schema.task}",
+            where="evaluate.stride",
+            fix="leave it out",
+        )
     if not schema.is_language:
         return
     for where, given, why, fix in _given(recipe):

@@ -15,7 +15,7 @@ from tunewise.commit import Series, lock
 from tunewise.commit.room import check_room, check_writable
 from tunewise.engine.determinism import kernels_told
 from tunewise.engine.device import Tuned, tune
-from tunewise.engine.evaluation import Results, evaluate
+from tunewise.engine.evaluation import Results, check_stride, evaluate
 from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
 from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.job import Job
@@ -189,6 +189,7 @@ class _Run:
         with memory_told("loading the model"):
             net = load(recipe, checked, self.tuned)
         job = job_of(recipe, checked, self.tuned, self.watchers, self.out, self.stop)
+        check_stride(net, checked.evaluator)
         with memory_told("writing samples"):
             before = self._texts_before(net, job, device)
         with memory_told("training"), kernels_told(self._warn):

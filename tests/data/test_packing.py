@@ -57,7 +57,7 @@ def test_a_packed_batch_by_hand() -> None:
 def test_packed_rows_have_the_losses_and_gradients_of_rows_alone(family: str) -> None:
     model, tokens, rows = bench.language_model(family), bench.rows(7, seed=1), np.array([5, 0, 3, 1, 6, 2])
     packed = PackedTokens(tokens, 40, 10_000, masked=family == "opt").batch(rows)
-    assert packed["input_ids"].shape[0] == 2
+    assert packed["input_ids"].shape[0] == 3
     weights = torch.linspace(-1, 2, len(rows))
     alone = token_log_probs(model, tokens.batch(rows))
     expected = bench.gradients(model, (alone.row_sums() * weights).sum())

@@ -33,6 +33,7 @@ def gradients(net: Any, batch: dict[str, torch.Tensor], wanted: bool) -> tuple[d
     """Of two passes, so that masks go on where they should; what they cost; torch's count of the second backward."""
     masks = Masks(3)
     masks.begin(1)
+    torch.manual_seed(7)  # attention in one kernel draws its dropout from torch
     net.model.zero_grad()
     with blocks_computed_again(net, masks, wanted):
         for _ in range(2):
@@ -58,6 +59,8 @@ def test_gradients_are_the_same_to_the_bit(family: str, method: str, tiny_model:
     assert any(bool(gradient.any()) for gradient in plain.values())
     shape = batch["input_ids"].shape
     assert counted > kept and flops.backward(*shape) > kept_flops.backward(*shape)
+    if method == "prefix_tuning":
+        return  # its attention is one kernel, which computes products again by itself
     # torch stops where the last kept value stands again, before the product that closes a block.
     assert flops.backward(*shape) == pytest.approx(counted, rel=0.12)
 

@@ -131,7 +131,6 @@ def test_the_reward_rises_and_does_not_with_rewards_at_random(objective, trainin
     for setup in (real, control):
         rewards = [row["figures"]["reward"] for row in wrote(setup)]
         gains.append(np.mean(rewards[-4:]) - np.mean(rewards[:2]))
-    print(gains)
     assert gains[0] > 0.35
     assert gains[1] < gains[0] - 0.2
 

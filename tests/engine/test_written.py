@@ -99,7 +99,7 @@ def test_a_record_keeps_signatures_counts_and_samples(net):
     split = rows(10)
     found = writer(net).write(split)
     judge = Evaluator(SCHEMA, EvaluateConfig(), Path("."))
-    told = texts_told({"test": found}, ("before",) * SAMPLES, judge)
+    told = texts_told({"test": found}, ("before",) * SAMPLES, judge, rows(40), "completion")
     assert set(told["signatures"]) == {"bleu", "chrf", "rouge", "exact_match", "distinct"}
     assert told["sets"]["test"]["rows"] == 10 and len(told["samples"]) == SAMPLES
     first = told["samples"][0]
@@ -111,5 +111,6 @@ def test_a_record_keeps_signatures_counts_and_samples(net):
         "after": found.texts[0],
     }
     assert split.texts[0][0] in first["prompt"]
-    assert texts_told({}, (), judge) == {}
+    assert told["overlap"]["words"] == 8 and told["overlap"]["longest"] == 0
+    assert texts_told({}, (), judge, split, "completion") == {}
     assert by_package({"bleu": "sacrebleu", "chrf": "sacrebleu"}) == {"sacrebleu": ["bleu", "chrf"]}

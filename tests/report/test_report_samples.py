@@ -6,7 +6,7 @@ import comparison_samples as samples
 import pytest
 
 from tunewise.report.html import render_html
-from tunewise.report.samples import sample_lines, writing
+from tunewise.report.samples import copied, sample_lines, writing
 
 OPTIONS = {
     "temperature": None,
@@ -71,6 +71,16 @@ def test_samples_in_the_terminal_are_short_and_plain():
     assert lines[0] == "row 3: go\\x1b[31m" and lines[1].startswith("    before:    bbb")
     assert all(len(line) < 200 for line in lines) and len(lines) == 6
     assert sample_lines({}) == []
+
+
+def test_copies_are_told():
+    found = {"words": 8, "share": 0.125, "reference_share": 0.03, "longest": 11}
+    assert copied({"overlap": found}) == (
+        "12.5% of the runs of 8 words written stand in the training texts (of the references' own: 3.0%); the longest "
+        "copy has 11 words"
+    )
+    assert copied({}) is None and copied({"overlap": {**found, "share": None}}) is None
+    assert sample_lines({"overlap": found, "samples": []}) == [copied({"overlap": found})]
 
 
 def test_how_tokens_were_chosen_in_words():

@@ -43,7 +43,7 @@ class LanguageBench(Bench):
     @property
     def config(self) -> TrainConfig:
         # More steps than for labels: a random model has to learn words.
-        return super().config.model_copy(update={"max_steps": 24, "evaluate_every": 24})
+        return super().config.model_copy(update={"max_steps": 40, "evaluate_every": 40})
 
     def train(self, method: Method, folder: Path, watch: Watch) -> Trained:
         task = self.data.schema.task

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewise.data.labelled import LabelledTokens
+from tunewise.data.packing import shared_batch, shared_shape
 from tunewise.data.ragged import Ragged
 from tunewise.data.tokenise import Tokens, with_prompt
 
@@ -25,7 +26,7 @@ REFERENCE, MARGIN = "reference", "margin"
 
 @dataclass(frozen=True, eq=False)
 class PairTokens:
-    """Two sequences for each row.
+    """Two sequences for each row; `sharing`: what both begin with is read once (`packing.shared_batch`).
 
     `both` are 2N sequences: the first of every row, then the second of every row. `numbers`, of each row (N, ...), are
     no inputs of a model, and go into batches as float32 under their names: REFERENCE (N, 2), MARGIN (N,) and others.
@@ -33,6 +34,7 @@ class PairTokens:
 
     both: LabelledTokens | Tokens
     numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sharing: bool = False
 
     @classmethod
     def of(cls, first: LabelledTokens | Tokens, second: LabelledTokens | Tokens, **numbers: np.ndarray) -> PairTokens:
@@ -61,7 +63,9 @@ class PairTokens:
         return replace(self, both=with_prompt(self.both, prompt))
 
     def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
-        """See `Inputs`: two sequences for each row."""
+        """See `Inputs`: two sequences for each row, or one that both share."""
+        if self.sharing:
+            return shared_shape(self.both, self._sequences(rows), _side_by_side(len(rows)))
         return self.both.shape(self._sequences(rows))
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
@@ -71,11 +75,18 @@ class PairTokens:
 
         rows = np.asarray(rows, dtype=np.int64)
         numbers = {name: torch.from_numpy(np.float32(values[rows])) for name, values in self.numbers.items()}
+        if self.sharing:
+            return {**shared_batch(self.both, self._sequences(rows), _side_by_side(len(rows))), **numbers}
         return {**self.both.batch(self._sequences(rows)), **numbers}
 
     def _sequences(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         rows = np.asarray(rows, dtype=np.int64)
         return np.concatenate([rows, rows + len(self)])
+
+
+def _side_by_side(rows: int) -> list[tuple[int, int]]:
+    """The places of both sequences of each row of a batch."""
+    return [(place, place + rows) for place in range(rows)]
 
 
 def parted(batch: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -7,14 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tunewise.data.cuts import Losses
+from tunewise.data.strided import in_windows, summed
+from tunewise.data.tokenise import with_prompt
 from tunewise.engine.train import Trained, to_predictions
 from tunewise.engine.written import Written, by_package, texts_told, writer_of
+from tunewise.errors import RecipeError
 from tunewise.evaluate.cut_rows import told_effect
 from tunewise.evaluate.decide import choose_threshold
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
+from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.sample import confusion_by_split
+from tunewise.models.load import UNLIMITED, Net
 from tunewise.types import DataBundle, Predictions, Score, Split
 
 
@@ -60,7 +67,10 @@ def evaluate(
     for name, split in data.tests.items():
         found: list[Losses] = []
         start, before = time.perf_counter(), trained.reader.spent
-        logits_NC = trained.outputs_of(split, batch_size, stop, found.append)
+        if evaluator.config.stride is None:
+            logits_NC = trained.outputs_of(split, batch_size, stop, found.append)
+        else:
+            logits_NC = _in_windows(trained, split, batch_size, stop, evaluator.config.stride)
         # As if nothing had been kept: forward passes that were read count, what keeping them took does not.
         kept = trained.reader.spent - before
         seconds += time.perf_counter() - start - kept.seconds + kept.forward_seconds
@@ -80,8 +90,44 @@ def evaluate(
         confusion=confusion_by_split(predictions, data.schema.task),
         threshold=threshold,
         predict_ms_per_example=1000 * seconds / sum(len(split) for split in data.tests.values()),
-        texts=texts_told(written, texts_before, evaluator),
+        texts=texts_told(written, texts_before, evaluator, data.splits["train"], data.schema.form),
     )
+
+
+def _in_windows(trained: Trained, split: Split, batch_size: int, stop: Callable[[], None], stride: int) -> np.ndarray:
+    """The numbers of each row (n, K), read to its end."""
+    net, objective = trained.net, trained.objective
+    rows = objective.encode(split, net.tokenizer, UNLIMITED, False)
+    windows, row_W = in_windows(rows, net.max_length, stride)
+    numbers_WK = predict_logits(
+        net.model,
+        with_prompt(windows, net.prompt),
+        batch_size,
+        stop=stop,
+        size=trained.pass_size,
+        outputs=objective.outputs,
+    )
+    return summed(numbers_WK, row_W, len(rows))
+
+
+def check_stride(net: Net, evaluator: Evaluator) -> None:
+    """Refuses windows that would leave tokens out.
+
+    Raises:
+        RecipeError: the stride is not smaller than what the model reads, or the model has an encoder.
+    """
+    stride = evaluator.config.stride
+    if stride is None:
+        return
+    if net.model.config.is_encoder_decoder:
+        raise RecipeError("windows are for models without an encoder", where="evaluate.stride", fix="leave it out")
+    if stride >= net.max_length:
+        raise RecipeError(
+            f"windows that begin {stride} tokens after each other would leave tokens without any before them: the "
+            f"model reads {net.max_length}",
+            where="evaluate.stride",
+            fix=f"take half of that, {max(1, net.max_length // 2)}",
+        )
 
 
 def _write(

@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from tunewise.data.inputs import Inputs
 from tunewise.data.labelled import LabelledTokens
 from tunewise.data.packing import Branches, PackedTokens, packed_batch
+from tunewise.data.pairs import PairTokens, parted
 from tunewise.errors import MethodError
 from tunewise.methods.base import Method
 from tunewise.models.load import Net
 from tunewise.models.memory import is_out_of_memory
 from tunewise.models.token_losses import token_log_probs
 
-ROWS_OF_A_PROOF = 6
+ROWS_OF_A_PROOF, PAIRS_OF_A_PROOF = 6, 3
 CLOSE = 1e-4
 """Largest difference of a row's mean log-probability, in fp32."""
 WHERE, LEAVE_OUT = "train.packing", "leave it out: batches of rows of similar length have little padding"
 
 
-def packed_rows(read: Inputs, net: Net, method: Method) -> PackedTokens:
-    """The same rows, of which those of a batch are packed.
+def packed_rows(read: Inputs, net: Net, method: Method) -> PackedTokens | PairTokens:
+    """The same rows, of which those of a batch are packed; of pairs of answers, each with one prompt for both.
 
     Raises:
         MethodError: the rows are of a kind that is not packed, or the model does not read packed rows as it reads them
             one by one.
     """
-    if not isinstance(read, LabelledTokens):
-        raise _refused("rows of more than one sequence are not packed")
-    if read.sources is not None:
+    tokens = read.both if isinstance(read, PairTokens) else read
+    if not isinstance(tokens, LabelledTokens):
+        raise _refused("rows of which a model says a number, and not how likely they are, are not packed")
+    if tokens.sources is not None:
         raise _refused("rows for an encoder and a decoder are not packed")
     if method.positions:
         raise _refused(f"virtual tokens ({method.name}) stand before a sequence, not before each row in it")
-    for masked in (False, True):
-        packed = PackedTokens(read, net.max_length, net.map.width, masked)
-        if _reads_alike(net, packed):
-            return packed
+    if isinstance(read, PairTokens):
+        sharing = replace(read, sharing=True)
+        rows = np.argsort(-read.lengths, kind="stable")[:PAIRS_OF_A_PROOF]
+        if _alike(net, parted(read.batch(rows))[0], parted(sharing.batch(rows))[0]):
+            return sharing
+    else:
+        for masked in (False, True):
+            packed = PackedTokens(tokens, net.max_length, net.map.width, masked)
+            if _reads_alike(net, packed):
+                return packed
     raise _refused(f"a '{net.map.family}' model does not read packed rows as it reads them one by one")
 
 
@@ -44,20 +55,24 @@ def _refused(what: str) -> MethodError:
     return MethodError(what, where=WHERE, fix=LEAVE_OUT)
 
 
-@torch.no_grad()
 def _reads_alike(net: Net, packed: PackedTokens) -> bool:
     """Whether rows have the same log-probabilities in one sequence and one beside the other."""
     rows = _rows_to_try(packed)
     if len(rows) < 2:
         return True  # no two rows fit into a sequence: none are packed
     sequence = [Branches((place,)) for place in range(len(rows))]
-    together = packed_batch(packed.tokens, rows, [sequence], packed.masked)
+    return _alike(net, packed.tokens.batch(rows), packed_batch(packed.tokens, rows, [sequence], packed.masked))
+
+
+@torch.no_grad()
+def _alike(net: Net, alone: Mapping[str, torch.Tensor], together: Mapping[str, torch.Tensor]) -> bool:
+    """Whether the rows of two batches have the same log-probabilities."""
     modes, device = {module: module.training for module in net.model.modules()}, next(net.model.parameters()).device
     net.model.eval()
     try:
         alone_BK, packed_BK = (
             token_log_probs(net.model, {name: values.to(device) for name, values in batch.items()}).row_numbers()
-            for batch in (packed.tokens.batch(rows), together)
+            for batch in (alone, together)
         )
     except Exception as problem:  # a model that takes no positions, or no such mask, says so in its own way
         if is_out_of_memory(problem):

@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tunewise.data.conversations import Prompts, encode_prompts
+from tunewise.data.messages import from_text
+from tunewise.data.messages import text_of as text_of_message
 from tunewise.engine.generation import end_tokens, generate, text_of
 from tunewise.engine.kept import Context, kept_array
 from tunewise.engine.prefix_key import surroundings
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.generation_settings import GenerationConfig
+from tunewise.evaluate.overlap import overlap
 from tunewise.evaluate.texts import signatures
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
 from tunewise.objectives.base import Objective
-from tunewise.types import DataBundle, Predictions, Schema, Split
+from tunewise.types import DataBundle, Form, Predictions, Schema, Split
 
 SAMPLES = 8
 """Rows of the first test set that the report shows before and after training."""
@@ -172,19 +175,35 @@ class Writer:
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def texts_told(written: Mapping[str, Written], before: Sequence[str], evaluator: Evaluator) -> dict[str, Any]:
-    """What a record keeps of texts: how they were made and scored, and samples of the first test set."""
+def texts_told(
+    written: Mapping[str, Written], before: Sequence[str], evaluator: Evaluator, train: Split, form: Form | None
+) -> dict[str, Any]:
+    """What a record keeps of texts: how they were made and scored, what of them stands in the training rows, and
+    samples of the first test set."""
     if not written:
         return {}
     config = evaluator.config
     scored = any(metric.reads == "texts" for metric in evaluator.metrics.values())
     first = next(iter(written.values()))
-    return {
+    copied = {}
+    if config.overlap:
+        ours, theirs = (
+            [text for found in written.values() for text in getattr(found, name)] for name in ("texts", "references")
+        )
+        copied = {"overlap": overlap(ours, theirs, _plain_texts(train, form))}
+    return copied | {
         "options": config.generation.model_dump(mode="json"),
         "signatures": signatures(config.bleu_tokenizer) if scored else {},
         "sets": {name: found.as_dict() for name, found in written.items()},
         "samples": _samples(first, before),
     }
+
+
+def _plain_texts(split: Split, form: Form | None) -> Iterator[str]:
+    """All that stands in the rows, a text after the other; of conversations, what each message says."""
+    for row in split.texts:
+        for text in row:
+            yield from (text_of_message(said) for said in from_text(text).messages) if form == "chat" else (text,)
 
 
 def chosen_rows(rows: int, wanted: int, seed: int) -> np.ndarray:

@@ -101,7 +101,7 @@ class _Work:
         self.tell("loading the model")
         begun, recipe = time.perf_counter(), self.recipe
         self.tuned.apply()
-        method = recipe.method.build(recipe.train.learning_rate)
+        method = recipe.method.build(recipe.train.learning_rate, self.checked.objective.rate_scale)
         net = load(recipe, self.checked, self.tuned)
         self.parts["load"] = time.perf_counter() - begun
         trained, data, cost = self._descend(net, method) if method.descends else self._solve(net, method)

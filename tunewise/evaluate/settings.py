@@ -43,3 +43,11 @@ class EvaluateConfig(Config):
 
     bleu_tokenizer: Literal["13a", "intl", "char", "zh", "none"] = "13a"
     """How sacreBLEU cuts texts into words: 13a for languages that write spaces, char or zh for those that do not."""
+
+    overlap: bool = True
+    """With `generation`: how many runs of 8 words of what was written stand in the training texts."""
+
+    stride: int | None = Field(default=None, ge=1)
+    """Language models, texts to learn from: test rows that are longer than `train.max_length` are read whole, in
+    windows of that length that begin so many tokens after each other (smaller is more exact, and slower). Where left
+    out, what is beyond the limit is not scored."""

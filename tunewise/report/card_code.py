@@ -7,6 +7,7 @@ from typing import Any
 
 from tunewise.config.reading import Chunks
 from tunewise.report.language_card import pipeline_tag, writing_code
+from tunewise.report.reward_card import judging_code
 
 _TUNEWISE = """\
 ```python
@@ -125,6 +126,8 @@ def loading_code(record: Mapping[str, Any]) -> str:
     """The code for the record's kind of folder, ready to run beside it; tunewise's own after that of the library."""
     if pipeline_tag(record):
         return writing_code(record, _python)
+    if judging := judging_code(record):
+        return judging
     schema, kind = record["data"]["schema"], record["handover"]["kind"]
     folder = _python("path/to/this/folder")
     first = "a text like those in the data"

@@ -41,7 +41,11 @@ def how_written(comparison: Comparison) -> list[str]:
     texts = next((run["texts"] for run in comparison["runs"] if run.get("texts")), None)
     if texts is None:
         return []
-    return [writing(texts["options"]), *(f"{plain(name)}: {plain(how)}" for name, how in texts["signatures"].items())]
+    return [
+        writing(texts["options"]),
+        *_copied(comparison),
+        *(f"{plain(name)}: {plain(how)}" for name, how in texts["signatures"].items()),
+    ]
 
 
 def writing(options: Mapping[str, Any]) -> str:
@@ -56,9 +60,30 @@ def writing(options: Mapping[str, Any]) -> str:
     return f"{how}{also}, at most {options['max_new_tokens']:,} new tokens"
 
 
+def copied(texts: Mapping[str, Any]) -> str | None:
+    """What of the texts stands in the training rows, in words; nothing where it was not looked for, or texts are too
+    short."""
+    found = texts.get("overlap")
+    if not found or found["share"] is None:
+        return None
+    told = f"{found['share']:.1%} of the runs of {found['words']} words written stand in the training texts"
+    if found["reference_share"] is not None:
+        told += f" (of the references' own: {found['reference_share']:.1%})"
+    return f"{told}; the longest copy has {found['longest']} words" if found["longest"] else told
+
+
+def _copied(comparison: Comparison) -> list[str]:
+    """The same for the first finished run of each entry."""
+    told: dict[str, str] = {}
+    for run in comparison["runs"]:
+        if run.get("texts") and run["status"] == "finished" and (words := copied(run["texts"])):
+            told.setdefault(plain(run.get("name") or run["method"], 80), words)
+    return [f"{name}: {words}" for name, words in told.items()]
+
+
 def sample_lines(texts: Mapping[str, Any], at_most: int = 2) -> list[str]:
     """Some samples of a run's record for the terminal, a line for each text."""
-    lines = []
+    lines = [words] if (words := copied(texts)) else []
     for sample in texts.get("samples", [])[:at_most]:
         lines.append(f"row {sample['row']}: {plain(sample['prompt'], LINE_LIMIT)}")
         for name in ("reference", "before", "after"):
