@@ -75,7 +75,7 @@ def measure(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _ours(asked: dict[str, Any]) -> dict[str, Any]:
 
-    import tunewise.engine.language_model  # noqa: F401
+    import tunewise.engine.language_model
     import tunewise.run  # noqa: F401
     from tunewise.cli.main import app
 
