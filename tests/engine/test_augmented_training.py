@@ -85,7 +85,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, np.ndarray, Any, A
     """(epoch, rows, tokens, targets) of every step."""
     seen, real = [], AugmentedRows.read
 
-    def read(self: AugmentedRows, rows: np.ndarray, epoch: int, targets: torch.Tensor) -> Any:
+    def read(self: AugmentedRows, rows: np.ndarray, epoch: int, targets: torch.Tensor, step: int) -> Any:
         found = real(self, rows, epoch, targets)
         seen.append((epoch, np.unique(rows), found.inputs, found.targets))
         return found

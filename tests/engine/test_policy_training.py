@@ -51,7 +51,10 @@ RESUMED = {
 }
 
 
-@pytest.mark.parametrize("case", RESUMED)
+SLOW = ("rloo", "lora", "encoder_decoder")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in RESUMED])
 def test_stopped_after_every_step_it_is_the_training_that_never_was(case, training):
     objective, method, more = RESUMED[case]
     whole = training(objective, method, at="whole", **more)
@@ -108,10 +111,17 @@ def test_the_same_recipe_gives_the_same_bits_and_another_seed_others(training):
 # ---------------------------------------------------------------- what is learnt
 
 
-@pytest.mark.parametrize("objective", [{"grpo": {}}, {"rloo": {"beta": 0.0}}, {"ppo": {"samples": 4, "updates": 2}}])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"grpo": {}},
+        pytest.param({"rloo": {"beta": 0.0}}, marks=pytest.mark.slow),
+        pytest.param({"ppo": {"samples": 4, "updates": 2}}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_reward_rises_and_does_not_with_rewards_at_random(objective, training):
     ((name, options),) = objective.items()
-    steps = {"max_steps": 40 if name == "ppo" else 25, "evaluate_every": 5}
+    steps = {"max_steps": 40 if name == "ppo" else 16}
     real, control = (
         training({name: options}, at="a", **steps),
         training({name: {**options, "control": True}}, at="b", **steps),
@@ -121,8 +131,8 @@ def test_the_reward_rises_and_does_not_with_rewards_at_random(objective, trainin
     for setup in (real, control):
         rewards = [row["figures"]["reward"] for row in wrote(setup)]
         gains.append(np.mean(rewards[-4:]) - np.mean(rewards[:2]))
-    assert gains[0] > 0.2
-    assert gains[1] < 0.1
+    assert gains[0] > 0.35
+    assert gains[1] < gains[0] - 0.2
 
 
 def test_with_one_step_per_round_the_ratio_is_one_and_the_gradient_that_of_reinforce(training):
@@ -365,8 +375,11 @@ def test_the_value_head_learns_and_is_not_handed_over(training):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "_take_best", look)
-        setup.train()
+        trained = setup.train()
     assert seen[0].abs().max() > 0
+    numbers = trained.rollouts.numbers("test")
+    assert numbers.shape == (4, 3)
+    assert (numbers[:, 2] >= 1).all()
     assert not any("value_head" in name for name in named_tensors(setup.net.model))
 
 

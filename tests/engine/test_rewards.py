@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from training_bench import set_up
 
+from tunewise.conformance.toy_data import FILLER
 from tunewise.engine.handover import save_model
 from tunewise.engine.rewards import Rewards
 from tunewise.engine.text_model import TextModel
@@ -14,6 +18,7 @@ from tunewise.errors import ModelError, RecipeError
 from tunewise.evaluate.reward_functions import load_reward_function
 from tunewise.models.memory import PassSize
 from tunewise.objectives.reward_settings import RewardSource
+from tunewise.types import DataBundle, Schema, Split
 
 SOURCE = """
 def length(prompts, completions, **columns):
@@ -114,18 +119,43 @@ def test_a_regression_is_a_reward_model(runs, folder):
     assert found == pytest.approx(TextModel(one / "model").scores(["onea b", "twoc"]), abs=1e-6)
 
 
+@pytest.mark.parametrize("form", ["completion", "chat"])
+def test_a_reward_model_reads_prompt_and_answer(form, folder, tmp_path, tiny_model):
+    def row(*texts):
+        if form == "completion":
+            return texts
+        roles = ("user", "assistant", "assistant")
+        return tuple(json.dumps([{"role": role, "content": text}]) for role, text in zip(roles, texts, strict=True))
+
+    rows = tuple(row(f"{a} {b}", a, b) for a, b in pairwise(FILLER[:9]))
+    splits = {
+        name: Split(name, rows, np.zeros(8, np.float32), np.arange(1, 9), "toy")
+        for name in ("train", "validation", "test")
+    }
+    schema = Schema("preference", ("prompt", "chosen", "rejected"), "", (), form)
+    setup = set_up(tiny_model("gpt2", 2), DataBundle(splits, schema, (), "toy"), tmp_path, max_steps=2)
+    trained = setup.train()
+    decision = {"threshold": None, "positive": None}
+    save_model(trained, "transformers", tmp_path / "model", schema, decision, card=lambda size: "card")
+    judge = rewards([str(tmp_path)], folder)
+    judge._judges[0].chat = form == "chat"
+    prompts = [row("one", "", "")[0], row("two", "", "")[0]]
+    wanted = TextModel(tmp_path / "model").scores(list(zip(PROMPTS, ANSWERS, strict=True)))
+    assert judge(prompts, ANSWERS, {}) == pytest.approx(wanted, abs=1e-6)
+
+
 def test_a_classifier_gives_the_log_odds_of_a_class(runs, folder):
     run = runs("classification", True)
     model = TextModel(run / "model")
-    found = rewards([{"model": str(run), "label": model.labels[1]}], folder)(PROMPTS, ANSWERS, {})
+    found = rewards([{"model": str(run), "wanted_class": model.labels[1]}], folder)(PROMPTS, ANSWERS, {})
     chosen = model.scores(list(zip(PROMPTS, ANSWERS, strict=True)))[:, 1]
     assert found == pytest.approx(np.log(chosen / (1 - chosen)), abs=1e-4)
-    with pytest.raises(RecipeError, match="classifier, and `label` is not given"):
+    with pytest.raises(RecipeError, match="classifier, and `wanted_class` is not given"):
         rewards([str(run)], folder)
     with pytest.raises(RecipeError, match="without a class 'nope'"):
-        rewards([{"model": str(run), "label": "nope"}], folder)
+        rewards([{"model": str(run), "wanted_class": "nope"}], folder)
     with pytest.raises(RecipeError, match="gives a number"):
-        rewards([{"model": str(runs("regression")), "label": "x"}], folder)
+        rewards([{"model": str(runs("regression")), "wanted_class": "x"}], folder)
 
 
 def test_a_plain_classifier_of_transformers(runs, folder, tmp_path, tiny_model):
@@ -147,7 +177,7 @@ def test_what_is_no_source():
     for wrong in (
         {},
         {"model": "a", "function": "b.py:c"},
-        {"function": "b.py:c", "label": "x"},
+        {"function": "b.py:c", "wanted_class": "x"},
         {"model": "a", "weight": 0},
     ):
         with pytest.raises(ValueError):

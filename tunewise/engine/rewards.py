@@ -5,6 +5,7 @@ Shape legend: n answers, C classes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tunewise.data.rewarded import rewarded_row
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.handover import load_model
 from tunewise.engine.job import Job
@@ -40,6 +42,7 @@ class Rewards:
         functions: those of the user, by their references.
         folder: what relative paths of models start from.
         batch_size: of reward models, as `evaluate.batch_size` has it.
+        chat: prompts are messages, as JSON.
 
     Attributes:
         seen: the mean reward of each source, by its name, of the answers that were judged last.
@@ -52,6 +55,7 @@ class Rewards:
     batch_size: int
     size: PassSize
     stop: Callable[[], None] = lambda: None
+    chat: bool = False
     seen: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -87,7 +91,9 @@ class Rewards:
         if source.function is not None:
             return self.functions[source.function]
         with memory_told("loading the reward model"):
-            return _ModelJudge.of(source, self.folder, self.device, self.batch_size, self.size, self.stop)
+            judge = _ModelJudge.of(source, self.folder, self.device, self.batch_size, self.size, self.stop)
+        judge.chat = self.chat
+        return judge
 
 
 def rewards_of(
@@ -101,7 +107,8 @@ def rewards_of(
 
     def ready(job: Job) -> Rewards:
         device, rows = torch.device(job.tuned.device), job.evaluator.config.batch_size
-        return Rewards(sources, functions, folder, device, rows, job.pass_size, job.stop.check)
+        chat = job.data.schema.form == "chat"
+        return Rewards(sources, functions, folder, device, rows, job.pass_size, job.stop.check, chat)
 
     return ready
 
@@ -118,6 +125,7 @@ class _ModelJudge:
     batch_size: int
     size: PassSize
     stop: Callable[[], None]
+    chat: bool = False
 
     @classmethod
     def of(
@@ -144,14 +152,27 @@ class _ModelJudge:
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], columns: Mapping[str, Sequence[str]]
     ) -> np.ndarray:
-        pairs = list(zip(prompts, completions, strict=True))
-        rows = pairs if len(self.schema.text) == 2 else [(prompt + completion,) for prompt, completion in pairs]
+        rows = [self._row(*pair) for pair in zip(prompts, completions, strict=True)]
         logits_nC = outputs(self.net, self.plan, self.head, rows, self.batch_size, stop=self.stop, size=self.size)
         if self.place is None:
             return logits_nC[:, 0]
         scores_nC = np.clip(to_scores(self.schema.task, logits_nC), TINY, 1 - TINY)
         chosen_n = scores_nC[:, self.place]
         return np.log(chosen_n) - np.log1p(-chosen_n)
+
+    def _row(self, prompt: str, completion: str) -> tuple[str, ...]:
+        """As the model reads it. One that knows no messages gets their texts, a line each."""
+        if self.schema.task == "preference":
+            given = [*json.loads(prompt), {"role": "assistant", "content": completion}] if self.chat else None
+            if given is not None and self.schema.form != "chat":
+                given = (_joined(prompt), completion)
+            return rewarded_row(given or (prompt, completion), self.schema)
+        prompt = _joined(prompt) if self.chat else prompt
+        return (prompt, completion) if len(self.schema.text) == 2 else (prompt + completion,)
+
+
+def _joined(messages: str) -> str:
+    return "\n".join(str(message.get("content", "")) for message in json.loads(messages)) + "\n"
 
 
 def _plain(located: LocatedModel) -> tuple[Net, Schema]:
@@ -181,8 +202,10 @@ def _labels(located: LocatedModel) -> tuple[str, ...]:
 def _class_of(source: RewardSource, schema: Schema) -> int | None:
     where = f"reward: {source.model}"
     if schema.task in NUMBERS:
-        if source.label is not None:
-            raise RecipeError("the reward model gives a number, not classes", where=where, fix="leave `label` out")
+        if source.wanted_class is not None:
+            raise RecipeError(
+                "the reward model gives a number, not classes", where=where, fix="leave `wanted_class` out"
+            )
         return None
     if schema.task not in ("classification", "multilabel") or not schema.text:
         raise RecipeError(
@@ -190,12 +213,16 @@ def _class_of(source: RewardSource, schema: Schema) -> int | None:
             where=where,
             fix="name a run with a reward model, a regression or a classifier of texts",
         )
-    if source.label not in schema.labels:
+    if source.wanted_class not in schema.labels:
         shown = ", ".join(schema.labels[:20])
-        what = "and `label` is not given" if source.label is None else f"without a class '{source.label}'"
+        what = (
+            "and `wanted_class` is not given"
+            if source.wanted_class is None
+            else f"without a class '{source.wanted_class}'"
+        )
         raise RecipeError(
             f"the reward model is a classifier, {what}",
             where=where,
-            fix=f"give `label` as one of: {shown}",
+            fix=f"give `wanted_class` as one of: {shown}",
         )
-    return schema.labels.index(source.label)
+    return schema.labels.index(source.wanted_class)

@@ -26,7 +26,7 @@ from tunewise.engine.generation import end_tokens, generate
 from tunewise.engine.kept import Spent
 from tunewise.engine.starting_point import StartingPoint
 from tunewise.evaluate.generation_settings import GenerationConfig
-from tunewise.evaluate.predict import eval_mode
+from tunewise.evaluate.predict import Outputs, eval_mode
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
 from tunewise.objectives.policy import k1
@@ -201,18 +201,18 @@ class Rollouts:
     def _judged_texts(
         self, name: str, rows: np.ndarray, texts: list[str], group: int
     ) -> tuple[list[str], list[str], dict[str, list[str]]]:
-        """Prompts, answers and the other columns, one of each for every answer."""
-        split, prompts = self.splits[name], self.prompts[name].texts
+        """Prompts as the data has them, answers and the other columns, one of each for every answer."""
+        split = self.splits[name]
         places = np.repeat(rows, group).tolist()
         columns = {column: [values[place] for place in places] for column, values in split.columns.items()}
-        return [prompts[place] for place in places], texts, columns
+        return [split.texts[place][0] for place in places], texts, columns
 
     def _look(self, answers: LabelledTokens, rewards_NG: torch.Tensor) -> Judged:
         objective = self.objective
         lengths_NG = torch.from_numpy(answers.counts).reshape(rewards_NG.shape)
         if not objective.needs_log_probs:
             return Judged(rewards_NG, lengths_NG)
-        found_KC = self._log_probs(answers)
+        found_KC = self._read(answers, objective.looked_at)
         reference_K = self._reference(answers) if objective.needs_reference else None
         values_K = found_KC[:, 1] if objective.has_values else None
         return Judged(rewards_NG, lengths_NG, found_KC[:, 0], reference_K, values_K)
@@ -223,14 +223,18 @@ class Rollouts:
             return self._log_probs(answers)[:, 0]
 
     def _log_probs(self, answers: LabelledTokens) -> torch.Tensor:
-        """Of each token of the answers, (K, 1), or with values (K, 2), in eval mode; on the CPU."""
+        """Of each token of the answers, (K, 1)."""
+        return self._read(answers, self.objective.log_probs)
+
+    def _read(self, answers: LabelledTokens, wanted: Outputs) -> torch.Tensor:
+        """Numbers (K, C) of each token of the answers, in eval mode; on the CPU."""
         device, found = next(self.net.model.parameters()).device, {}
 
         def look(places: np.ndarray) -> np.ndarray:
             self.stop()
             batch = {name: values.to(device) for name, values in answers.batch(places).items()}
             with torch.no_grad(), self.tuned.autocast():
-                return self.objective.looked_at(self.net.model, batch).float().cpu()
+                return wanted(self.net.model, batch).float().cpu()
 
         with eval_mode(self.net.model):
             batches = sorted_batches(answers.lengths, self.batch_size)

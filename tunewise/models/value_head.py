@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from tunewise.data.labelled import UNLABELLED
+from tunewise.config.reading import UNLABELLED
 
 NAME = "value_head"
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class Grpo(PolicyOptimisation):
-    """-min(ratio A, clip(ratio) A) + beta ratio k3 of each token; A is the reward of its answer against the others to the
-    same prompt."""
+    """-min(ratio A, clip(ratio) A) + beta ratio k3 of each token; A is the reward of its answer against the others to
+    the same prompt."""
 
     name = "grpo"
 

@@ -136,7 +136,11 @@ class PolicyOptimisation(Objective):
         """What each answer adds to the loss, and at how many of its tokens the limit holds, (A,) both."""
 
     def looked_at(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Log-probabilities of the tokens to learn, (M, 1); with those of a value head, (M, 2)."""
+        """What a round needs to know of the tokens to learn: log-probabilities (M, 1); with values, (M, 2)."""
+        return self.log_probs(model, batch)
+
+    def log_probs(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Log-probabilities of the tokens to learn, (M, 1)."""
         from tunewise.models.token_losses import token_log_probs
 
         return token_log_probs(model, batch, temperature=self.options.temperature).log_probs_N[:, None]

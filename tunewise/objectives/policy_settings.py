@@ -83,7 +83,7 @@ class GrpoConfig(PolicyConfig):
 
 
 class RlooConfig(PolicyConfig):
-    """REINFORCE leave-one-out: an answer's advantage is its reward minus the mean of the others' to the same prompt;
+    """leave-one-out (REINFORCE): an answer's advantage is its reward minus the mean of the others' to the same prompt;
     the ratio of probabilities is that of whole answers."""
 
     beta: float = Field(default=0.05, ge=0)

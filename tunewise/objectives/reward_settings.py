@@ -14,15 +14,15 @@ class RewardSource(Config):
 
     model: str | None = None
     """A run folder of tunewise with a reward or regression model (its number is the reward), or with a classifier (see
-    `label`); or a folder of a transformers sequence classifier."""
+    `wanted_class`); or a folder of a transformers sequence classifier."""
 
-    label: str | None = None
+    wanted_class: str | None = None
     """With a classifier: the class whose log-odds, ln p - ln(1 - p), are the reward."""
 
     function: str | None = None
     """`file.py:function`, the file in the recipe's folder. It is called as `function(prompts, completions, **columns)`
-    with lists of strings, the other columns of the data as lists beside them, and returns one number for each. Runs
-    only with `--allow-code`."""
+    with lists of strings, the other columns of the data as lists beside them, and returns one number for each. Prompts
+    that are conversations come as JSON, a list of messages. Runs only with `--allow-code`."""
 
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """The reward is the sum over sources, each times its weight."""
@@ -40,8 +40,8 @@ class RewardSource(Config):
         given = [name for name in ("model", "function") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError("give each source of rewards either a model or a function")
-        if self.label is not None and self.model is None:
-            raise ValueError("label is for a model that classifies; leave it out")
+        if self.wanted_class is not None and self.model is None:
+            raise ValueError("wanted_class is for a model that classifies; leave it out")
         if self.weight == 0:
             raise ValueError("a weight of 0 leaves the source without effect; leave it out")
         return self
