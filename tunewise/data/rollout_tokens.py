@@ -25,10 +25,13 @@ SIGNAL = "signal_"
 
 @dataclass(frozen=True, eq=False)
 class PromptTokens:
-    """Prompts that are still to be answered. Their tokens decide the batches of a training."""
+    """Prompts that are still to be answered. Their tokens decide the batches of a training. `cut` of them lost their
+    beginnings, `lost` tokens in all."""
 
     ids: Ragged
     texts: tuple[str, ...]
+    cut: int = 0
+    lost: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -60,6 +60,12 @@ def write_splits(config: DataConfig, folder: Path, data: DataBundle, target: Pat
         StoreError: it was not saved for good, or something is there already.
         DataError: a file of this kind cannot hold the data so that it reads back the same.
     """
+    if data.schema.is_language:
+        raise DataError(
+            f"splits are written of rows with labels; the task is {data.schema.task}",
+            where="where the splits are to be written",
+            fix="leave it out: training cuts the same splits from the same files by data.split_seed",
+        )
     if config.folds is not None:
         raise DataError(
             f"training gets other splits in each of the {config.folds} folds",

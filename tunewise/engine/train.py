@@ -13,8 +13,7 @@ import torch
 from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
-from tunewise.data.labelled import LabelledTokens
-from tunewise.data.pairs import PairTokens
+from tunewise.data.language_cuts import told_cuts
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
 from tunewise.engine.before_training import Untrained
@@ -370,7 +369,7 @@ def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
     both = net.model.config.is_encoder_decoder
     inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
     for name, read in inputs.items():
-        for line in read.told(name, net.max_length) if isinstance(read, (LabelledTokens, PairTokens)) else ():
+        for line in told_cuts(read, name, net.max_length):
             job.observers.emit(Warned(line))
     rows = job.evaluator.config.batch_size
     untrained = Untrained(net, rows, job.stop.check, job.pass_size, job.context)
