@@ -35,7 +35,7 @@ def write_data(folder: Path, rows: int) -> None:
         with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
             for _ in range(count):
                 lengths = [min(LONGEST, max(2, int(draw.lognormal(np.log(most), SPREAD)))) for most in MEDIANS]
-                words = [" ".join(f"w{word}" for word in draw.integers(0, VOCABULARY - 10, size)) for size in lengths]
+                words = ["".join(f" w{word}" for word in draw.integers(0, VOCABULARY - 10, size)) for size in lengths]
                 file.write(json.dumps(dict(zip(("prompt", "completion"), words, strict=True))) + "\n")
     _write_model(folder / "model")
 
