@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Bench:
     data: DataBundle
     images: dict[str, Images] | None = None
     language: bool = False
+    learned: ClassVar[float] = 0.98  # the share of its loss that a model has after training, at most
 
     @classmethod
     def make(cls, family: str, folder: Path) -> Bench:

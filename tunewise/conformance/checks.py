@@ -29,7 +29,6 @@ from tunewise.types import Handover, Plan, Signals
 # rounded once more.
 TOLERANCE = 1e-5
 MERGED_TOLERANCE = 1e-4
-LEARNED = 0.98
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class _Pair:
 
     def _learns(self, before: np.ndarray | None, after: np.ndarray) -> None:
         loss = self.bench.loss(np.zeros_like(after) if before is None else before)
-        if not self.bench.loss(after) < LEARNED * loss:
+        if not self.bench.loss(after) < self.bench.learned * loss:
             raise ValueError(f"it was {loss:.4f} before the training and is {self.bench.loss(after):.4f} after it")
 
     def _repeats(self, losses: list[float], after: np.ndarray) -> None:

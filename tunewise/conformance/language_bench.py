@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class LanguageBench(Bench):
     of its tokens: (n, 2)."""
 
     language: bool = True
+    learned: ClassVar[float] = 0.995  # of a random model whose norms alone train, words are learnt slowly
 
     @classmethod
     def make(cls, family: str, folder: Path) -> LanguageBench:
