@@ -69,8 +69,9 @@ def nearest_key(key: str, section: type[Config], root: type[Config]) -> str:
         return f"did you mean `{wanted}`?"
     paths = _paths(root)
     homes = [path for path in paths if path.rpartition(".")[2] in (spelled, wanted)]
-    if homes:
-        return _belongs(homes)
+    if homes:  # options deep down, such as those of an objective, are seldom meant
+        depth = min(path.count(".") for path in homes)
+        return _belongs([path for path in homes if path.count(".") == depth])
     elsewhere = {path.rpartition(".")[2]: path for path in reversed(paths)} | {name: name for name in own}
     # a close spelling in another section is likelier meant than a distant one in this
     for names, cutoff in ((own, 0.85), (elsewhere, 0.8), (own, 0.6)):
