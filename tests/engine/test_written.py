@@ -10,9 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tunewise.conformance.models import SPECIAL_OF, TEXT, make_tokenizer
+from tunewise.engine.evaluation import check_stride
 from tunewise.engine.generation import generate
 from tunewise.engine.kept import Context
 from tunewise.engine.written import SAMPLES, Writer, by_package, chosen_rows, texts_told
+from tunewise.errors import RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.generation_settings import GenerationConfig
 from tunewise.evaluate.settings import EvaluateConfig
@@ -114,3 +116,13 @@ def test_a_record_keeps_signatures_counts_and_samples(net):
     assert told["overlap"]["words"] == 8 and told["overlap"]["longest"] == 0
     assert texts_told({}, (), judge, split, "completion") == {}
     assert by_package({"bleu": "sacrebleu", "chrf": "sacrebleu"}) == {"sacrebleu": ["bleu", "chrf"]}
+
+
+def test_windows_that_would_leave_tokens_out_are_refused(net):
+    def judge(stride):
+        return Evaluator(SCHEMA, EvaluateConfig(stride=stride), Path("."))
+
+    check_stride(net, judge(None))
+    check_stride(net, judge(63))
+    with pytest.raises(RecipeError, match="reads 64"):
+        check_stride(net, judge(64))
