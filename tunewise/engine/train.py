@@ -33,7 +33,6 @@ from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
-from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
 from tunewise.objectives.base import Objective
@@ -329,7 +328,6 @@ def descend(
         told = augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)
         job.observers.emit(Warned(told))
     fold(net, objective)
-    sizes = {tensor.name: tensor.size for tensor in net.map.tensors}  # in 4 bits, two weights are one element
     return Trained(
         net=net,
         plan=training.plan,
@@ -338,7 +336,7 @@ def descend(
         forward_flops=progress.forward_flops,
         backward_flops=progress.backward_flops,
         trainable_parameters=max(entry["trainable_parameters"] for entry in progress.plans),
-        total_parameters=sum(sizes.get(name, tensor.numel()) for name, tensor in named_tensors(net.model).items()),
+        total_parameters=training.parameters,
         reader=Reader(net, training.plan, progress.trained, context),
         pass_size=size,
         objective=objective,
