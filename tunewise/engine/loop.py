@@ -143,7 +143,12 @@ class Training(Validated):
                 if self.plan.until == progress.step:
                     with self.stop.at_once():
                         self._replan()
-                self._step()
+                try:
+                    self._step()
+                except Interrupted:  # while the model wrote what the step reads: all is as it was before
+                    if progress.step:
+                        self._save()
+                    raise
                 progress.unvalidated = course.validates(progress.step) and not progress.collapsed
                 self._after_step()
 

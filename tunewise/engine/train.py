@@ -13,7 +13,6 @@ import torch
 from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
-from tunewise.data.language_cuts import told_cuts
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
 from tunewise.engine.before_training import Untrained
@@ -25,6 +24,7 @@ from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.feed import Feed, Reader
 from tunewise.engine.job import Job
 from tunewise.engine.kept import Spent
+from tunewise.engine.language_inputs import encoded_splits
 from tunewise.engine.output_layer import fold, output_layer, standardizes
 from tunewise.engine.packed import packed_rows
 from tunewise.engine.rollouts import Rollouts
@@ -155,7 +155,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
-    inputs, spent = _inputs(net, job)
+    job, inputs, spent = _inputs(net, job)
     if job.config.packing:
         inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
@@ -357,21 +357,17 @@ def to_predictions(
     return Predictions(scores, decisions, split.targets, split.rows)
 
 
-def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
+def _inputs(net: Net, job: Job) -> tuple[Job, Mapping[str, Inputs], Spent]:
     """What the model reads of train and validation; where rows are something to continue, of all splits. And what was
-    spent on what the untrained model says of them."""
-    splits, objective = job.data.splits, job.objective
+    spent on what the untrained model says of them. The job has the rows that train."""
     if not job.data.schema.is_language:
-        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}, Spent()
+        read = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
+        return job, read, Spent()
     net.to(torch.device(job.tuned.device))
-    both = net.model.config.is_encoder_decoder
-    inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
-    for name, read in inputs.items():
-        for line in told_cuts(read, name, net.max_length):
-            job.observers.emit(Warned(line))
+    job, inputs = encoded_splits(net, job)
     rows = job.evaluator.config.batch_size
     untrained = Untrained(net, rows, job.stop.check, job.pass_size, job.context)
-    return objective.prepare(inputs, untrained.outputs), untrained.spent
+    return job, job.objective.prepare(inputs, untrained.outputs), untrained.spent
 
 
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:
