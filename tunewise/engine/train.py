@@ -16,7 +16,6 @@ from tunewise.data.inputs import Inputs
 from tunewise.data.language_cuts import told_cuts
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
-from tunewise.engine.before_training import Untrained
 from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Planned, Prepared, Started, Warned
@@ -372,7 +371,7 @@ def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
         for line in told_cuts(read, name, net.max_length):
             job.observers.emit(Warned(line))
     rows = job.evaluator.config.batch_size
-    untrained = Untrained(net, rows, job.stop.check, job.pass_size, job.context)
+    untrained = job.untrained(net, rows, job.stop.check, job.pass_size, job.context, inputs)
     return objective.prepare(inputs, untrained.outputs), untrained.spent
 
 
