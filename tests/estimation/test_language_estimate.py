@@ -67,6 +67,7 @@ def language_recipe(llama: Path, tmp_path: Path) -> Callable[..., Recipe]:
     [
         ("sft", "full", {}),
         ("sft", {"lora": {"rank": 2}}, {"packing": True}),
+        ("sft", {"last_k": {"k": 1}}, {"epochs": 3}),
         ("dpo", "full", {}),
         ("dpo", "full", {"packing": True}),
         ("kto", "full", {}),

@@ -44,7 +44,8 @@ class Trained:
     """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
     is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
     left it in the cache. `reader` gives rows to the model, in batches of `pass_size`. `inputs`: what the model reads of
-    every split, where its `objective` encodes them; `rollouts` where it lets the model write, and judges that."""
+    every split, where its `objective` encodes them; `rollouts` where it lets the model write, and judges that, `rounds`
+    being what was told of it (`told_rounds`)."""
 
     net: Net
     plan: Plan
@@ -57,6 +58,7 @@ class Trained:
     reader: Reader
     pass_size: PassSize = field(default_factory=PassSize)
     curve: list[dict[str, Any]] = field(default_factory=list)
+    rounds: dict[str, Any] = field(default_factory=dict)
     head: FeatureHead | None = None
     objective: Objective | None = None
     inputs: Mapping[str, Inputs] = field(default_factory=dict)
@@ -343,6 +345,7 @@ def descend(
         objective=objective,
         rollouts=rollouts,
         curve=progress.curve,
+        rounds=progress.rounds,
         earlier_seconds=training.earlier_seconds,
         elsewhere_seconds=progress.elsewhere_seconds,
         elsewhere_flops=progress.elsewhere_flops,
