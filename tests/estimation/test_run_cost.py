@@ -169,7 +169,7 @@ def test_a_cache_that_is_too_small_is_told(recipe, estimated, monkeypatch: pytes
 
 
 def test_flops_of_steps_are_the_sums_of_their_batches() -> None:
-    shapes = Shapes(np.array([0, 0, 1, 2, 2]), np.array([4, 2, 8, 1, 1]), np.array([5, 9, 3, 7, 2]))
+    shapes = Shapes(np.array([0, 0, 1, 2, 2]), np.array([4, 2, 8, 1, 1]), np.array([5, 9, 3, 7, 2]), np.zeros(5, int))
     flops = StepFlops(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
     forward, backward = shapes.flops(flops, 0, 3)
     two = flops.forward(4, 5) + flops.forward(2, 9), flops.forward(1, 7) + flops.forward(1, 2)

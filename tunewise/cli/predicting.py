@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunewise.cli.predicting_rewards import reward_lines
 from tunewise.commit import export_file
 from tunewise.data.prepare import load_split
 from tunewise.data.settings import DataConfig
@@ -44,8 +45,8 @@ def predict_text(run: Path, text: list[str], options: Mapping[str, Any]) -> None
             print(f"  {entity['score']:6.1%}  {plain_text(entity['type'])}: {plain_text(entity['text'])}")
         print(f"{len(answer['entities'])} entities in {len(answer['words'])} words")
         return
-    if "value" in answer:
-        print(f"{answer['value']:.4f}")
+    if "value" in answer or "reward" in answer:
+        print(f"{answer.get('value', answer.get('reward')):.4f}")
         return
     print(plain_text(answer["label"] if "label" in answer else ", ".join(answer["labels"]) or "(no label)"))
     for label, probability in sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:10]:
@@ -71,7 +72,8 @@ def predict_file(
     run: Path, data: Path | None, out: Path | None, batch_size: int, options: Mapping[str, Any] | None = None
 ) -> None:
     """Writes a CSV file with one line per row of the data, in its order: texts, decision, probabilities; for entities
-    the words, their tags, and the entities; of a language model the prompt, and what it wrote.
+    the words, their tags, and the entities; of a language model the prompt, and what it wrote; of a reward model the
+    answers, and what each is worth.
 
     Args:
         options: of generation.
@@ -79,8 +81,13 @@ def predict_file(
     if data is None or out is None:
         raise RecipeError("nothing to predict for", fix='give --text "...", or --data FILE with --out predictions.csv')
     config, schema = trained_on(run)
-    split = load_split(config, str(data.resolve()), data.resolve().parent, schema, "data", with_targets=False)
     model = _loaded(run, options or {})
+    if model.schema.task == "preference" and not hasattr(model, "generate"):
+        rows, lines = reward_lines(model, config, schema, data, batch_size)
+        export_file(out, "".join(csv_line(line) for line in lines))
+        print(f"{rows:,} predictions: {out}")
+        return
+    split = load_split(config, str(data.resolve()), data.resolve().parent, schema, "data", with_targets=False)
     if hasattr(model, "generate"):
         written = model.answers(split, batch_size=batch_size, **(options or {}))
         export_file(out, "".join(_written_lines(schema, split, written, out.suffix == ".jsonl")))

@@ -155,7 +155,7 @@ def run_lines(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
         "folder": f"runs/{entry.folder.name}",
         "error": known.get("error"),
         "warnings": known.get("warnings", []),
-        **{name: known[name] for name in ("texts", "forgetting") if known.get(name)},
+        **{name: known[name] for name in ("rounds", "texts", "forgetting") if known.get(name)},
     }
 
 

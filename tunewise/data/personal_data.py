@@ -6,10 +6,12 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tunewise.cleaning.personal_data import Finder, by_hash, by_kind, finder, replaced
 from tunewise.cleaning.personal_settings import PersonalDataConfig
 from tunewise.data.clean import Rows
+from tunewise.data.message_texts import with_texts
 from tunewise.data.table import row_list
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Task
@@ -39,10 +41,13 @@ def personal_finder(kinds: Sequence[str], names: str | None, where: str) -> Find
 
 
 def without_personal_data(
-    config: PersonalDataConfig, texts: Texts, task: Task
+    config: PersonalDataConfig, texts: Texts, task: Task, chat: bool = False
 ) -> tuple[list[tuple[str, ...]], dict[str, list[int]], Counter[str]]:
     """Texts with every datum replaced or hashed; the places of rows, and how many data, by kind. Where rows are to be
     dropped, texts stay as they are.
+
+    Args:
+        chat: texts are conversations, in whose messages the data stand.
 
     Raises:
         DataError: what is needed is not installed, there is no key, or the task is token_classification.
@@ -57,27 +62,38 @@ def without_personal_data(
     by = _maker(config)
     cleaned, rows, counts = [], defaultdict(list), Counter()
     for place, row in enumerate(texts):
-        found = [find(text) for text in row]
-        kinds = Counter(one.kind for held in found for one in held)
+        kinds: Counter[str] = Counter()
+        change = partial(_without, find=find, by=by, kinds=kinds)
+        changed = tuple(with_texts(text, change) if chat else change(text) for text in row)
         for kind in kinds:
             rows[kind].append(place)
         counts += kinds
-        cleaned.append(tuple(replaced(text, held, by) for text, held in zip(row, found, strict=True)) if by else row)
+        cleaned.append(changed if by else row)
     return cleaned, dict(rows), counts
 
 
-def private_rows(config: PersonalDataConfig | None, rows: Rows, source: str, task: Task) -> tuple[Rows, list[DataStep]]:
+def _without(text: str, find: Finder, by: Callable[[str, str], str] | None, kinds: Counter[str]) -> str:
+    """A text with every datum replaced; adds to `kinds` what it held."""
+    found = find(text)
+    kinds.update(one.kind for one in found)
+    return replaced(text, found, by) if by else text
+
+
+def private_rows(
+    config: PersonalDataConfig | None, rows: Rows, source: str, task: Task, chat: bool = False
+) -> tuple[Rows, list[DataStep]]:
     """The rows of a source as the recipe wants them, and a step for each kind.
 
     Args:
         source: train, validation, test, or the name of a test set: only rows of train are dropped.
+        chat: see `without_personal_data`.
 
     Raises:
         DataError: as `without_personal_data`, or no row is left.
     """
     if config is None:
         return rows, []
-    texts, places, counts = without_personal_data(config, rows.texts, task)
+    texts, places, counts = without_personal_data(config, rows.texts, task, chat)
     if config.do == "drop":
         return _dropped(rows, places, counts) if source == "train" else _kept(rows, places, counts)
     steps = [

@@ -133,7 +133,8 @@ def _collect_language(config: DataConfig, folder: Path, train: LanguageSource, t
     keys, (rows, steps) = key_columns(config, train.table), train.rows
     check_keys(keys, train.layout.columns, ())
     given = {"validation": config.validation} if config.validation else {}
-    clean = row_cleaning(config, folder, rows, train.layout.task, (), ["train", *given, *tests])
+    chat = train.schema.form == "chat"
+    clean = row_cleaning(config, folder, rows, train.layout.task, (), ["train", *given, *tests], chat)
     parts: dict[str, Rows] = {}
     for name, source in {"train": config.train, **given, **tests}.items():
         if name != "train":
@@ -222,7 +223,7 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
     """
     table = load_table(config, source, folder, "test")
     if schema.is_language:
-        return load_language_split(config, table, schema, name, with_targets)
+        return _private(load_language_split(config, table, schema, name, with_targets), config, schema)
     tagged = schema.task == "token_classification"
     texts = read_words(table, table.find(schema.text[0]))[0] if tagged else check_texts(table, schema.text)
     if config.clean.personal_data and config.clean.personal_data.do != "drop":
@@ -253,6 +254,29 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
     rows = Rows(table, indices, tuple(texts), tuple(values))
     check_known(values, rows.numbers, schema.labels, source, "the training data")
     return rows.split(name, schema, label)
+
+
+def load_answers(config: DataConfig, source: str, folder: Path, schema: Schema) -> Split:
+    """Answers to judge, of a new source, as a reward model's training data has them: rows are a prompt with a chosen
+    and a rejected answer, where the source has both, else a prompt with one answer, or a conversation.
+
+    Raises:
+        DataError: the file cannot be read, or a row has no prompt or no answer.
+    """
+    table = load_table(config, source, folder, "test")
+    names = {name.casefold() for name in table.columns}
+    if not {"chosen", "rejected"} <= names:
+        schema, config = replace(schema, task="generation"), config.model_copy(update={"task": "generation"})
+    return _private(load_language_split(config, table, schema, "data", True), config, schema)
+
+
+def _private(split: Split, config: DataConfig, schema: Schema) -> Split:
+    """A split of a language task without the personal data that training did without."""
+    personal = config.clean.personal_data
+    if personal is None or personal.do == "drop":
+        return split
+    texts, _, _ = without_personal_data(personal, split.texts, schema.task, schema.form == "chat")
+    return replace(split, texts=tuple(texts))
 
 
 def fingerprint(schema: Schema, splits: Mapping[str, Split]) -> str:

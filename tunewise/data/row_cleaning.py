@@ -24,12 +24,14 @@ class RowCleaning:
     Attributes:
         spelling: of classes that are spelled in several ways, as the training rows say.
         labels: of rows that are to be dropped or relabelled.
+        chat: texts are conversations.
     """
 
     config: CleanConfig
     task: Task
     spelling: Mapping[str, str]
     labels: LabelList | None
+    chat: bool = False
 
     def __call__(self, rows: Rows, name: str) -> tuple[Rows, list[DataStep]]:
         """The rows of a source, cleaned, and a step for each thing that was done.
@@ -38,7 +40,7 @@ class RowCleaning:
             name: train, validation, test or the name of a test set: repeated rows are left out of train alone.
         """
         rows, steps = respelled(rows, self.spelling)
-        rows, more = private_rows(self.config.personal_data, rows, name, self.task)
+        rows, more = private_rows(self.config.personal_data, rows, name, self.task, self.chat)
         steps = [*steps, *more]
         if self.labels:
             rows, more = corrected(rows, name, self.labels, self.task)
@@ -50,13 +52,20 @@ class RowCleaning:
 
 
 def row_cleaning(
-    config: DataConfig, folder: Path, train: Rows, task: Task, label: Sequence[str], sources: Sequence[str]
+    config: DataConfig,
+    folder: Path,
+    train: Rows,
+    task: Task,
+    label: Sequence[str],
+    sources: Sequence[str],
+    chat: bool = False,
 ) -> RowCleaning:
     """What the recipe says, with what has to be read for it.
 
     Args:
         folder: what relative paths start from.
         sources: names of the sources that the recipe reads.
+        chat: texts are conversations.
 
     Raises:
         DataError: the list of labels cannot be read, or is of other sources; class names cannot be folded.
@@ -64,4 +73,4 @@ def row_cleaning(
     labels = read_label_list(config.clean.labels, folder) if config.clean.labels else None
     if labels:
         labels.check_sources(list(sources))
-    return RowCleaning(config.clean, task, spellings(config.clean, config.labels, train, task, label), labels)
+    return RowCleaning(config.clean, task, spellings(config.clean, config.labels, train, task, label), labels, chat)

@@ -27,9 +27,11 @@ class Untrained:
 
     Args:
         context: None where nothing is to be kept.
+        splits: the rows that it will be asked about, by split.
 
     Attributes:
         spent: on everything that was asked for so far.
+        flops: what a batch cost in the last pass.
     """
 
     net: Net
@@ -37,7 +39,9 @@ class Untrained:
     stop: Callable[[], None]
     size: PassSize
     context: Context | None
+    splits: Mapping[str, Inputs] = field(default_factory=dict)
     spent: Spent = field(default_factory=Spent, init=False)
+    flops: StepFlops = field(default_factory=StepFlops, init=False)
 
     def outputs(self, read: Inputs, wanted: Outputs) -> np.ndarray:
         """What `wanted`, a function of a module, makes of all rows: (n, C), fp32."""
@@ -67,7 +71,10 @@ class Untrained:
                 return wanted(model, batch)
 
         array = predict_logits(self.net.model, read, self.batch_size, stop=self.stop, size=self.size, outputs=outputs)
+        self.flops = counted[0] if counted else StepFlops()
+        return array, self._pass_flops(read)
+
+    def _pass_flops(self, read: Inputs) -> float:
+        """FLOPs of a pass over all rows."""
         batches = sorted_batches(read.lengths, self.batch_size)
-        return array, sum(
-            flops.forward(*read.shape(rows), items_of(read, rows)) for flops in counted for rows in batches
-        )
+        return sum(self.flops.forward(*read.shape(rows), items_of(read, rows)) for rows in batches)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, items_of
 from tunewise.data.packing import PackedTokens
 from tunewise.data.pairs import PairTokens
 from tunewise.engine.apply import frozen_blocks
@@ -65,7 +65,8 @@ class Feed:
         none."""
         if split not in self._stored:
             return None
-        return self._whole_flops.forward(*self.inputs[split].shape(rows))
+        inputs = self.inputs[split]
+        return self._whole_flops.forward(*inputs.shape(rows), items_of(inputs, rows))
 
     def begin_phase(self, trained: Iterable[str], plan: Plan, reads: Mapping[str, float]) -> Spent:
         """From here on, what trains is this; `reads` says how often each split's rows will be read."""

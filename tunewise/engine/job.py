@@ -10,6 +10,7 @@ import torch
 
 from tunewise.commit import Series, default_cache
 from tunewise.data.augment_settings import AugmentConfig
+from tunewise.engine.before_training import Untrained
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observers, Warned
 from tunewise.engine.kept import Context
@@ -27,7 +28,8 @@ from tunewise.types import DataBundle
 class Job:
     """Everything that a training needs besides net and method. `loop` carries out gradient descent; it is made from the
     fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
-    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does);
+    than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does); `untrained`: tells what the
+    model says before it trains (an estimate puts another in its place);
     `rewards`: makes what judges, where the model writes."""
 
     objective: Objective
@@ -43,6 +45,7 @@ class Job:
     stop: Stop
     fingerprint: str
     loop: Callable[..., Training] = Training
+    untrained: Callable[..., Untrained] = Untrained
     handed_over: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     rewards: Callable[[Job], Judging] | None = None

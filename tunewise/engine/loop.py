@@ -32,6 +32,7 @@ from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.step_loss import check_r_drop
 from tunewise.engine.stop import Stop
+from tunewise.engine.told_rounds import add_step
 from tunewise.engine.validation import Validated, copies
 from tunewise.engine.vocabulary import only_used_rows
 from tunewise.errors import Interrupted
@@ -290,6 +291,7 @@ class Training(Validated):
             )
         )
         if figures := sums.all_figures:
+            add_step(progress.rounds, progress.step, self.course.epoch_of(progress.step), figures)
             self.observers.emit(Wrote(progress.step, figures, tuple(sums.samples)))
             if reason := self.objective.collapsed(figures):
                 self._warn(stop_collapsed(reason, progress, keeps_best=self.best is not None))

@@ -34,7 +34,8 @@ from tunewise.errors import StoreError
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
-from tunewise.models.prefix import STATES, Batch, Prefix, narrowed, same_outputs
+from tunewise.models.prefix import LABELS, STATES, Batch, Prefix, logits_of, narrowed, read_by_the_model, same_outputs
+from tunewise.models.token_losses import token_log_probs
 
 # Over one position the last matrices have other shapes, and so other rounding: the proof is in fp32, where it is small.
 ONE_POSITION_TOLERANCE = 1e-5
@@ -98,7 +99,9 @@ class FrozenPrefix:
         if not kept:
             context.warn("the cache has no room for what the frozen part of the model gives: it is computed each time")
             return inputs, Spent()
-        key = key_of(self.net, context, self._weights, inputs, kind=self.kind, depth=self.depth, rows=kept)
+        key = key_of(
+            self.net, context, self._weights, inputs, labels=False, kind=self.kind, depth=self.depth, rows=kept
+        )
         folder, made = context.find_or_make(key, lambda: self._fill(key, run, inputs, batches))
         try:
             stored = folder and StoredInputs(folder, inputs, run)
@@ -131,26 +134,28 @@ class FrozenPrefix:
 
     # ---- proof
 
-    def _prove(self, batch: Batch) -> None:
+    def _prove(self, whole: Batch) -> None:
         """Finds what has to be kept of a row, the least first; where nothing will do, says why."""
+        batch = read_by_the_model(whole)
+        labelled = LABELS in whole
         if problem := self._read_states(batch):
             self.refused = problem
             return
         kinds: tuple[Kind, ...] = ("tokens",) if self._in_tokens else ("whole",)
-        if self._in_tokens and self.depth == len(self.net.map.blocks) and "word_places" not in batch:
+        if self._in_tokens and not labelled and self.depth == len(self.net.map.blocks) and "word_places" not in batch:
             kinds = (*ONE_POSITION, *kinds)
         family, precision = self.net.map.family, self.context.precision
         self.refused = f"with them a '{family}' model does not give the same bits in {precision}"
         for kind, self._prefix.skips_embedding in product(kinds, (True, False)):
             try:
-                if not self._holds(kind, batch):
+                if not self._holds(kind, whole):
                     continue
             except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as problem:
                 self.refused = f"a '{family}' model cannot go on from them ({_first_line(problem)})"
                 continue
             self.kind, self.refused, self._bytes = kind, None, self._bytes_of(kind)
             with torch.no_grad(), watch_flops(self.net.model, self.net.map) as self.whole_flops:
-                self.net.model(**batch)
+                _log_probs(self.net.model, whole) if labelled else self.net.model(**batch)
             return
 
     def _read_states(self, batch: Batch) -> str | None:
@@ -183,7 +188,8 @@ class FrozenPrefix:
             other = dict(batch) | {STATES: states}
         close = self._prefix.watch()
         try:
-            return same_outputs(self.net.model, batch, other, autocast, tolerance)
+            wanted = _log_probs if LABELS in batch else logits_of
+            return same_outputs(self.net.model, batch, other, autocast, tolerance, wanted)
         finally:
             close()
 
@@ -200,6 +206,11 @@ def _unfit(net: Net) -> str | None:
     if len(net.map.chains) > 1:
         return "of an encoder-decoder, later blocks read more than the states of the one before"
     return None
+
+
+def _log_probs(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Of the tokens to learn, as training reads them: what stands at padding does not count."""
+    return token_log_probs(model, batch, even=True).log_probs_N
 
 
 def _telling_rows(inputs: Inputs) -> np.ndarray:

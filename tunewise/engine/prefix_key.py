@@ -19,6 +19,7 @@ from tunewise.engine.kept import Context
 from tunewise.engine.vocabulary import used_rows
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
+from tunewise.models.prefix import read_by_the_model
 
 FORMAT = 1
 ROWS_AT_ONCE = 256
@@ -29,11 +30,12 @@ _ELSEWHERE = re.compile(
 )
 
 
-def key_of(net: Net, context: Context, weights: str, inputs: Inputs, **more: Any) -> str:
+def key_of(net: Net, context: Context, weights: str, inputs: Inputs, *, labels: bool = True, **more: Any) -> str:
     """The key of what a part of a net gives for inputs.
 
     Args:
         weights: sha256 over the tensors of that part.
+        labels: it depends on which tokens are to be learnt, where inputs say that.
         more: what else decides the content, as plain data.
     """
     described = {
@@ -44,7 +46,7 @@ def key_of(net: Net, context: Context, weights: str, inputs: Inputs, **more: Any
         **more,
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    _update_by_inputs(digest, inputs)
+    _update_by_inputs(digest, inputs, labels)
     return digest.hexdigest()
 
 
@@ -87,8 +89,9 @@ def prefix_tensors(net: Net, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
                 yield f"{place} {name}", buffer
 
 
-def _update_by_inputs(digest: Any, inputs: Inputs) -> None:
-    """Adds what the model reads of all rows, in batches."""
+def _update_by_inputs(digest: Any, inputs: Inputs, labels: bool) -> None:
+    """Adds what the model reads of all rows, in batches; with `labels`, which tokens are to be learnt too."""
     for rows in sorted_batches(inputs.lengths, ROWS_AT_ONCE):
+        batch = inputs.batch(rows) if labels else read_by_the_model(inputs.batch(rows))
         digest.update(rows.tobytes())
-        digest.update(digest_of(sorted(inputs.batch(rows).items())).encode())
+        digest.update(digest_of(sorted(batch.items())).encode())

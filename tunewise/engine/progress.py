@@ -19,7 +19,7 @@ class Progress:
     this one read, `spared_flops` what the forward passes would have taken besides without it. `unvalidated`: the
     validation after this step is still to come. `halvings` and `pass_tokens`: how small batches had to become to fit
     into memory (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite.
-    `collapsed`: the objective has stopped the training.
+    `collapsed`: the objective has stopped the training; `rounds`: what it told of answers (`told_rounds`).
     `read_rows`: rows of all steps; `changed_rows` of them had other words than in the data, and `cut_rows` of these
     were longer than the model reads."""
 
@@ -45,6 +45,7 @@ class Progress:
     without_gain: int = 0
     stopped_early: bool = False
     collapsed: bool = False
+    rounds: dict[str, Any] = field(default_factory=dict)
     halvings: int = 0
     pass_tokens: int | None = None
     skipped: int = 0

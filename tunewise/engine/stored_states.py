@@ -29,7 +29,7 @@ from tunewise.data.batches import sorted_batches
 from tunewise.data.inputs import Inputs
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.memory import PassSize
-from tunewise.models.prefix import STATES, Batch, Prefix, narrowed
+from tunewise.models.prefix import STATES, Batch, Prefix, narrowed, read_by_the_model
 from tunewise.types import ModelMap
 
 Kind = Literal["tokens", "first", "last", "whole"]
@@ -68,7 +68,7 @@ class Pass:
 
     def states(self, batch: Batch) -> torch.Tensor:
         """(B, T, D) of texts; of a kind that keeps one position, (B, D)."""
-        batch = {key: value.to(self.device) for key, value in batch.items()}
+        batch = {key: value.to(self.device) for key, value in read_by_the_model(batch).items()}
         model = self.prefix.model
         watch = nullcontext(self.flops) if self.flops else watch_flops(model, self.model_map)
         modes = [(module, module.training) for module in model.modules()]

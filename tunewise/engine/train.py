@@ -15,7 +15,6 @@ from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
-from tunewise.engine.before_training import Untrained
 from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Planned, Prepared, Started, Warned
@@ -44,7 +43,8 @@ class Trained:
     """A trained model and what its training cost. `head` is set where the encoder was only read; `earlier_seconds`
     is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
     left it in the cache. `reader` gives rows to the model, in batches of `pass_size`. `inputs`: what the model reads of
-    every split, where its `objective` encodes them; `rollouts` where it lets the model write, and judges that."""
+    every split, where its `objective` encodes them; `rollouts` where it lets the model write, and judges that, `rounds`
+    being what was told of it (`told_rounds`)."""
 
     net: Net
     plan: Plan
@@ -57,6 +57,7 @@ class Trained:
     reader: Reader
     pass_size: PassSize = field(default_factory=PassSize)
     curve: list[dict[str, Any]] = field(default_factory=list)
+    rounds: dict[str, Any] = field(default_factory=dict)
     head: FeatureHead | None = None
     objective: Objective | None = None
     inputs: Mapping[str, Inputs] = field(default_factory=dict)
@@ -342,6 +343,7 @@ def descend(
         objective=objective,
         rollouts=rollouts,
         curve=progress.curve,
+        rounds=progress.rounds,
         earlier_seconds=training.earlier_seconds,
         elsewhere_seconds=progress.elsewhere_seconds,
         elsewhere_flops=progress.elsewhere_flops,
@@ -366,7 +368,7 @@ def _inputs(net: Net, job: Job) -> tuple[Job, Mapping[str, Inputs], Spent]:
     net.to(torch.device(job.tuned.device))
     job, inputs = encoded_splits(net, job)
     rows = job.evaluator.config.batch_size
-    untrained = Untrained(net, rows, job.stop.check, job.pass_size, job.context)
+    untrained = job.untrained(net, rows, job.stop.check, job.pass_size, job.context, inputs)
     return job, job.objective.prepare(inputs, untrained.outputs), untrained.spent
 
 

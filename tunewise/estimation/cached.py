@@ -10,6 +10,7 @@ import torch
 
 from tunewise.data.batches import sorted_batches
 from tunewise.data.inputs import Inputs
+from tunewise.data.labelled import LabelledTokens
 from tunewise.data.ragged import Ragged
 from tunewise.data.tokenise import Tokens
 from tunewise.engine.kept import Spent
@@ -58,7 +59,7 @@ def open_some(prefix: FrozenPrefix, whole: Inputs, rows: np.ndarray) -> Opened:
     if windows is not None:
         opened = open_some(prefix, parts, windows.of(rows))
         return replace(opened, inputs=StoredWindows(opened.inputs, windows))
-    if 2 * len(rows) > len(whole) or not isinstance(whole, Tokens):
+    if 2 * len(rows) > len(whole) or not isinstance(whole, (Tokens, LabelledTokens)):
         inputs, spent = prefix.open(whole)
         return Opened(inputs, spent, spent)
     stored, spent = prefix.open(_some_tokens(whole, rows))
@@ -72,10 +73,12 @@ def open_some(prefix: FrozenPrefix, whole: Inputs, rows: np.ndarray) -> Opened:
     return Opened(SomeStored(stored, rows, whole), spent, of_all, int(here * (larger - 1)), min(1.0, room))
 
 
-def _some_tokens(tokens: Tokens, rows: np.ndarray) -> Tokens:
+def _some_tokens(tokens: Tokens | LabelledTokens, rows: np.ndarray) -> Tokens | LabelledTokens:
     def some(ragged: Ragged | None) -> Ragged | None:
         return ragged and Ragged.of([ragged[row] for row in rows], ragged.flat.dtype)
 
+    if isinstance(tokens, LabelledTokens):  # none of an encoder's: those are not kept
+        return replace(tokens, ids=some(tokens.ids), learnt=some(tokens.learnt))
     return replace(tokens, ids=some(tokens.ids), kinds=some(tokens.kinds), words=some(tokens.words))
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, items_of
 from tunewise.engine.kept import Spent
 from tunewise.engine.loop import Training
 from tunewise.engine.prefix import FrozenPrefix
@@ -25,18 +25,20 @@ GOLDEN = 0.6180339887498949
 
 @dataclass(frozen=True)
 class Shapes:
-    """The batches of a training, in their order: the optimiser step (from 0), rows, and tokens per row of each."""
+    """The batches of a training, in their order: the optimiser step (from 0), rows, tokens per row, and tokens to learn
+    of each."""
 
     step: np.ndarray
     rows: np.ndarray
     width: np.ndarray
+    items: np.ndarray
 
     def flops(self, flops: StepFlops, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """FLOPs forward and backward of each step from `first` to before `end`, (n,)."""
         part = slice(*np.searchsorted(self.step, (first, end)))
-        step, rows, width = self.step[part] - first, self.rows[part], self.width[part]
+        step, rows, width, items = self.step[part] - first, self.rows[part], self.width[part], self.items[part]
         forward, backward = (
-            np.bincount(step, weights=cost(rows, width) * np.ones(len(step)), minlength=end - first)
+            np.bincount(step, weights=cost(rows, width, items) * np.ones(len(step)), minlength=end - first)
             for cost in (flops.forward, flops.backward)
         )
         return forward, backward
@@ -190,7 +192,8 @@ class Calibration(Training):
         shapes = self._shapes
         if self.feed["train"].shape(np.arange(len(self.inputs)))[1] == 1:  # one position is kept of each row
             shapes = replace(shapes, width=np.ones_like(shapes.width))
-        return shapes.flops(self.gradients.flops, first, end)
+        forward, backward = shapes.flops(self.gradients.flops, first, end)
+        return forward, self.objective.with_gradient * backward
 
     def _count(self, before: Progress, seconds: float, forward: float, backward: float) -> None:
         """Sets the progress to what it was and this."""
@@ -240,7 +243,7 @@ def shapes_of(training: Training) -> Shapes:
     for step in range(course.total_steps):
         for rows in course.micro_batches(step):
             read, width = inputs.shape(rows)
-            found.append((step, passes * read, width))
+            found.append((step, passes * read, width, items_of(inputs, rows)))
     return Shapes(*np.array(found, dtype=np.int64).T)
 
 

@@ -18,7 +18,7 @@ from tunewise.comparison.results import Entry
 from tunewise.comparison.schedule import Pool
 from tunewise.comparison.worker import Task, probe
 from tunewise.engine.stop import Stop
-from tunewise.errors import Interrupted
+from tunewise.errors import Interrupted, RecipeError
 from tunewise.estimation.answers import Answer, Question, Refused, RunCost
 from tunewise.estimation.process import TOO_LARGE, answer, died, run_for_real
 from tunewise.estimation.resources import Resources, free_resources
@@ -78,6 +78,7 @@ def estimate(
     recipe = recipe.anchored(folder)
     refuse_single_fold(recipe)
     checked = check(recipe, folder, recipe.all_methods, allow_code)
+    _refuse_writing(checked)
     reading = time.perf_counter() - begun
     free = look_at(out.resolve())
     # `patient`: the processes end at once as it is, and what they wrote has to be deleted.
@@ -85,6 +86,22 @@ def estimate(
         side_by_side = side_by_side or runs_at_a_time(recipe, checked)
         work = _Work(recipe, checked, folder, allow_code, side_by_side, budget, free, watcher, stop, scratch)
         return work.carry_out(list_entries(recipe, checked, out), reading, validate)
+
+
+def _refuse_writing(checked: Checked) -> None:
+    """Refuses what cannot be told beforehand.
+
+    Raises:
+        RecipeError: the model learns from answers that it writes itself.
+    """
+    objective = checked.objective
+    if objective.writes:
+        raise RecipeError(
+            "what a step costs depends on how much the model writes, and that changes while it learns: there is no "
+            "estimate",
+            where=f"objective.{objective.name}",
+            fix="train a few steps and multiply what their record says: tunewise train RECIPE --set train.max_steps=5",
+        )
 
 
 @dataclass

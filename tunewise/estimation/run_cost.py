@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from tunewise.engine.job import Job
 from tunewise.engine.loop import Training
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained, train
+from tunewise.engine.written import SAMPLES
 from tunewise.estimation.answers import Parts, Question, RunCost
 from tunewise.estimation.calibration import Calibration
 from tunewise.estimation.embedding import embedded_rows, embedding_bytes, embedding_flops
+from tunewise.estimation.reference import SomeUntrained
 from tunewise.estimation.sample import some_of, times_larger
 from tunewise.evaluate.baselines import run_baseline
+from tunewise.evaluate.evaluator import Evaluator
 from tunewise.methods import Method
 from tunewise.models.load import Net
 from tunewise.recipe import Recipe, recipe_from
@@ -34,6 +38,8 @@ from tunewise.types import DataBundle
 
 ROWS_TO_EVALUATE = 256
 ROWS_OF_A_BASELINE = 2000
+TEXTS_TO_WRITE = 8
+"""By a language model, of each test set: of a batch, so that a text takes about as long as among all."""
 LARGEST_SAVED = 2**30
 """Bytes of a model that is saved to see how long that takes."""
 
@@ -126,17 +132,22 @@ class _Work:
             return made[0]
 
         some, begun = self._some(), time.perf_counter()
-        trained = train(net, method, self._job(some, loop))
+        asked: list[SomeUntrained] = []
+        trained = train(net, method, replace(self._job(some, loop), untrained=self._untrained(some, asked)))
         calibration = made.pop()  # the job, and with it this list, lives as long as the model
+        told_before = sum(untrained.seconds for untrained in asked)
+        asked.clear()
         larger = times_larger(self.checked.data, some, "validation")
         self.parts |= {
-            "prepare": calibration.ready_at - begun - calibration.counted_at_start,
+            "prepare": calibration.ready_at - begun - calibration.counted_at_start - told_before,
             "train": trained.seconds,
             "log": calibration.seconds_between_steps,
             "validate": calibration.validation_seconds * calibration.validations * larger,
         }
         self.more_memory = calibration.kept_bytes
         self.notes += calibration.notes
+        if self.recipe.evaluate.forgetting is not None:
+            self.notes.append("reading the text of evaluate.forgetting, before and after, is not timed")
         if borrowed := calibration.steps_of_borrowed_time:
             self.notes.append(f"the time of {borrowed:,} steps is told by phases before theirs: raise --budget")
         cost = {
@@ -148,6 +159,17 @@ class _Work:
             "checkpoint_bytes": calibration.checkpoint_bytes,
         }
         return trained, some, cost
+
+    def _untrained(self, some: DataBundle, made: list[SomeUntrained]) -> Callable[..., SomeUntrained]:
+        """What tells what the model says before it trains, of some rows; it is added to `made`."""
+        whole = self.checked.data
+
+        def untrained(*fields: Any) -> SomeUntrained:
+            larger = {name: times_larger(whole, some, name) for name in some.splits}
+            made.append(SomeUntrained(*fields, larger=larger))
+            return made[0]
+
+        return untrained
 
     def _solve(self, net: Net, method: Method) -> tuple[Trained, DataBundle, dict[str, Any]]:
         self.tell("embedding some rows")
@@ -178,10 +200,29 @@ class _Work:
         self.tell("evaluating")
         begun = time.perf_counter()
         self.tuned.turn_to_prediction(trained.net.model)
-        results = evaluate(trained, data, self.checked.evaluator, lambda: None)
+        results = evaluate(trained, data, self._few_texts(), lambda: None)
         larger = times_larger(self.checked.data, data, "validation", *data.tests)
-        self.parts["evaluate"] = (time.perf_counter() - begun) * larger
+        sets = results.texts.get("sets", {}).values()
+        took = time.perf_counter() - begun - sum(written["seconds"] for written in sets)
+        self.parts["evaluate"] = took * larger + self._writing_seconds(sets)
         return results.predict_ms_per_example
+
+    def _few_texts(self) -> Evaluator:
+        """That of the recipe, with few texts to write."""
+        evaluator = copy(self.checked.evaluator)
+        if generation := evaluator.config.generation:
+            few = generation.model_copy(update={"rows": min(generation.rows, TEXTS_TO_WRITE)})
+            evaluator.config = evaluator.config.model_copy(update={"generation": few})
+        return evaluator
+
+    def _writing_seconds(self, sets: Collection[Mapping[str, Any]]) -> float:
+        """Of all texts that the run writes: those of every test set, and samples before training."""
+        if not sets:
+            return 0.0
+        each = sum(written["seconds"] for written in sets) / sum(written["rows"] for written in sets)
+        most, tests = self.checked.evaluator.config.generation.rows, [*self.checked.data.tests.values()]
+        rows = [min(most, len(split)) for split in tests]
+        return each * (sum(rows) + min(SAMPLES, rows[0]))
 
     def _save(self, trained: Trained, method: Method) -> int:
         """Bytes of the model handed over."""
@@ -192,6 +233,14 @@ class _Work:
             return 4 * parameters
         self.tell("saving")
         begun, schema = time.perf_counter(), self.checked.data.schema
-        saved = save_model(trained, kind, self.scratch / "model", schema, {"threshold": None}, card=lambda size: "")
+        saved = save_model(
+            trained,
+            kind,
+            self.scratch / "model",
+            schema,
+            {"threshold": None},
+            card=lambda size: "",
+            language=self.checked.objective.answers == "language",
+        )
         self.parts["save"] = time.perf_counter() - begun
         return saved

@@ -64,6 +64,7 @@ OF_TEXTS: tuple[Metric, ...] = (
         DISTINCT,
         texts.words_written,
         "texts",
+        neutral=True,
     ),
 )
 
@@ -124,8 +125,11 @@ LANGUAGE_METRICS: tuple[Metric, ...] = (
         STIENNON,
         language.mean_kl,
         "scores",
+        neutral=True,
     ),
-    Metric("kl_per_token", PROMPTS, False, "the same per token", STIENNON, language.kl_per_token, "scores"),
+    Metric(
+        "kl_per_token", PROMPTS, False, "the same per token", STIENNON, language.kl_per_token, "scores", neutral=True
+    ),
     Metric(
         "tokens_written",
         PROMPTS,
@@ -134,5 +138,6 @@ LANGUAGE_METRICS: tuple[Metric, ...] = (
         STIENNON,
         language.mean_tokens,
         "scores",
+        neutral=True,
     ),
 )

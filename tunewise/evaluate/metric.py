@@ -20,7 +20,8 @@ class Metric:
 
     `words` explains it in one line; `reads` says whether it depends on the decisions, only on the scores (then no
     threshold can be chosen by it), or on texts that the model wrote; `binary` that it needs exactly two classes;
-    `compute` gives its (R,) values; `best` and `worst` are the values that none can pass, where there are such.
+    `neutral` that neither more nor less is better in itself, so that tables mark no best; `compute` gives its (R,)
+    values; `best` and `worst` are the values that none can pass, where there are such.
     """
 
     name: str
@@ -31,5 +32,6 @@ class Metric:
     compute: Callable[[Sample], np.ndarray]
     reads: Literal["decisions", "scores", "texts"] = "decisions"
     binary: bool = False
+    neutral: bool = False
     best: float | None = None
     worst: float | None = None

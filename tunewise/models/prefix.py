@@ -22,7 +22,11 @@ from tunewise.models.wrapped import hidden_of
 STATES = "prefix_states"
 """The argument by which a watched model takes kept states."""
 
+LABELS = "labels"
+"""Of a batch of a language model, what its loss reads: the model itself does not."""
+
 Batch = Mapping[str, torch.Tensor]
+Wanted = Callable[[nn.Module, Batch], torch.Tensor]
 
 
 class _Reached(Exception):
@@ -112,10 +116,20 @@ class Prefix:
         self._skipped.clear()
 
 
+def read_by_the_model(batch: Batch) -> dict[str, torch.Tensor]:
+    """A batch without labels."""
+    return {name: values for name, values in batch.items() if name != LABELS}
+
+
 def narrowed(batch: Batch, place_B: torch.Tensor) -> dict[str, torch.Tensor]:
     """The arguments of a forward pass over one position of each row: (B, 1) of what is (B, T)."""
     shape, rows = batch["input_ids"].shape, torch.arange(len(place_B))
     return {key: value[rows, place_B, None] if value.shape == shape else value for key, value in batch.items()}
+
+
+def logits_of(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """What a model gives for a batch."""
+    return model(**batch).logits
 
 
 def same_outputs(
@@ -124,6 +138,7 @@ def same_outputs(
     other: Batch,
     autocast: Callable[[], AbstractContextManager[Any]],
     tolerance: float = 0.0,
+    wanted: Wanted = logits_of,
 ) -> bool:
     """Whether the model gives the same for both batches, in the modes it is in and with the same random numbers: its
     outputs, and the gradients of all that trains. Outputs alone would not do: what starts at zero does not show in
@@ -131,20 +146,21 @@ def same_outputs(
 
     Args:
         tolerance: difference allowed, as a share of the largest value of a tensor; 0: not one bit.
+        wanted: the outputs that training reads.
     """
-    first, second = (_outputs(model, batch, autocast) for batch in (plain, other))
+    first, second = (_outputs(model, batch, autocast, wanted) for batch in (plain, other))
     return all(_same(one, two, tolerance) for one, two in zip(first, second, strict=True))
 
 
 def _outputs(
-    model: nn.Module, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]]
+    model: nn.Module, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]], wanted: Wanted
 ) -> list[torch.Tensor | None]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     torch.manual_seed(0)
     with torch.enable_grad():
         with autocast():
-            logits = model(**batch).logits
-        flat = logits.float().nan_to_num().flatten()  # NaN where a row has no such word
+            outputs = wanted(model, batch)
+        flat = outputs.float().nan_to_num().flatten()  # NaN where a row has no such word
         weights = torch.arange(1, len(flat) + 1, device=flat.device).cos()
         gradients = torch.autograd.grad((flat * weights).sum(), trained, allow_unused=True) if trained else ()
     return [flat.detach(), *gradients]

@@ -41,7 +41,7 @@ class Problem(TypedDict):
 class Run(TypedDict):
     """One method on one model with one seed, in a cross-validation on one fold (from 1). `scores` and `confusion` go by
     test set, the first being the main one. `texts`: what a language model wrote (`RunRecord.texts`);
-    `forgetting`: as in `RunRecord`."""
+    `rounds` and `forgetting`: as in `RunRecord`."""
 
     id: str
     name: NotRequired[str]
@@ -58,6 +58,7 @@ class Run(TypedDict):
     plan: dict[str, Any] | list[dict[str, Any]] | None
     curve: list[CurvePoint]
     confusion: dict[str, list[list[int]]]
+    rounds: NotRequired[dict[str, Any]]
     texts: NotRequired[dict[str, Any]]
     forgetting: NotRequired[dict[str, Any]]
     folder: str

@@ -14,6 +14,7 @@ from tunewise.report.interval_bar import HEIGHT, WIDTH
 from tunewise.report.metric_words import meaning
 from tunewise.report.page import plain_figure, render_page
 from tunewise.report.plots import CURVES, confusion_heat_map, learning_curves, quality_against_cost
+from tunewise.report.rounds import round_table
 from tunewise.report.samples import forgotten_lines, how_written, sample_table
 from tunewise.report.words import advise
 
@@ -37,6 +38,7 @@ def render_html(comparison: Comparison) -> str:
         confusions=confusion_lists(entries, comparison),
         metrics=sections.metric_table(entries, comparison["metric"]),
         types=sections.type_table(entries),
+        rounds=round_table(entries),
         tests=sections.test_table(entries, comparison),
         rates=sections.rate_table(comparison),
         left_out=sections.left_out(comparison),

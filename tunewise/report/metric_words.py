@@ -28,6 +28,13 @@ def greater_is_better(metric: str) -> bool:
     return METRICS[metric].greater_is_better if metric in METRICS else metric != "cost"
 
 
+def is_neutral(metric: str) -> bool:
+    """Whether neither more nor less is better in itself."""
+    from tunewise.evaluate.metrics import METRICS
+
+    return metric in METRICS and METRICS[metric].neutral
+
+
 def default_metric(task: str) -> str:
     """What is chosen by where the recipe names no metric."""
     from tunewise.evaluate import metrics

@@ -25,7 +25,12 @@ CURVES = {
     "metric": "validation",
     "validation_loss": "validation loss",
     "train_loss": "training loss",
+    "rounds.reward": "reward in training",
+    "rounds.kl": "KL in training (nats per answer)",
+    "rounds.entropy": "entropy in training (nats per token)",
+    "rounds.length": "length in training (tokens)",
 }
+"""What can be drawn: of each validation, or of the steps of a training that learns from its own answers."""
 
 
 def label(text: Any, limit: int = 40) -> str:
@@ -160,7 +165,7 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
     for place, entry in enumerate(entries):
         lines = []
         for run in entry.runs:
-            points = [(point["epoch"], point[what]) for point in run["curve"] or () if is_number(point.get(what))]
+            points = _points(run, what)
             if points:
                 lines.append((run, points))
         if not lines:
@@ -197,6 +202,13 @@ def learning_curves(entries: Sequence[Entry], comparison: Comparison, what: str)
     figure.update_yaxes(title_text=words)
     figure.update_layout(showlegend=True)
     return figure
+
+
+def _points(run: Run, what: str) -> list[tuple[float, float]]:
+    """Epoch and value, wherever it was measured."""
+    of_rounds, name = what.startswith("rounds."), what.removeprefix("rounds.")
+    found = (run.get("rounds") or {}).get("steps") if of_rounds else run["curve"]
+    return [(point["epoch"], point[name]) for point in found or () if is_number(point.get(name))]
 
 
 def _run_words(run: Run) -> str:

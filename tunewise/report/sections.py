@@ -12,7 +12,7 @@ from tunewise.report.cost_columns import cost_columns
 from tunewise.report.entries import Entry, entry_name, explained, last_part, named_tests, value_of
 from tunewise.report.figures import interval, is_number, metric_name, plain, plain_lines, score, seconds, size
 from tunewise.report.interval_bar import bar_of, scale_of
-from tunewise.report.metric_words import entity_type, greater_is_better, meaning
+from tunewise.report.metric_words import entity_type, greater_is_better, is_neutral, meaning
 from tunewise.report.words import gap
 
 EXAMPLES_SHOWN = 20
@@ -152,7 +152,7 @@ def _table_of(entries: list[Entry], names: list[str], heads: list[str]) -> dict[
     for name in names:
         means = [entry.scores[name]["mean"] for entry in scored if name in entry.scores]
         finite = [mean for mean in means if is_number(mean)]
-        if finite:
+        if finite and not is_neutral(name):
             best[name] = max(finite) if greater_is_better(name) else min(finite)
     rows = []
     for entry in scored:
@@ -160,11 +160,12 @@ def _table_of(entries: list[Entry], names: list[str], heads: list[str]) -> dict[
         for name in names:
             cell: Mapping[str, Any] = entry.scores.get(name) or {"mean": None, "sd": None}
             spread = f"± {score(cell['sd'])}" if is_number(cell["sd"]) else ""
-            top = is_number(cell["mean"]) and score(cell["mean"]) == score(best[name])
+            top = name in best and is_number(cell["mean"]) and score(cell["mean"]) == score(best[name])
             cells.append((score(cell["mean"]), spread, top))
         rows.append({"entry": entry, "cells": cells})
-    explained_heads = [(head, meaning(name), greater_is_better(name)) for head, name in zip(heads, names, strict=True)]
-    return {"heads": explained_heads, "rows": rows}
+    ways = {name: None if is_neutral(name) else greater_is_better(name) for name in names}
+    explained_heads = [(head, meaning(name), ways[name]) for head, name in zip(heads, names, strict=True)]
+    return {"heads": explained_heads, "rows": rows, "undirected": None in ways.values()}
 
 
 def test_table(entries: list[Entry], comparison: Comparison) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tunewise.report.contents import Comparison
 from tunewise.report.cost_columns import cost_columns
 from tunewise.report.entries import Entry, entries_of
-from tunewise.report.figures import interval, metric_name, plain, score
+from tunewise.report.figures import in_points, interval, metric_name, plain, score
 from tunewise.report.words import advise
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _problems(entries: list[Entry]) -> list[str]:
 
 def _note(comparison: Comparison) -> str:
     better = "higher" if comparison["greater_is_better"] else "lower"
-    note = f"{better} is better; intervals over test rows and seeds; 1 point is 0.01; in the order of validation"
+    unit = " 1 point is 0.01;" if in_points(comparison["metric"]) else ""
+    note = f"{better} is better; intervals over test rows and seeds;{unit} in the order of validation"
     if folds := comparison.get("folds"):
         note += (
             f"\n{folds['count']} folds: each of {folds['rows']:,} rows is tested once, a seed's folds scored as one"

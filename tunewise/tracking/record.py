@@ -85,6 +85,8 @@ class RunRecord:
         confusion: per split, rows are true classes, columns predicted ones.
         texts: how a language model wrote for test rows: options, signatures of metrics, counts and tokens per second of
             each set, samples with prompt, reference, and texts before and after training; left out where there are none
+        rounds: of a training that learns from what the model writes: its figures (`events.Wrote`) at the `last` step,
+            and in `steps`, at most 200 of them; left out elsewhere
         forgetting: perplexity of a text of another domain before and after training; left out where none was named.
         created: UTC, ISO 8601.
     """
@@ -103,6 +105,7 @@ class RunRecord:
     costs: Costs | None = None
     marginal: Costs | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
+    rounds: dict[str, Any] = field(default_factory=dict)
     confusion: dict[str, list[list[int]]] = field(default_factory=dict)
     texts: dict[str, Any] = field(default_factory=dict)
     forgetting: dict[str, Any] = field(default_factory=dict)
@@ -117,7 +120,7 @@ class RunRecord:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, `schema_version`, `id`, `created` and `status` first."""
         plain = _without_nan(asdict(self))
-        for name in ("texts", "forgetting"):  # so that older programs read the records of other models
+        for name in ("rounds", "texts", "forgetting"):  # so that older programs read the records of other models
             if not plain[name]:
                 del plain[name]
         first = ("schema_version", "id", "created", "status")

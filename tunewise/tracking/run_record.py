@@ -95,6 +95,7 @@ def finish_record(
         costs=alone,
         marginal=here,
         curve=trained.curve,
+        rounds={name: trained.rounds[name] for name in ("last", "steps") if trained.rounds},
         confusion=results.confusion,
         texts=results.texts,
         forgetting=results.forgetting,
