@@ -78,6 +78,9 @@ def test_every_stage_begins_where_another_ended(example, texts, monkeypatch):
         found = CliRunner().invoke(app, ["train", str(EXAMPLE / f"{stage}.yaml"), "--out", str(out), *options])
         assert found.exit_code == 0, found.output
         assert (out / "model" / "config.json").is_file()
+    runs = [str(texts / name) for name in ("grpo", "control")]
+    found = CliRunner().invoke(app, ["winrate", *runs, "--reward", str(texts / "reward")])
+    assert found.exit_code == 0 and "2 prompts" in found.output, found.output
     for name in ("held_out", "sft"):  # the table reads few rows
         file = texts / f"{name}.jsonl"
         file.write_text("".join(file.read_text(encoding="utf-8").splitlines(keepends=True)[:8]), encoding="utf-8")
