@@ -67,7 +67,7 @@ class Measuring:
         measures, table = self.measure(needs), self.table()
         whole, to_come = (
             self.passes
-            * step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs.shape)
+            * step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs)
             for first in (0, self.step)
         )
         return replace(

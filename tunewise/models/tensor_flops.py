@@ -3,8 +3,9 @@
 The gradient of tensor k costs its own `weight` FLOPs, and the `input` FLOPs of all layers after it, which are paid once
 for everything that trains. Counted as in `models.cost`, so that sums over the table are the FLOPs of a step.
 
-Costs are vectors of 3: FLOPs per row, per token, and per squared token; a step's shape has the sums of B, B x T and
-B x T x T over its batches of B rows of T tokens, so that their product is the step's FLOPs.
+Costs are vectors of 4: FLOPs per row, per token, per squared token, and per token to learn (an output layer that reads
+those alone); a step's shape has the sums of B, B x T, B x T x T and I over its batches of B rows of T tokens with I to
+learn, so that their product is the step's FLOPs.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ import numpy as np
 import torch
 from torch import nn
 
+from tunewise.data.inputs import Inputs, items_of
 from tunewise.models.blocks import named_tensors
 from tunewise.models.cost import LayerFlops, watch_layers
+from tunewise.models.output_call import output_call
 from tunewise.types import ModelMap, TensorFlops
 
+KINDS = 4
 
-def step_shape(steps: Iterable[Iterable[np.ndarray]], shape: Callable[[np.ndarray], tuple[int, int]]) -> np.ndarray:
-    """The mean shape of steps, each given by the rows of its batches, of which `shape` tells sequences and tokens."""
-    count, sums = 0, np.zeros(3)
+
+def step_shape(steps: Iterable[Iterable[np.ndarray]], inputs: Inputs) -> np.ndarray:
+    """The mean shape of steps, each given by the rows of its batches among `inputs`."""
+    count, sums = 0, np.zeros(KINDS)
     for batches in steps:
         count += 1
         for rows in batches:
-            sequences, width = shape(rows)
-            sums += sequences * np.array([1.0, width, float(width) * width])
+            sequences, width = inputs.shape(rows)
+            per_row = np.array([1.0, width, float(width) * width])
+            sums += [*(sequences * per_row), items_of(inputs, rows)]
     return sums / count
 
 
@@ -66,8 +72,8 @@ class FlopsTable:
     names: dict[int, str]
     weight: dict[str, np.ndarray] = field(default_factory=dict)
     input: dict[str, np.ndarray] = field(default_factory=dict)
-    forward: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    _carried: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    forward: np.ndarray = field(default_factory=lambda: np.zeros(KINDS))
+    _carried: np.ndarray = field(default_factory=lambda: np.zeros(KINDS))
     _readers: dict[tuple[int, torch.Size], str] = field(default_factory=dict)
     _alive: list[torch.Tensor] = field(default_factory=list)  # so that no memory is used twice, and a pointer says who
     _ran: set[str] = field(default_factory=set)
@@ -90,17 +96,21 @@ class FlopsTable:
         """Tensors of layers without FLOPs (norms, embeddings) have their place in the order too."""
         for parameter in module.parameters(recurse=False):
             if name := self.names.get(id(parameter)):
-                self.weight.setdefault(name, np.zeros(3))
-                self.input.setdefault(name, np.zeros(3))
+                self.weight.setdefault(name, np.zeros(KINDS))
+                self.input.setdefault(name, np.zeros(KINDS))
 
     def add(self, path: str, module: nn.Module, hidden: torch.Tensor, layer: LayerFlops) -> None:
-        flops = np.array([layer.row, layer.token, 0.0])
-        products = np.array([layer.products, 0.0, layer.square])
+        flops = np.array([layer.row, layer.token, 0.0, 0.0])
+        products = np.array([layer.products, 0.0, layer.square, 0.0])
+        again = np.zeros(KINDS)
+        if (call := output_call()) is not None:
+            flops = np.array([0.0, 0.0, 0.0, layer.token * call.counts])
+            again = flops * call.again
         self.forward += flops + products
         backward = (flops + 2 * products) * int(hidden.requires_grad)
         name = self.names.get(id(module.weight))
         if name is not None:
-            self.weight[name] += flops
+            self.weight[name] += flops + again
         if name is None or path in self._ran:  # no tensor of the map, or not its first time; the gradient passes anyway
             self._carried += backward
             return
@@ -108,7 +118,7 @@ class FlopsTable:
         first = self._readers.setdefault((hidden.data_ptr(), hidden.shape), name)
         self.input[first] += backward
         self.input[name] += self._carried
-        self._carried = np.zeros(3)
+        self._carried = np.zeros(KINDS)
         self._ran.add(path)
         self._last = name
 
@@ -116,6 +126,6 @@ class FlopsTable:
         """What was carried beyond the last layer stays with it; the forward pass's memory is let go."""
         if self._last:
             self.input[self._last] += self._carried
-        self._carried = np.zeros(3)
+        self._carried = np.zeros(KINDS)
         self._alive.clear()
         self._readers.clear()
