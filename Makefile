@@ -4,10 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-all soak lint docs conformance bench clean
+.PHONY: quickstart rlhf-demo test test-all soak lint docs conformance bench clean
 
 quickstart: $(VENV)/installed-quickstart
 	$(BIN)/tunewise compare recipes/quickstart.yaml --out runs/quickstart
+
+# A small language model from nothing to PPO, on texts that it makes itself; what was finished is not done again.
+RLHF := runs/rlhf
+rlhf-demo: $(VENV)/installed
+	$(BIN)/python examples/rlhf/stories.py $(RLHF)
+	$(BIN)/python examples/rlhf/make_model.py $(RLHF)/stories.txt $(RLHF)/model
+	for stage in pretrained sft reward dpo grpo ppo control; do \
+	    WORK=$(abspath $(RLHF)) $(BIN)/tunewise train examples/rlhf/$$stage.yaml --out $(RLHF)/$$stage --resume || exit 1; \
+	done
+	$(BIN)/python examples/rlhf/table.py $(RLHF) sft dpo grpo ppo control
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,7 +11,7 @@ from tunewise.audit.checks import CHECKS
 from tunewise.config.explain import fields_of, render_reference
 from tunewise.methods import METHODS, Method
 from tunewise.methods.base import Group
-from tunewise.methods.support import support_matrix
+from tunewise.methods.support import LANGUAGE, support_matrix
 from tunewise.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -54,8 +54,7 @@ def methods_page() -> str:
         f"## Which one to take\n\n{GUIDE.rstrip()}",
         "## What works with what",
         _tried_with(),
-        "\n".join(_matrix("#", support_matrix().families)),
-        *_writing(),
+        "\n".join(_matrix("#")),
     ]
     for group in get_args(Group):
         methods = [method for method in METHODS.own if method.group == group]
@@ -124,7 +123,7 @@ def with_methods(readme: str) -> str:
     _, after = rest.split(END)
     told = f"{len(METHODS.own)} methods. {_tried_with()} [What each does, and which one to take](docs/methods.md)."
     return "\n".join(
-        [f"{before}{BEGIN}", told, "", *_matrix("docs/methods.md#", support_matrix().families), f"{END}{after}"]
+        [f"{before}{BEGIN}", told, "", *_matrix("docs/methods.md#"), f"{END}{after}"]
     )
 
 
@@ -135,27 +134,28 @@ def _tried_with() -> str:
         "Each was tried with a tiny model of every kind by `tunewise conformance` "
         f"({versions}): it trains, saves and loads (●), or is refused before training with the reason and the nearest "
         "method that works (–). With a kind that is not listed, the method decides when it sees the model. Images are "
-        "for now read by `tunewise conformance` alone, not by recipes."
+        "for now read by `tunewise conformance` alone, not by recipes. Models of the columns under *writes* give the next "
+        "token and were tuned to answer; elsewhere their names end in `-lm`."
     )
 
 
-def _writing() -> Iterator[str]:
-    """The table of models that give the next token, once they are in the matrix."""
-    if families := support_matrix().language_families:
-        yield "## Language models\n\nThe same of models that give the next token (`-lm`), tuned to write."
-        yield "\n".join(_matrix("#", families))
-
-
-def _matrix(link: str, families: Sequence[str]) -> Iterator[str]:
-    """A row per method, a column per kind of model, by group."""
-    yield f"| method | {' | '.join(families)} |"
-    yield f"|---|{':-:|' * len(families)}"
+def _matrix(link: str) -> Iterator[str]:
+    """A row per method, by group; a column per kind of model: first those that give labels, then, apart from them, those
+    that give the next token."""
+    columns = [*support_matrix().families]
+    heads = ["gives labels:<br>" + columns[0], *columns[1:]]
+    if writing := support_matrix().language_families:
+        first, *others = (family.removesuffix(LANGUAGE) for family in writing)
+        columns += ["", *writing]
+        heads += [" ", f"writes:<br>{first}", *others]
+    yield f"| method | {' | '.join(heads)} |"
+    yield f"|---|{':-:|' * len(heads)}"
     for group in get_args(Group):
         methods = [method for method in METHODS.own if method.group == group]
         if methods:
-            yield f"| *{group}* |{' |' * len(families)}"
+            yield f"| *{group}* |{' |' * len(heads)}"
         for method in methods:
-            pairs = [support_matrix().get(method.name, family) for family in families]
+            pairs = [support_matrix().get(method.name, family) for family in columns]
             marks = ["" if pair is None else "●" if pair.status == "works" else "–" for pair in pairs]
             yield f"| [`{method.name}`]({link}{method.name}) | {' | '.join(marks)} |"
 

@@ -104,7 +104,7 @@ def check(
     """
     found = found or find(recipe, folder)
     data, models = found.data, found.models
-    evaluator = Evaluator(data.schema, recipe.evaluate, folder, allow_code)
+    evaluator = Evaluator(data.schema, recipe.evaluate.writing(recipe.objective.max_new_tokens), folder, allow_code)
     metric = recipe.metric or default_metric(data.schema.task)
     evaluator.check_choice(metric)
     objective = make_objective(recipe.objective, data)

@@ -49,15 +49,23 @@ def check_combinations(
             where="train.cut",
             fix="leave it out",
         )
-    if recipe.train.packing and schema.task not in ("generation", "preference"):
-        raise RecipeError(
-            f"packing is for texts to continue and pairs of answers; the task is {schema.task}",
-            where="train.packing",
-            fix="leave it out",
-        )
+    _check_packing(recipe, schema.task)
     _check_balancing(recipe, schema.task)
     _check_augmentation(recipe.augment, recipe.objective, recipe.train, schema, folder)
     _check_shares(recipe, methods)
+
+
+def _check_packing(recipe: Recipe, task: str) -> None:
+    if not recipe.train.packing:
+        return
+    what, fix = "", "leave it out"
+    if task not in ("generation", "preference", "prompts"):
+        what = f"packing is for texts to continue, pairs of answers, and prompts to be answered; the task is {task}"
+    elif recipe.objective.ppo is not None and recipe.objective.ppo.samples == 1:
+        what = "packing reads a prompt once for all its answers, and each has one answer only"
+        fix = "leave it out, or set objective.ppo.samples higher"
+    if what:
+        raise RecipeError(what, where="train.packing", fix=fix)
 
 
 def _check_balancing(recipe: Recipe, task: str) -> None:

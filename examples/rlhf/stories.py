@@ -3,8 +3,8 @@
     python stories.py FOLDER
 
 `stories.txt` is to pretrain on, `sft.jsonl` holds prompts with stories, half of which end happily, `preferences.jsonl`
-two endings of one story, the happy one chosen, `prompts.jsonl` prompts that no other file has. Everything follows from
-the seed.
+two endings of one story, the happy one chosen, `prompts.jsonl` and `held_out.jsonl` prompts that no other file has.
+Everything follows from the seed.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ def write(folder: Path, seed: int = 0) -> None:
         {"prompt": story.prompt, "chosen": " " + story.ended(True), "rejected": " " + story.ended(False)}
         for story in stories(1200)
     ]
-    prompts = [{"prompt": prompt} for prompt in sorted(held_back)]
-    for name, rows in (("sft", supervised), ("preferences", pairs), ("prompts", prompts)):
+    prompts = [{"prompt": prompt} for prompt in draw.sample(sorted(held_back), len(held_back))]
+    files = {"sft": supervised, "preferences": pairs, "prompts": prompts[:-150], "held_out": prompts[-150:]}
+    for name, rows in files.items():
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -166,7 +166,7 @@ CASES = (
         lambda desk: desk.train(json.dumps(objects(), indent=1)[:-1], "data.json"),
         error(
             "the file is cut off or not JSON (Expecting ',' delimiter at character 1)",
-            "{folder}/data.json, line 121",
+            "{folder}/data.json, line 122",
             "write the whole list, from [ to ], or one object per line without commas between them",
         ),
     ),

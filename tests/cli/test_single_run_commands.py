@@ -124,15 +124,18 @@ def test_methods_as_a_table(tunewise, monkeypatch) -> None:
         for name, method in METHODS.items():
             if method.group == group:
                 assert lines.index(group) < found[name] and "" not in lines[lines.index(group) : found[name]]
-    assert lines[found["full"]].split() == ["full", "every", "tensor", "all"]
-    assert lines[found["bitfit"]].endswith("all but llama, modernbert, t5")
-    assert lines[found["visual_prompt"]].endswith("  vit")
+    assert lines[0].split() == "method trains models that give labels models that write".split()
+    assert lines[found["full"]].split() == ["full", "every", "tensor", "all", "all"]
+    labels, writes = lines[0].index("models that give labels"), lines[0].index("models that write")
+    bitfit = [line[labels:].strip() for line in lines[found["bitfit"] : found["bitfit"] + 3]]
+    assert bitfit[0].startswith("all but llama,") and lines[found["bitfit"]][writes:].startswith("gpt2-")
+    assert lines[found["visual_prompt"]].split()[-2:] == ["vit", "none"]
 
 
 def test_everything_about_a_method(tunewise) -> None:
     told = tunewise("methods", "bitfit", "lora").stdout
     assert all(METHODS[name].source in told for name in ("bitfit", "lora"))
-    assert "works with: all but llama, modernbert, t5" in told
+    assert "works with: all but llama, modernbert, t5; writing: " in told
     assert "llama: the blocks of this 'llama' model have no biases (instead: norms)" in told
     assert "rank (16): Rank r of the update." in told and "1e-3 (768 / width)" in told
     wrong = tunewise("methods", "lorra")
@@ -152,6 +155,8 @@ def test_everything_about_a_method(tunewise) -> None:
 def test_works_with_in_words(works: str, refused: str, told: str) -> None:
     support = {name: {"status": "works"} for name in works} | {name: {"status": "refused"} for name in refused}
     assert works_with({"name": "mine", "support": support}) == told
+    both = support | {"x-lm": {"status": "works"}, "y-lm": {"status": "refused"}}
+    assert works_with({"name": "mine", "support": both}) == (f"{told}; writing: x" if support else "writing: x")
 
 
 def test_init_writes_a_recipe_that_trains(tickets: Path, tiny_bert: Path, tunewise, tmp_path: Path) -> None:

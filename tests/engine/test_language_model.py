@@ -182,7 +182,7 @@ def test_conversations(tmp_path, handed_over):
     """The model of another form, told that it is of conversations: the template and its end become part of it."""
     folder = make_language_folder("llama", tmp_path / "m", 2)
     net = load_net(locate(str(folder), tmp_path), _schema("chat"), language=True)
-    assert any("no chat template" in note for note in settle_writing(net, _schema("chat")))
+    assert any("no chat template" in note for note in (*net.notes, *settle_writing(net, _schema("chat"))))
     net.tokenizer.save_pretrained(tmp_path / "t")
     again = AutoTokenizer.from_pretrained(tmp_path / "t")
     said = [{"role": "user", "content": "refund"}]

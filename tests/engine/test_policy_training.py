@@ -44,6 +44,7 @@ def wrote(setup):
 
 RESUMED = {
     "grpo_in_a_round": ({"grpo": {"samples": 3, "updates": 3, "beta": 0.1}}, "full", {}),
+    "one_prompt_for_a_group": ({"grpo": {"samples": 3, "updates": 2, "beta": 0.1}}, "full", {"packing": True}),
     "rloo": ({"rloo": {"samples": 2, "updates": 2}}, "full", {"family": "gpt2"}),
     "ppo": ({"ppo": {"updates": 2, "kl_target": 1.0, "kl_horizon": 20}}, "full", {}),
     "lora": ({"grpo": {"samples": 2, "updates": 2, "beta": 0.1}}, "lora", {}),

@@ -105,7 +105,7 @@ def test_flops_of_signals_are_in_execution_order() -> None:
     worth = {"deep": np.array(5.0), "top": np.array(1.0), "head": np.array(0.0)}
 
     class Map:
-        head = ()
+        head, language = (), False
         width = 32
 
     signals = Signals(0, 10, 10, measures={"importance": worth}, flops=entries, forward_flops=10, full_flops=10 * 31)

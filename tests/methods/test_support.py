@@ -39,8 +39,13 @@ def test_the_matrix_of_this_version():
         *("bert", "roberta", "distilbert", "modernbert", "gpt2", "llama", "t5"),
         *("vit", "resnet"),
     }
-    assert matrix.of("full") == dict.fromkeys(matrix.families, Support("works"))
+    assert set(matrix.language_families) == {
+        *("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm"),
+        *("t5-lm", "bart-lm"),
+    }
+    assert matrix.of("full") == dict.fromkeys((*matrix.families, *matrix.language_families), Support("works"))
     assert matrix.get("attention", "resnet").status == "refused"  # a convolutional net has none
+    assert matrix.get("features", "llama").status == "works" and matrix.get("features", "llama-lm").status == "refused"
     for name in METHODS:
         for family, pair in matrix.of(name).items():
             assert (pair.status == "refused") == bool(pair.reason) == bool(pair.instead), (name, family)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewise.cli.printing import print_conformance
 from tunewise.commit import export_file
-from tunewise.conformance.models import FAMILIES, LANGUAGE_FAMILIES
+from tunewise.conformance.models import FAMILIES
 from tunewise.errors import RecipeError
 from tunewise.methods import METHODS, find_method
 from tunewise.tracking.progress import plain_text
@@ -58,13 +58,12 @@ def run_conformance(
 
 
 def _family(name: str) -> str:
-    known = (*FAMILIES, *LANGUAGE_FAMILIES)
-    if name in known:
+    if name in FAMILIES:
         return name
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, FAMILIES, n=1)
     raise RecipeError(
         f"there is no tiny model '{name}'",
-        fix=(f"did you mean '{near[0]}'? " if near else "") + f"The models are: {', '.join(known)}",
+        fix=(f"did you mean '{near[0]}'? " if near else "") + f"The models are: {', '.join(FAMILIES)}",
     )
 
 

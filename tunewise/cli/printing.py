@@ -76,34 +76,51 @@ def print_methods(methods: Sequence[Mapping[str, Any]], families: Sequence[str])
     console = Console(highlight=False)
     console.width = min(console.width, METHODS_WIDTH)
     longest = max(len(method["name"]) for method in methods)
+
+    def columns(headed: bool) -> Table:
+        table = Table(box=None, show_header=headed, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+        table.add_column("method", width=longest, no_wrap=True)
+        table.add_column("trains", ratio=5)
+        table.add_column("models that give labels", ratio=3, style="dim")
+        table.add_column("models that write", ratio=3, style="dim")
+        return table
+
+    console.print(columns(headed=True), Text())
     for group in get_args(Group):
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
-        table.add_column(width=longest, no_wrap=True)
-        table.add_column(ratio=5)
-        table.add_column(ratio=3, style="dim")
+        table = columns(headed=False)
         for method in methods:
             if method["group"] == group:
-                table.add_row(*_texts(method["name"], method["trains"], works_with(method)))
+                table.add_row(*_texts(method["name"], method["trains"], *_works_with(method)))
         if table.row_count:
             console.print(Text(group, style="bold"), table, Text())
-    tried = f"Works with: as tried on tiny models of the kinds {', '.join(families)}. "
+    labels, writing = (
+        ", ".join(name.removesuffix(LANGUAGE) for name in families if name.endswith(LANGUAGE) == writes)
+        for writes in (False, True)
+    )
+    tried = f"As tried on tiny models that give labels ({labels}) and that write ({writing}). "
     console.print(Text(tried + "Options, source, and why not with a kind of model: tunewise methods NAME"))
 
 
 def works_with(method: Mapping[str, Any]) -> str:
-    """The kinds of models, in few words; then those that write, where they were tried."""
-    labels = {family: pair for family, pair in method["support"].items() if not family.endswith(LANGUAGE)}
-    writing = {family: pair for family, pair in method["support"].items() if family not in labels}
+    """The kinds of models that give labels, in few words; then those that write, where they were tried."""
+    labels, writing = _works_with(method)
+    return f"{labels}; writing: {writing}" if labels and writing else labels or f"writing: {writing}"
+
+
+def _works_with(method: Mapping[str, Any]) -> tuple[str, str]:
+    """The same of each; "" where none was tried, but for a method that was not tried at all."""
     if not method["support"]:
-        return f"not tried yet: tunewise conformance --method {method['name']}"
-    return "; writing: ".join(_in_words(support) for support in (labels, writing) if support)
+        return f"not tried yet: tunewise conformance --method {method['name']}", ""
+    labels = {family: pair for family, pair in method["support"].items() if not family.endswith(LANGUAGE)}
+    writing = {family.removesuffix(LANGUAGE): p for family, p in method["support"].items() if family not in labels}
+    return _in_words(labels), _in_words(writing)
 
 
 def _in_words(support: Mapping[str, Any]) -> str:
     works = [family for family, pair in support.items() if pair["status"] == "works"]
     refused = [family for family, pair in support.items() if pair["status"] == "refused"]
-    if not refused:
-        return "all"
+    if not support or not refused:
+        return "all" if support else ""
     return f"all but {', '.join(refused)}" if len(refused) < len(works) else ", ".join(works) or "none"
 
 

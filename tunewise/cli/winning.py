@@ -14,7 +14,7 @@ from tunewise.types import Score
 
 def show_win_rate(first: Path, second: Path, reward: Path, label: str | None, test: str | None, as_json: bool) -> None:
     """Judges two runs and prints who wins how often."""
-    found = win_rate(first, second, RewardSource(model=str(reward), label=label), test=test)
+    found = win_rate(first, second, RewardSource(model=str(reward), wanted_class=label), test=test)
     if as_json:
         print(json.dumps(found.as_dict()))
         return

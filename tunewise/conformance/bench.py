@@ -62,6 +62,7 @@ class Bench:
     images: dict[str, Images] | None = None
     language: bool = False
     learned: ClassVar[float] = 0.98  # the share of its loss that a model has after training, at most
+    chance: ClassVar[float | None] = None  # how often what an update of the same size does by chance the fall must be
 
     @classmethod
     def make(cls, family: str, folder: Path) -> Bench:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from tunewise.conformance.bench import SEED, Bench, Watch
+from tunewise.conformance.by_chance import change_by_chance
 from tunewise.engine.apply import insert
 from tunewise.engine.handover import handover_kind, load_model, save_model
 from tunewise.engine.train import Trained
@@ -109,6 +110,8 @@ class _Pair:
         after = self._logits(trained)
         with _check("the loss falls"):
             self._learns(before, after)
+            if self.kind.descends and self.bench.chance is not None:
+                self._beats_chance(start, trained, after)
         with _check("the same seed gives the same losses and outputs"):
             self._repeats(watch.losses, after)
         with _check("the model handed over gives the same outputs"):
@@ -169,6 +172,14 @@ class _Pair:
         loss = self.bench.loss(np.zeros_like(after) if before is None else before)
         if not self.bench.loss(after) < self.bench.learned * loss:
             raise ValueError(f"it was {loss:.4f} before the training and is {self.bench.loss(after):.4f} after it")
+
+    def _beats_chance(self, start: Net, trained: Trained, after: np.ndarray) -> None:
+        def loss(net: Net) -> float:
+            return self.bench.loss(self.bench.logits(net, trained.plan))
+
+        fall, chance = loss(start) - self.bench.loss(after), change_by_chance(start, trained.net, loss, SEED)
+        if not fall > self.bench.chance * chance:
+            raise ValueError(f"it fell by {fall:.4f}; updates of the same size change it by {chance:.4f} by chance")
 
     def _repeats(self, losses: list[float], after: np.ndarray) -> None:
         watch = Watch()

@@ -169,7 +169,7 @@ TEXT: Mapping[str, Maker] = {
 }
 IMAGE: Mapping[str, Maker] = {"vit": _vit, "resnet": _resnet}
 LANGUAGE_FAMILIES = ("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm", "t5-lm", "bart-lm")
-FAMILIES = (*TEXT, *IMAGE)
+FAMILIES = (*TEXT, *IMAGE, *LANGUAGE_FAMILIES)
 STACKS = {"t5": 2}
 """Stacks of blocks, where they are several: encoder and decoder."""
 

@@ -120,6 +120,12 @@ def count_trained(trained: Iterable[TrainedTensor], plan: Plan, model_map: Model
     return sum(sizes.get(tensor.name, tensor.parameter.numel()) for tensor in trained)
 
 
+def count_all(net: Net) -> int:
+    """How many scalars there are, whatever was inserted or stands beside the model."""
+    sizes = {tensor.name: tensor.size for tensor in net.map.tensors}  # in 4 bits, two weights are one element
+    return sum(sizes.get(name, tensor.numel()) for name, tensor in named_tensors(net.model).items())
+
+
 @contextmanager
 def left_as_it_was(model: nn.Module) -> Iterator[Mapping[nn.Parameter, torch.Tensor]]:
     """Whatever is done inside to weights, buffers, gradients, what trains, modes and random numbers is undone. Yields

@@ -20,7 +20,7 @@ from torch import nn
 
 from tunewise.data.augment import augmented_sentence, augmented_texts, row_generator
 from tunewise.data.augment_settings import AugmentConfig
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, items_of
 from tunewise.data.taken import even_places
 from tunewise.data.tokenise import with_prompt
 from tunewise.engine.encode import encode
@@ -71,6 +71,10 @@ class StepRows:
     def shape(self, rows: np.ndarray) -> tuple[int, int]:
         """What the model computes for these rows: sequences, and tokens of the longest."""
         return self.inputs.shape(self._at(rows))
+
+    def items(self, rows: np.ndarray) -> int:
+        """How many tokens of these rows are to be learnt, as `items_of` counts them."""
+        return items_of(self.inputs, self._at(rows))
 
     def _at(self, rows: np.ndarray) -> np.ndarray:
         return rows if self.places is None else self.places[rows]

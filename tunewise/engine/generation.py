@@ -70,8 +70,8 @@ def generate(
     ends = end_tokens(model, tokenizer) if ends is None else tuple(ends)
     numbers = list(range(len(prompts)) if rows is None else rows)
     prompts = [_with_virtual(prompt, virtual) for prompt in prompts]
-    room = _room(model, prompts, config.max_new_tokens)
-    lengths = np.array([len(prompt) for prompt in prompts]) + config.max_new_tokens
+    room = _room(model, prompts, config.longest)
+    lengths = np.array([len(prompt) for prompt in prompts]) + config.longest
     found: list[list[int]] = [[] for _ in prompts]
     with _writing(model):
         cached = cache_serves(model, prompts[0], tokenizer.pad_token_id)

@@ -183,7 +183,7 @@ class Gradients:
         self.scaler.scale(loss.total / sums.n_items).backward()
         windows, width = reading.shape(rows)
         read = self.passes * windows
-        items = items_of(self.feed.inputs["train"], rows)
+        items = reading.items(rows) if self.feed.augmented else items_of(self.feed.inputs["train"], rows)
         forward = self.flops.forward(read, width, items) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)
         sums.forward_flops += forward * (1 + reading.passes)

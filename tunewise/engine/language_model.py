@@ -121,7 +121,7 @@ class LanguageModel:
         if not len(split):
             return []
         pieces = None if tell is None else _Pieces(tokenizer, config, tell)
-        read = self._encoded(split, schema, config.max_new_tokens)
+        read = self._encoded(split, schema, config.longest)
         if len(read.cut_rows):
             told = f"{len(read.cut_rows):,} of {len(split):,} prompts are longer than the model reads: they lost "
             warnings.warn(TunewiseWarning(f"{told}{read.lost:,} tokens of their beginning"), stacklevel=3)

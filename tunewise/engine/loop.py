@@ -14,7 +14,7 @@ import torch
 from tunewise.commit import Series
 from tunewise.data.inputs import Inputs
 from tunewise.data.tokenise import with_prompt
-from tunewise.engine.apply import TrainedTensor, choose_trained, count_trained, insert
+from tunewise.engine.apply import TrainedTensor, choose_trained, count_all, count_trained, insert
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint, set_random_state
 from tunewise.engine.collapse import stop_collapsed
 from tunewise.engine.computed_again import blocks_computed_again
@@ -117,6 +117,7 @@ class Training(Validated):
         self.plan = Plan.from_dict(state["progress"]["plans"][0]) if state else self._make_plan(step=0)
         insert(self.plan, self.net, self.seed)
         self.objective.attach(self.net.model)
+        self.parameters = count_all(self.net)
         self.net.to(self.device)
         self.feed.inputs = {name: with_prompt(rows, self.net.prompt) for name, rows in self.feed.inputs.items()}
         self.inputs = self.feed.inputs["train"]
@@ -143,7 +144,12 @@ class Training(Validated):
                 if self.plan.until == progress.step:
                     with self.stop.at_once():
                         self._replan()
-                self._step()
+                try:
+                    self._step()
+                except Interrupted:  # while the model wrote what the step reads: all is as it was before
+                    if progress.step:
+                        self._save()
+                    raise
                 progress.unvalidated = course.validates(progress.step) and not progress.collapsed
                 self._after_step()
 

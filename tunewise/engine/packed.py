@@ -12,32 +12,34 @@ from tunewise.data.inputs import Inputs
 from tunewise.data.labelled import LabelledTokens
 from tunewise.data.packing import Branches, PackedTokens, packed_batch
 from tunewise.data.pairs import PairTokens, parted
+from tunewise.data.ragged import Ragged
+from tunewise.data.rollout_tokens import PromptTokens, RolloutTokens
 from tunewise.errors import MethodError
 from tunewise.methods.base import Method
 from tunewise.models.load import Net
 from tunewise.models.memory import is_out_of_memory
 from tunewise.models.token_losses import token_log_probs
 
-ROWS_OF_A_PROOF, PAIRS_OF_A_PROOF = 6, 3
+ROWS_OF_A_PROOF, PAIRS_OF_A_PROOF, PROMPTS_OF_A_PROOF = 6, 3, 2
 CLOSE = 1e-4
 """Largest difference of a row's mean log-probability, in fp32."""
 WHERE, LEAVE_OUT = "train.packing", "leave it out: batches of rows of similar length have little padding"
 
 
-def packed_rows(read: Inputs, net: Net, method: Method) -> PackedTokens | PairTokens:
-    """The same rows, of which those of a batch are packed; of pairs of answers, each with one prompt for both.
+def packed_rows(read: Inputs, net: Net, method: Method) -> PackedTokens | PairTokens | PromptTokens:
+    """The same rows, of which those of a batch are packed; of pairs of answers, each with one prompt for both; prompts
+    that are still to be answered are read once for all their answers.
 
     Raises:
         MethodError: the rows are of a kind that is not packed, or the model does not read packed rows as it reads them
             one by one.
     """
+    if isinstance(read, PromptTokens):
+        return _shared_prompts(read, net, method)
     tokens = read.both if isinstance(read, PairTokens) else read
     if not isinstance(tokens, LabelledTokens):
         raise _refused("rows of which a model says a number, and not how likely they are, are not packed")
-    if tokens.sources is not None:
-        raise _refused("rows for an encoder and a decoder are not packed")
-    if method.positions:
-        raise _refused(f"virtual tokens ({method.name}) stand before a sequence, not before each row in it")
+    _check_plain(tokens.sources is not None, method)
     if isinstance(read, PairTokens):
         sharing = replace(read, sharing=True)
         rows = np.argsort(-read.lengths, kind="stable")[:PAIRS_OF_A_PROOF]
@@ -49,6 +51,34 @@ def packed_rows(read: Inputs, net: Net, method: Method) -> PackedTokens | PairTo
             if _reads_alike(net, packed):
                 return packed
     raise _refused(f"a '{net.map.family}' model does not read packed rows as it reads them one by one")
+
+
+def _shared_prompts(read: PromptTokens, net: Net, method: Method) -> PromptTokens:
+    """Proven on the longest prompts, each with two answers made of tokens of the data, as long as answers can be: a
+    model that looks back so far and no further shows in those."""
+    _check_plain(net.model.config.is_encoder_decoder, method)
+    draw, longest = np.random.default_rng(0), read.longest_answer
+    rows, learnt = [], []
+    for place in np.argsort(-read.lengths, kind="stable")[:PROMPTS_OF_A_PROOF]:
+        for many in (longest, -(-longest // 2)):
+            rows.append(np.concatenate([read.ids[int(place)], draw.choice(read.ids.flat, many)]))
+            learnt.append(np.arange(len(rows[-1])) >= read.lengths[place])
+    answers = LabelledTokens(Ragged.of(rows, np.int32), Ragged.of(learnt, np.int8), net.tokenizer.pad_token_id)
+    shared = RolloutTokens(answers, 2, sharing=True)
+    every = np.arange(len(shared))
+    if not _alike(net, answers.batch(shared.sequences(every)), shared.batch(every)):
+        raise _refused(
+            f"a '{net.map.family}' model does not read answers behind one prompt as it reads them one by one"
+        )
+    return replace(read, sharing=True)
+
+
+def _check_plain(both: bool, method: Method) -> None:
+    """Raises where rows are for an encoder with a decoder (`both`), or the method puts tokens before them."""
+    if both:
+        raise _refused("rows for an encoder and a decoder are not packed")
+    if method.positions:
+        raise _refused(f"virtual tokens ({method.name}) stand before a sequence, not before each row in it")
 
 
 def _refused(what: str) -> MethodError:

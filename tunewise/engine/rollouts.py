@@ -125,7 +125,8 @@ class Rollouts:
         rows = np.arange(len(self.splits[name]))
         written = self._write(name, rows, 1, self._seed_of(_ROUND + 1))
         rewards_n = self.rewards(*self._judged_texts(name, rows, written.texts, 1))
-        log_probs_K, reference_K = self._log_probs(written.answers), self._reference(written.answers)
+        read = RolloutTokens(written.answers, 1)
+        log_probs_K, reference_K = self._log_probs(read), self._reference(read)
         lengths_n = torch.from_numpy(written.answers.counts)
         judged = Judged(torch.from_numpy(rewards_n)[:, None], lengths_n[:, None], log_probs_K[:, 0], reference_K)
         kl_n = judged.sums(k1(log_probs_K[:, 0], reference_K))[:, 0].numpy()
@@ -146,12 +147,14 @@ class Rollouts:
         written = self._write("train", rows, group, self._seed_of(_ROUND, number))
         rewards_A = self.rewards(*self._judged_texts("train", rows, written.texts, group))
         learnt_A = self._control(number, len(rewards_A)) if objective.options.control else rewards_A
-        judged = self._look(written.answers, torch.from_numpy(learnt_A).reshape(-1, group))
+        sharing = self.prompts["train"].sharing
+        read = RolloutTokens(written.answers, group if sharing else 1, sharing=sharing)
+        judged = self._look(read, torch.from_numpy(learnt_A).reshape(-1, group))
         signals = {name: values.numpy().astype(np.float32) for name, values in objective.signals(judged).items()}
         items = objective.items(judged).float()
         figures = self._figures(judged, rewards_A.reshape(-1, group), written)
         objective.after_round(judged)
-        tokens = RolloutTokens(written.answers, group, signals)
+        tokens = RolloutTokens(written.answers, group, signals, sharing)
         passes = 1.0 + (judged.log_probs_K is not None) + (judged.reference_K is not None)
         samples = self._samples(rows, written.texts, rewards_A, group)
         return _Round(number, rows, tokens, items, figures, samples, passes)
@@ -207,41 +210,41 @@ class Rollouts:
         columns = {column: [values[place] for place in places] for column, values in split.columns.items()}
         return [split.texts[place][0] for place in places], texts, columns
 
-    def _look(self, answers: LabelledTokens, rewards_NG: torch.Tensor) -> Judged:
+    def _look(self, read: RolloutTokens, rewards_NG: torch.Tensor) -> Judged:
         objective = self.objective
-        lengths_NG = torch.from_numpy(answers.counts).reshape(rewards_NG.shape)
+        lengths_NG = torch.from_numpy(read.counts).reshape(rewards_NG.shape)
         if not objective.needs_log_probs:
             return Judged(rewards_NG, lengths_NG)
-        found_KC = self._read(answers, objective.looked_at)
-        reference_K = self._reference(answers) if objective.needs_reference else None
+        found_KC = self._read(read, objective.looked_at)
+        reference_K = self._reference(read) if objective.needs_reference else None
         values_K = found_KC[:, 1] if objective.has_values else None
         return Judged(rewards_NG, lengths_NG, found_KC[:, 0], reference_K, values_K)
 
-    def _reference(self, answers: LabelledTokens) -> torch.Tensor:
+    def _reference(self, read: RolloutTokens) -> torch.Tensor:
         """Log-probabilities by the model before training, (K,)."""
         with self.start.restored():
-            return self._log_probs(answers)[:, 0]
+            return self._log_probs(read)[:, 0]
 
-    def _log_probs(self, answers: LabelledTokens) -> torch.Tensor:
+    def _log_probs(self, read: RolloutTokens) -> torch.Tensor:
         """Of each token of the answers, (K, 1)."""
-        return self._read(answers, self.objective.log_probs)
+        return self._read(read, self.objective.log_probs)
 
-    def _read(self, answers: LabelledTokens, wanted: Outputs) -> torch.Tensor:
+    def _read(self, read: RolloutTokens, wanted: Outputs) -> torch.Tensor:
         """Numbers (K, C) of each token of the answers, in eval mode; on the CPU."""
         device, found = next(self.net.model.parameters()).device, {}
 
         def look(places: np.ndarray) -> np.ndarray:
             self.stop()
-            batch = {name: values.to(device) for name, values in answers.batch(places).items()}
+            batch = {name: values.to(device) for name, values in read.batch(places).items()}
             with torch.no_grad(), self.tuned.autocast():
                 return wanted(self.net.model, batch).float().cpu()
 
         with eval_mode(self.net.model):
-            batches = sorted_batches(answers.lengths, self.batch_size)
-            for places, looked_MC in self.size.run(batches, answers.lengths, look):
-                parts = looked_MC.split(answers.counts[places].tolist())
+            batches = sorted_batches(read.widths, self.batch_size)
+            for places, looked_MC in self.size.run(batches, read.widths, look):
+                parts = looked_MC.split(read.counts[places].sum(1).tolist())
                 found |= dict(zip(places.tolist(), parts, strict=True))
-        return torch.cat([found[place] for place in range(len(answers))])
+        return torch.cat([found[place] for place in range(len(read))])
 
     # ---- what is told of it
 
@@ -309,6 +312,7 @@ class Rollouts:
             sources,
         )
         signals = {name[7:]: values for name, values in stored.items() if name.startswith("signal.")}
-        tokens = RolloutTokens(answers, self.objective.options.samples, signals)
+        sharing = self.prompts["train"].sharing
+        tokens = RolloutTokens(answers, self.objective.options.samples, signals, sharing)
         items = torch.from_numpy(stored["items"])
         self._held = _Round(state["round"], stored["rows"], tokens, items, state["figures"], [], 0.0)

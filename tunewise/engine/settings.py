@@ -99,7 +99,8 @@ class TrainConfig(Config):
     """Texts to continue: the rows of a batch stand behind one another in few sequences of at most `max_length` tokens,
     without seeing each other: the same losses and gradients, less padding. It saves time where rows of a batch differ
     much in length (`group_by_length: false`); batches of similar length have little padding to save. Preferences
-    (dpo): the prompt is read once for both answers, which saves time where prompts are long."""
+    (dpo) and what the model writes itself (grpo, rloo, ppo): a prompt is read once for all its answers, which saves
+    time where prompts are long."""
 
     gradient_checkpointing: bool = False
     """Keep only what goes into each block of the model, and compute the rest again in the backward pass: less memory

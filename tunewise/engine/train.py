@@ -13,7 +13,6 @@ import torch
 from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
-from tunewise.data.language_cuts import told_cuts
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
 from tunewise.engine.drawn_rows import DrawnRows
@@ -24,6 +23,7 @@ from tunewise.engine.features import Embedder, fit_features, head_outputs
 from tunewise.engine.feed import Feed, Reader
 from tunewise.engine.job import Job
 from tunewise.engine.kept import Spent
+from tunewise.engine.language_inputs import encoded_splits
 from tunewise.engine.output_layer import fold, output_layer, standardizes
 from tunewise.engine.packed import packed_rows
 from tunewise.engine.rollouts import Rollouts
@@ -32,7 +32,6 @@ from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
-from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
 from tunewise.objectives.base import Objective
@@ -157,7 +156,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if not method.descends:
         return _solve(net, method.plan(net.map, Signals(task=job.data.schema.task)), job)
     net.make_room(method.positions)
-    inputs, spent = _inputs(net, job)
+    job, inputs, spent = _inputs(net, job)
     if job.config.packing:
         inputs = {**inputs, "train": packed_rows(inputs["train"], net, method)}
     if job.config.balanced_batches:
@@ -330,7 +329,6 @@ def descend(
         told = augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)
         job.observers.emit(Warned(told))
     fold(net, objective)
-    sizes = {tensor.name: tensor.size for tensor in net.map.tensors}  # in 4 bits, two weights are one element
     return Trained(
         net=net,
         plan=training.plan,
@@ -339,7 +337,7 @@ def descend(
         forward_flops=progress.forward_flops,
         backward_flops=progress.backward_flops,
         trainable_parameters=max(entry["trainable_parameters"] for entry in progress.plans),
-        total_parameters=sum(sizes.get(name, tensor.numel()) for name, tensor in named_tensors(net.model).items()),
+        total_parameters=training.parameters,
         reader=Reader(net, training.plan, progress.trained, context),
         pass_size=size,
         objective=objective,
@@ -361,21 +359,17 @@ def to_predictions(
     return Predictions(scores, decisions, split.targets, split.rows)
 
 
-def _inputs(net: Net, job: Job) -> tuple[Mapping[str, Inputs], Spent]:
+def _inputs(net: Net, job: Job) -> tuple[Job, Mapping[str, Inputs], Spent]:
     """What the model reads of train and validation; where rows are something to continue, of all splits. And what was
-    spent on what the untrained model says of them."""
-    splits, objective = job.data.splits, job.objective
+    spent on what the untrained model says of them. The job has the rows that train."""
     if not job.data.schema.is_language:
-        return {name: _tokens(splits[name], net, job) for name in ("train", "validation")}, Spent()
+        read = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
+        return job, read, Spent()
     net.to(torch.device(job.tuned.device))
-    both = net.model.config.is_encoder_decoder
-    inputs = {name: objective.encode(split, net.tokenizer, net.max_length, both) for name, split in splits.items()}
-    for name, read in inputs.items():
-        for line in told_cuts(read, name, net.max_length):
-            job.observers.emit(Warned(line))
+    job, inputs = encoded_splits(net, job)
     rows = job.evaluator.config.batch_size
     untrained = job.untrained(net, rows, job.stop.check, job.pass_size, job.context, inputs)
-    return objective.prepare(inputs, untrained.outputs), untrained.spent
+    return job, job.objective.prepare(inputs, untrained.outputs), untrained.spent
 
 
 def _tokens(split: Split, net: Net, job: Job) -> Tokens:

@@ -62,9 +62,7 @@ class Written:
         if len(self.places) < len(self.split):
             parts.append(f"{len(self.places):,} of {len(self.split):,} rows were continued (evaluate.generation.rows)")
         if self.unfinished:
-            parts.append(
-                f"{self.unfinished:,} of {len(self.texts):,} texts had no end after {config.max_new_tokens:,} tokens"
-            )
+            parts.append(f"{self.unfinished:,} of {len(self.texts):,} texts had no end after {config.longest:,} tokens")
         if self.cut_prompts:
             parts.append(f"{self.cut_prompts:,} prompts were longer than the model reads and lost their beginning")
         return f"{self.split.name}: {'; '.join(parts)}" if parts else None
@@ -125,7 +123,7 @@ class Writer:
         net, both = self.net, self.net.model.config.is_encoder_decoder
         room = net.positions - len(net.prompt)
         if not both:
-            room -= min(self.config.max_new_tokens, room // 2)
+            room -= min(self.config.longest, room // 2)
         return encode_prompts(split, self.schema, net.tokenizer, min(room, net.max_length), both)
 
     def _written(self, split: Split, places: np.ndarray) -> Written:
@@ -169,7 +167,7 @@ class Writer:
             "kind": "texts",
             "model": self.net.located.fingerprint,
             **surroundings(self.net, next(self.net.model.parameters()).device),
-            "options": self.config.model_dump(mode="json"),
+            "options": self.config.as_dict(),
             "rows": places.tolist(),
             "prompts": [ids.tolist() for ids in read.ids],
             "rows_at_once": self.batch_size,
@@ -194,7 +192,7 @@ def texts_told(
         )
         copied = {"overlap": overlap(ours, theirs, _plain_texts(train, form))}
     return copied | {
-        "options": config.generation.model_dump(mode="json"),
+        "options": config.generation.as_dict(),
         "signatures": signatures(config.bleu_tokenizer) if scored else {},
         "sets": {name: found.as_dict() for name, found in written.items()},
         "samples": _samples(first, before),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import numpy as np
 
 from tunewise.errors import RecipeError
 from tunewise.evaluate.metrics import Metric
+from tunewise.evaluate.own_code import METRIC, function_of
 from tunewise.evaluate.sample import Sample
 from tunewise.types import Predictions, Task
 
@@ -29,58 +27,15 @@ def load_function(reference: str, folder: Path, allow_code: bool, task: Task) ->
             cannot be run, or it holds no such function.
     """
     where = f"evaluate.functions: {reference}"
-    if not allow_code:
-        raise RecipeError(
-            f"the metric '{reference}' is Python code, which a recipe may not run by itself",
-            where=where,
-            fix="read the file, then pass --allow-code (in Python: allow_code=True), or leave the metric out",
-        )
-    file, _, name = reference.rpartition(":")
-    if not file.endswith(".py") or "\0" in file or not name.isidentifier():
-        raise RecipeError(
-            f"expected file.py:function, got '{reference}'", where=where, fix="write for instance my_metrics.py:profit"
-        )
-    function = getattr(run_file(file, folder, where), name, None)
-    if not callable(function):
-        raise RecipeError(f"'{file}' holds no function '{name}'", where=where, fix=f"define {name} in {file}")
+    function = function_of(reference, folder, allow_code, where, METRIC)
     return Metric(
-        name=name,
+        name=reference.rpartition(":")[2],
         tasks=(task,),
         greater_is_better=True,
         words=f"your own function {reference}",
         source=reference,
         compute=lambda sample: _values(function, reference, sample),
     )
-
-
-def run_file(file: str, folder: Path, where: str) -> Any:
-    """The module of a file in the recipe's folder, which the user has allowed to run.
-
-    Raises:
-        RecipeError: it is not in that folder, or cannot be run.
-    """
-    home = folder.resolve()
-    path = (folder / file).resolve()
-    if not path.is_relative_to(home):
-        raise RecipeError(
-            f"the file of a function must lie in the recipe's folder, but '{file}' does not",
-            where=where,
-            fix=f"copy it into {home}",
-        )
-    if not path.is_file():
-        raise RecipeError(f"there is no file '{file}' in the recipe's folder", where=where, fix=f"looked at {path}")
-    module_name = f"tunewise_metric_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name while they are made.
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise RecipeError(
-            f"'{file}' cannot be run: {type(error).__name__}: {error}", where=where, fix=f"correct {file}"
-        ) from error
-    return module
 
 
 def _call(function: Callable[..., Any], reference: str, predictions: Predictions) -> float:

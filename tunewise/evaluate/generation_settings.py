@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
 
+USUAL_LONGEST = 128
+
 
 class GenerationConfig(Config):
-    max_new_tokens: int = Field(default=128, ge=1, le=100_000)
-    """The model stops after so many tokens, where it has not ended the text before."""
+    max_new_tokens: int | None = Field(default=None, ge=1, le=100_000)
+    """The model stops after so many tokens, where it has not ended the text before. Where left out: 128; after grpo,
+    rloo and ppo, as many as its answers had in training."""
 
     temperature: float | None = Field(default=None, gt=0)
     """Draw each token from the model's probabilities, sharpened (below 1) or flattened (above 1). Where left out:
@@ -37,6 +40,15 @@ class GenerationConfig(Config):
 
     seed: int = Field(default=0, ge=0)
     """Decides which rows are continued, and what is drawn."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a text at most."""
+        return USUAL_LONGEST if self.max_new_tokens is None else self.max_new_tokens
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for a record, with the length that holds."""
+        return {**self.model_dump(mode="json"), "max_new_tokens": self.longest}
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

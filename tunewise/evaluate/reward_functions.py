@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewise.errors import RecipeError
-from tunewise.evaluate.functions import run_file
+from tunewise.evaluate.own_code import REWARD, function_of
 
 Judge = Callable[[Sequence[str], Sequence[str], Mapping[str, Sequence[str]]], list[float]]
 """From prompts, completions and the other columns of their rows to a reward for each."""
@@ -24,20 +24,7 @@ def load_reward_function(reference: str, folder: Path, allow_code: bool, where: 
         RecipeError: code is not allowed, the file is not in the folder or cannot be run, or holds no such function;
             later, the function fails or does not return a finite number for each completion.
     """
-    if not allow_code:
-        raise RecipeError(
-            f"the reward '{reference}' is Python code, which a recipe may not run by itself",
-            where=where,
-            fix="read the file, then pass --allow-code (in Python: allow_code=True), or take a model as reward",
-        )
-    file, _, name = reference.rpartition(":")
-    if not file.endswith(".py") or "\0" in file or not name.isidentifier():
-        raise RecipeError(
-            f"expected file.py:function, got '{reference}'", where=where, fix="write for instance my_rewards.py:brevity"
-        )
-    function = getattr(run_file(file, folder, where), name, None)
-    if not callable(function):
-        raise RecipeError(f"'{file}' holds no function '{name}'", where=where, fix=f"define {name} in {file}")
+    function = function_of(reference, folder, allow_code, where, REWARD)
 
     def judge(prompts: Sequence[str], completions: Sequence[str], columns: Mapping[str, Sequence[str]]) -> list[float]:
         return _checked(

@@ -55,3 +55,9 @@ class EvaluateConfig(Config):
     forgetting: str | None = None
     """A file of plain text from another domain: how likely the model holds it is measured before and after training,
     by perplexity. Language models without an encoder, and encoders whose pretrained model fills in words."""
+
+    def writing(self, longest: int | None) -> EvaluateConfig:
+        """The same, with texts of at most so many tokens where the recipe does not say how many."""
+        if longest is None or self.generation is None or self.generation.max_new_tokens is not None:
+            return self
+        return self.model_copy(update={"generation": self.generation.model_copy(update={"max_new_tokens": longest})})

@@ -40,7 +40,8 @@ class Adaptive(Method):
     tensor k is worth I_k = -sum(dw x gradient after the step), by how much it lowers the loss to first order. The
     tensors with the largest sum of I_k then train, of all sets whose gradients cost no more than the budget: their own
     FLOPs, and those of passing the gradient down to the deepest of them. The set is exact (see `knapsack`). The output
-    layers always train. An encoder counts as below all of its decoder."""
+    layers always train; where they are the embedding, what comes last in the top block does, so that a budget that
+    leaves room for nothing else still has something to train. An encoder counts as below all of its decoder."""
 
     name = "adaptive"
     group = "adaptive"
@@ -55,8 +56,9 @@ class Adaptive(Method):
         until, budget = self._until_and_budget(signals)
         importance = {name: float(value) for name, value in signals.measures["importance"].items()}
         head = {tensor.name for tensor in model.head}
+        always = head or _last_module(signals)
         items = [
-            Item(importance[tensor.name], tensor.weight, tensor.input, always=tensor.name in head)
+            Item(importance[tensor.name], tensor.weight, tensor.input, always=tensor.name in always)
             for tensor in signals.flops
         ]
         chosen = [signals.flops[number].name for number in choose(items, budget)]
@@ -87,3 +89,9 @@ class Adaptive(Method):
     def default_learning_rate(cls, model: ModelMap) -> float:
         """Twice that of full fine-tuning: fewer tensors must make the change."""
         return 2 * super().default_learning_rate(model)
+
+
+def _last_module(signals: Signals) -> set[str]:
+    """The tensors of the module that the model executes last: with a tied output layer, the norm of the top block."""
+    module = signals.flops[-1].name.rpartition(".")[0]
+    return {tensor.name for tensor in signals.flops if tensor.name.rpartition(".")[0] == module}

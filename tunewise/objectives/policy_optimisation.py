@@ -115,7 +115,7 @@ class PolicyOptimisation(Objective):
                 fix=f"take {max_length // 2}, or a larger train.max_length where the model allows it",
             )
         found = encode_prompts(split, self.schema, tokenizer, room, encoder_decoder)
-        return PromptTokens(found.ids, found.texts, len(found.cut_rows), found.lost)
+        return PromptTokens(found.ids, found.texts, len(found.cut_rows), found.lost, self.options.max_new_tokens)
 
     def targets(self, split: Split, inputs: Inputs) -> np.ndarray:
         """Nothing is known before the model has written: 0 for each row, float32 (N,)."""

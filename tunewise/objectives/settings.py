@@ -89,6 +89,12 @@ class ObjectiveConfig(Config):
         chosen = self.grpo or self.rloo or self.ppo
         return chosen.reward if chosen else []
 
+    @property
+    def max_new_tokens(self) -> int | None:
+        """Tokens of an answer at most, where the objective has the model write some."""
+        chosen = self.grpo or self.rloo or self.ppo
+        return chosen.max_new_tokens if chosen else None
+
     def anchored(self, anchor: Callable[[str], str]) -> ObjectiveConfig:
         """The same with absolute paths of reward models."""
         update = {}
