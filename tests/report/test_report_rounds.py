@@ -9,6 +9,7 @@ import comparison_samples as samples
 import pytest
 
 from tunewise.engine.told_rounds import MOST, add_step
+from tunewise.report.figures import in_points
 from tunewise.report.html import render_html
 from tunewise.report.metric_words import is_neutral
 from tunewise.report.sections import metric_table
@@ -72,6 +73,8 @@ def metric_entries(values):
 def test_points_are_explained_only_where_they_are_used():
     shown = {"greater_is_better": True, "metric": "f1_macro"}
     assert "1 point is 0.01" in _note(shown) and "1 point" not in _note({**shown, "metric": "reward"})
+    assert all(in_points(name) for name in ("preference_accuracy", "exact_match", "rougeL", "distinct_1"))
+    assert not any(in_points(name) for name in ("reward", "kl", "perplexity", "bleu", "loss", "tokens_written"))
 
 
 def test_data_without_labels_names_its_columns_alone(comparison):

@@ -96,6 +96,12 @@ def in_points(metric: str) -> bool:
             "hamming_loss",
             "entity_",
             "token_",
+            "preference_accuracy",
+            "next_token_accuracy",
+            "exact_match",
+            "reward_auc",
+            "rouge",
+            "distinct_",
         )
     )
 
