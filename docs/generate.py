@@ -122,9 +122,7 @@ def with_methods(readme: str) -> str:
     before, rest = readme.split(BEGIN)
     _, after = rest.split(END)
     told = f"{len(METHODS.own)} methods. {_tried_with()} [What each does, and which one to take](docs/methods.md)."
-    return "\n".join(
-        [f"{before}{BEGIN}", told, "", *_matrix("docs/methods.md#"), f"{END}{after}"]
-    )
+    return "\n".join([f"{before}{BEGIN}", told, "", *_matrix("docs/methods.md#"), f"{END}{after}"])
 
 
 def _tried_with() -> str:
@@ -134,14 +132,14 @@ def _tried_with() -> str:
         "Each was tried with a tiny model of every kind by `tunewise conformance` "
         f"({versions}): it trains, saves and loads (●), or is refused before training with the reason and the nearest "
         "method that works (–). With a kind that is not listed, the method decides when it sees the model. Images are "
-        "for now read by `tunewise conformance` alone, not by recipes. Models of the columns under *writes* give the next "
-        "token and were tuned to answer; elsewhere their names end in `-lm`."
+        "for now read by `tunewise conformance` alone, not by recipes. Models of the columns under *writes* give the "
+        "next token and were tuned to answer; elsewhere their names end in `-lm`."
     )
 
 
 def _matrix(link: str) -> Iterator[str]:
-    """A row per method, by group; a column per kind of model: first those that give labels, then, apart from them, those
-    that give the next token."""
+    """A row per method, by group; a column per kind of model: first those that give labels, then, apart from them,
+    those that give the next token."""
     columns = [*support_matrix().families]
     heads = ["gives labels:<br>" + columns[0], *columns[1:]]
     if writing := support_matrix().language_families:

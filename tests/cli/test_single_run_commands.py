@@ -124,7 +124,7 @@ def test_methods_as_a_table(tunewise, monkeypatch) -> None:
         for name, method in METHODS.items():
             if method.group == group:
                 assert lines.index(group) < found[name] and "" not in lines[lines.index(group) : found[name]]
-    assert lines[0].split() == "method trains models that give labels models that write".split()
+    assert lines[0].split() == ["method", "trains", "models", "that", "give", "labels", "models", "that", "write"]
     assert lines[found["full"]].split() == ["full", "every", "tensor", "all", "all"]
     labels, writes = lines[0].index("models that give labels"), lines[0].index("models that write")
     bitfit = [line[labels:].strip() for line in lines[found["bitfit"] : found["bitfit"] + 3]]

@@ -37,8 +37,8 @@ def test_a_step_at_random_does_not():
     for seed in range(100):
         trained = net(0.01 * torch.randn(1000))
         start = net(torch.zeros(1000))
-        beaten += linear_loss(start) - linear_loss(trained) > 2 * change_by_chance(start, trained, linear_loss, seed)
-    assert beaten <= 2
+        beaten += linear_loss(start) - linear_loss(trained) > 1.5 * change_by_chance(start, trained, linear_loss, seed)
+    assert beaten <= 5
 
 
 def test_tensors_that_did_not_move_stay_and_the_start_is_left_as_it_was():

@@ -1,4 +1,4 @@
-"""Every method with the objectives of language models beside sft: it learns and leaves the rest alone, or is refused."""
+"""Every method with dpo, reward and grpo: it learns and leaves the rest alone, or is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunewise.conformance.matrix import missing_packages
 from tunewise.engine.events import Step
 from tunewise.engine.train import Trained
 from tunewise.errors import MethodError
-from tunewise.methods import METHODS
+from tunewise.methods import METHODS, Method
 from tunewise.methods.support import support_matrix
 from tunewise.models.masks import elements_of
 from tunewise.types import Plan
@@ -29,14 +29,18 @@ ABLE = [
 SAMPLE = {
     "dpo": ("gradual", "adaptive", "prompt_tuning"),
     "reward": ("head", "vera", "ladder"),
-    "grpo": ("last_k", "ia3", "fisher_norms"),
+    "grpo": ("last_k", "ia3"),
 }
+
+
+MEASURING = [name for name in ABLE if METHODS[name].needs is not Method.needs]
 
 
 def cases(objective: str) -> list:
     """Every method; those that are not of the sample are slow."""
     sample = SAMPLE[objective]
-    return [name if name in sample else pytest.param(name, marks=pytest.mark.slow) for name in ABLE]
+    able = [name for name in ABLE if objective != "grpo" or name not in MEASURING]
+    return [name if name in sample else pytest.param(name, marks=pytest.mark.slow) for name in able]
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +147,14 @@ def test_grpo(method, tmp_path_factory, tmp_path):
     assert len(rows) == 2 and all(math.isfinite(value) for row in rows for value in row.values() if value is not None)
     assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-6) and rows[1]["kl"] > 0
     check_what_changed(setup, trained, before)
+
+
+def test_methods_that_measure_first_cannot_learn_from_prompts(tmp_path_factory, tmp_path):
+    """Told before weights load by the tasks that they are for; and in training, for whoever does not ask."""
+    assert {"adaptive", "fisher_norms", "chosen_blocks"} <= set(MEASURING)
+    assert all("prompts" not in METHODS[name].tasks for name in MEASURING)
+    for method in MEASURING:
+        setup = policy_training(tmp_path_factory.getbasetemp(), tmp_path / method, {"grpo": {}}, method, max_steps=2)
+        with pytest.raises(MethodError, match="prompts are none until they have been answered") as refused:
+            setup.train()
+        assert refused.value.instead not in MEASURING

@@ -15,7 +15,7 @@ from signals_bench import signals_for
 from tunewise.methods.adaptive import Adaptive
 from tunewise.models.load import load_net
 from tunewise.models.locate import locate
-from tunewise.types import Signals, TensorFlops
+from tunewise.types import Signals, TensorFlops, TensorInfo
 
 
 @pytest.fixture
@@ -66,6 +66,18 @@ def test_with_nothing_left_the_head_trains(model) -> None:
     assert plan.until is None
 
 
+def test_with_nothing_left_and_a_tied_output_layer_the_last_norm_trains(tmp_path) -> None:
+    from tunewise.conformance.language_models import make_language_folder, toy_answers
+
+    located = locate(str(make_language_folder("bart", tmp_path, blocks=2)), tmp_path)
+    bart = load_net(located, toy_answers(6, 3).schema, language=True).map
+    assert not bart.head
+    signals = signals_for(method_of(), bart)
+    plan = method_of().plan(bart, replace(signals, spent_flops=signals.full_flops))
+    last = "model.decoder.layers.0.final_layer_norm"
+    assert {t.name for t in bart.tensors if plan.rule_for(t.name)} == {f"{last}.weight", f"{last}.bias"}
+
+
 @pytest.mark.parametrize(
     ("total", "rho", "interval", "untils"),
     [
@@ -105,11 +117,12 @@ def test_flops_of_signals_are_in_execution_order() -> None:
     worth = {"deep": np.array(5.0), "top": np.array(1.0), "head": np.array(0.0)}
 
     class Map:
-        head, language = (), False
+        head = (TensorInfo("head", (1,), "head", pretrained=True),)
+        language = False
         width = 32
 
     signals = Signals(0, 10, 10, measures={"importance": worth}, flops=entries, forward_flops=10, full_flops=10 * 31)
     # Of 31 a step 10 are the forward pass: rho 0.4 leaves 2.4, which is the top and what lies after it.
     plan = method_of(rho=0.4).plan(Map(), signals)
-    assert [rule.pattern for rule in plan.rules] == ["top"]
-    assert [rule.pattern for rule in method_of(rho=0.7).plan(Map(), signals).rules] == ["deep"]
+    assert [rule.pattern for rule in plan.rules] == ["head", "top"]
+    assert [rule.pattern for rule in method_of(rho=0.7).plan(Map(), signals).rules] == ["head", "deep"]

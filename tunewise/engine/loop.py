@@ -173,6 +173,11 @@ class Training(Validated):
     def _make_plan(self, step: int) -> Plan:
         signals = Signals(step, self.course.total_steps, self.course.steps_per_epoch, self.objective.schema.task)
         if needs := self.method.needs(self.net.map, signals):
+            if self.objective.writes:
+                self.method.refuse(
+                    "it measures the model on training rows before it plans, and prompts are none until they have been "
+                    "answered"
+                )
             signals = self._measure(needs, signals)
         return self.objective.with_own_rules(self.method.plan(self.net.map, signals))
 

@@ -6,7 +6,7 @@ import math
 
 from pydantic import Field, field_validator
 
-from tunewise.methods.base import Method
+from tunewise.methods.base import WITH_ROWS, Method
 from tunewise.methods.knapsack import Item, choose
 from tunewise.methods.parts import HeadRateConfig, head_rules
 from tunewise.types import ModelMap, Need, Plan, Rule, Signals
@@ -47,6 +47,7 @@ class Adaptive(Method):
     group = "adaptive"
     trains = "the tensors that lower the loss most, within a budget of FLOPs, and the output layers"
     source = "Huang et al. 2024, Towards Green AI in Fine-Tuning Large Language Models via Adaptive Backpropagation"
+    tasks = WITH_ROWS
     Config = AdaptiveConfig
 
     def needs(self, model: ModelMap, signals: Signals) -> tuple[Need, ...]:
@@ -94,4 +95,4 @@ class Adaptive(Method):
 def _last_module(signals: Signals) -> set[str]:
     """The tensors of the module that the model executes last: with a tied output layer, the norm of the top block."""
     module = signals.flops[-1].name.rpartition(".")[0]
-    return {tensor.name for tensor in signals.flops if tensor.name.rpartition(".")[0] == module}
+    return {tensor.name for tensor in signals.flops if tensor.name.startswith(f"{module}.")}

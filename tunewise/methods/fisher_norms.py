@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from tunewise.methods.base import Method, MethodConfig
+from tunewise.methods.base import WITH_ROWS, Method, MethodConfig
 from tunewise.methods.parts import new_head_rules, tensor_rules, vector_learning_rate
 from tunewise.models.masks import mask_of
 from tunewise.types import ModelMap, Need, Plan, Signals, TensorInfo
@@ -28,6 +28,7 @@ class FisherNorms(Method):
     trains = "the fifth of the norms' elements with the most Fisher information, and the output layers"
     source = "ValizadehAslani and Liang 2024, LayerNorm: A Key Component in Parameter-Efficient Fine-Tuning"
     instead = "norms"
+    tasks = WITH_ROWS
     Config = FisherNormsConfig
 
     def needs(self, model: ModelMap, signals: Signals) -> tuple[Need, ...]:

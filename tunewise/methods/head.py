@@ -21,5 +21,7 @@ class Head(Method):
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:
-        """50x that of full fine-tuning: nothing pretrained below can be damaged."""
-        return 50 * super().default_learning_rate(model)
+        """50x that of full fine-tuning: nothing pretrained below can be damaged. 20x for a language model, whose output
+        layer is pretrained itself: of a Llama of 260,000 weights, 10x, 20x and 50x led to a perplexity of 4.29, 4.33
+        and 4.45 on texts like those of its pretraining, and of 15.5, 14.0 and 13.3 on others."""
+        return (20 if model.language else 50) * super().default_learning_rate(model)
