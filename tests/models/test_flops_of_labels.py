@@ -10,9 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import language_bench as bench
+from tunewise.engine.measure import step_shape
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.cost import watch_flops
-from tunewise.models.tensor_flops import step_shape, watch_tensors
+from tunewise.models.tensor_flops import watch_tensors
 from tunewise.models.token_losses import token_log_probs
 
 ROWS = np.array([0, 2, 1])

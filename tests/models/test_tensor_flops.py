@@ -16,11 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
 
 from tunewise.data.tokenise import tokenise
+from tunewise.engine.measure import step_shape
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.cost import watch_flops
 from tunewise.models.load import load_net
 from tunewise.models.locate import locate
-from tunewise.models.tensor_flops import FlopsTable, step_shape, watch_tensors
+from tunewise.models.tensor_flops import FlopsTable, watch_tensors
 from tunewise.types import ModelMap, TensorFlops
 
 FAMILIES = ["bert", "distilbert", "modernbert", "gpt2", "llama", "t5"]

@@ -26,7 +26,7 @@ from tunewise.errors import NonFiniteError
 from tunewise.models.blocks import named_tensors
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
-from tunewise.models.tensor_flops import FlopsTable, step_shape, watch_tensors
+from tunewise.models.tensor_flops import KINDS, FlopsTable, watch_tensors
 from tunewise.objectives.base import Loss
 from tunewise.types import Need, Plan, Rule, Signals
 
@@ -235,3 +235,15 @@ def angle(before: torch.Tensor, after: torch.Tensor) -> float:
         return 0.0 if not any(lengths) else math.pi / 2
     unit, turned = one / lengths[0], other / lengths[1]
     return 2.0 * math.atan2(float((unit - turned).norm()), float((unit + turned).norm()))
+
+
+def step_shape(steps: Iterable[Iterable[np.ndarray]], inputs: Inputs) -> np.ndarray:
+    """The mean shape of steps, each given by the rows of its batches among `inputs`."""
+    count, sums = 0, np.zeros(KINDS)
+    for batches in steps:
+        count += 1
+        for rows in batches:
+            sequences, width = inputs.shape(rows)
+            per_row = np.array([1.0, width, float(width) * width])
+            sums += [*(sequences * per_row), items_of(inputs, rows)]
+    return sums / count

@@ -10,32 +10,19 @@ learn, so that their product is the step's FLOPs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
-from tunewise.data.inputs import Inputs, items_of
 from tunewise.models.blocks import named_tensors
 from tunewise.models.cost import LayerFlops, watch_layers
 from tunewise.models.output_call import output_call
 from tunewise.types import ModelMap, TensorFlops
 
 KINDS = 4
-
-
-def step_shape(steps: Iterable[Iterable[np.ndarray]], inputs: Inputs) -> np.ndarray:
-    """The mean shape of steps, each given by the rows of its batches among `inputs`."""
-    count, sums = 0, np.zeros(KINDS)
-    for batches in steps:
-        count += 1
-        for rows in batches:
-            sequences, width = inputs.shape(rows)
-            per_row = np.array([1.0, width, float(width) * width])
-            sums += [*(sequences * per_row), items_of(inputs, rows)]
-    return sums / count
 
 
 def watch_tensors(model: nn.Module, model_map: ModelMap, forward: Callable[[], object]) -> FlopsTable:
