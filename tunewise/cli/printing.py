@@ -81,8 +81,8 @@ def print_methods(methods: Sequence[Mapping[str, Any]], families: Sequence[str])
         table = Table(box=None, show_header=headed, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
         table.add_column("method", width=longest, no_wrap=True)
         table.add_column("trains", ratio=5)
-        table.add_column("models that give labels", ratio=3, style="dim")
-        table.add_column("models that write", ratio=3, style="dim")
+        table.add_column("gives labels", ratio=3, style="dim")
+        table.add_column("writes", ratio=3, style="dim")
         return table
 
     console.print(columns(headed=True), Text())
