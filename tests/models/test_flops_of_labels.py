@@ -31,7 +31,7 @@ class Case:
             parameter.requires_grad_(True)
         self.forward()  # the first look at a model is another: what it is proven by
         self.table = watch_tensors(self.model, self.map, self.forward)
-        self.shape = step_shape([[ROWS]], self.tokens)
+        self.shape = step_shape([[ROWS]], self.tokens.shape, lambda rows: int(self.tokens.counts[rows].sum()))
         self.rows = self.table.at(self.shape)
 
     def forward(self) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -168,8 +167,8 @@ def test_a_bert_by_hand(tiny_bert: Path, toy_data: Callable[..., Any]) -> None:
 
 def test_the_mean_shape_of_steps_by_hand() -> None:
     steps = [[np.array([0, 1]), np.array([2])], [np.array([3, 4])]]
-    read = SimpleNamespace(shape=lambda rows: (len(rows), int(LENGTHS[rows].max())), counts=LENGTHS - 2)
-    assert step_shape(steps, read).tolist() == [
+    shape, items = lambda rows: (len(rows), int(LENGTHS[rows].max())), lambda rows: int((LENGTHS - 2)[rows].sum())
+    assert step_shape(steps, shape, items).tolist() == [
         (2 + 1 + 2) / 2,
         (2 * 9 + 1 * 5 + 2 * 7) / 2,
         (2 * 81 + 1 * 25 + 2 * 49) / 2,

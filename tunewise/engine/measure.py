@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -65,9 +66,12 @@ class Measuring:
         """
         self.step, course = signals.step, self.course
         measures, table = self.measure(needs), self.table()
+        items = partial(items_of, self.inputs)
         whole, to_come = (
             self.passes
-            * step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs)
+            * step_shape(
+                (course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs.shape, items
+            )
             for first in (0, self.step)
         )
         return replace(

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunewise.data.inputs import Inputs, items_of
 from tunewise.models.blocks import named_tensors
 from tunewise.models.cost import LayerFlops, watch_layers
 from tunewise.models.output_call import output_call
@@ -26,15 +25,20 @@ from tunewise.types import ModelMap, TensorFlops
 KINDS = 4
 
 
-def step_shape(steps: Iterable[Iterable[np.ndarray]], inputs: Inputs) -> np.ndarray:
-    """The mean shape of steps, each given by the rows of its batches among `inputs`."""
+def step_shape(
+    steps: Iterable[Iterable[np.ndarray]],
+    shape: Callable[[np.ndarray], tuple[int, int]],
+    items: Callable[[np.ndarray], int],
+) -> np.ndarray:
+    """The mean shape of steps, each given by the rows of its batches, of which `shape` tells sequences and tokens,
+    `items` the tokens to learn."""
     count, sums = 0, np.zeros(KINDS)
     for batches in steps:
         count += 1
         for rows in batches:
-            sequences, width = inputs.shape(rows)
+            sequences, width = shape(rows)
             per_row = np.array([1.0, width, float(width) * width])
-            sums += [*(sequences * per_row), items_of(inputs, rows)]
+            sums += [*(sequences * per_row), items(rows)]
     return sums / count
 
 
