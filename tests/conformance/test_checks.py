@@ -256,11 +256,11 @@ def test_merging_is_equal_or_refused_or_not_offered(outcome):
 def test_a_merged_model_that_is_another_is_told(outcome, monkeypatch):
     real = checks.save_model
 
-    def rough(trained, kind, *rest):
+    def rough(trained, kind, *rest, **options):
         if kind == "transformers":
             with torch.no_grad():
                 next(p for name, p in trained.net.model.named_parameters() if "lora_B" in name).mul_(1.1)
-        return real(trained, kind, *rest)
+        return real(trained, kind, *rest, **options)
 
     monkeypatch.setattr(checks, "save_model", rough)
     found = outcome(Lora)

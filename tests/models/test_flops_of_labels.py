@@ -10,10 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import language_bench as bench
-from tunewise.engine.measure import step_shape
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.cost import watch_flops
-from tunewise.models.tensor_flops import watch_tensors
+from tunewise.models.tensor_flops import step_shape, watch_tensors
 from tunewise.models.token_losses import token_log_probs
 
 ROWS = np.array([0, 2, 1])
@@ -32,7 +31,7 @@ class Case:
             parameter.requires_grad_(True)
         self.forward()  # the first look at a model is another: what it is proven by
         self.table = watch_tensors(self.model, self.map, self.forward)
-        self.shape = step_shape([[ROWS]], self.tokens)
+        self.shape = step_shape([[ROWS]], self.tokens.shape, lambda rows: int(self.tokens.counts[rows].sum()))
         self.rows = self.table.at(self.shape)
 
     def forward(self) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
 
 from tunewise.data.tokenise import tokenise
-from tunewise.engine.measure import step_shape
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.cost import watch_flops
 from tunewise.models.load import load_net
 from tunewise.models.locate import locate
-from tunewise.models.tensor_flops import FlopsTable, watch_tensors
+from tunewise.models.tensor_flops import FlopsTable, step_shape, watch_tensors
 from tunewise.types import ModelMap, TensorFlops
 
 FAMILIES = ["bert", "distilbert", "modernbert", "gpt2", "llama", "t5"]
@@ -169,8 +167,8 @@ def test_a_bert_by_hand(tiny_bert: Path, toy_data: Callable[..., Any]) -> None:
 
 def test_the_mean_shape_of_steps_by_hand() -> None:
     steps = [[np.array([0, 1]), np.array([2])], [np.array([3, 4])]]
-    read = SimpleNamespace(shape=lambda rows: (len(rows), int(LENGTHS[rows].max())), counts=LENGTHS - 2)
-    assert step_shape(steps, read).tolist() == [
+    shape, items = lambda rows: (len(rows), int(LENGTHS[rows].max())), lambda rows: int((LENGTHS - 2)[rows].sum())
+    assert step_shape(steps, shape, items).tolist() == [
         (2 + 1 + 2) / 2,
         (2 * 9 + 1 * 5 + 2 * 7) / 2,
         (2 * 81 + 1 * 25 + 2 * 49) / 2,

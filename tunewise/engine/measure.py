@@ -9,9 +9,10 @@ Shape legend: V rows of the vocabulary, U rows in use, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from tunewise.errors import NonFiniteError
 from tunewise.models.blocks import named_tensors
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
-from tunewise.models.tensor_flops import KINDS, FlopsTable, watch_tensors
+from tunewise.models.tensor_flops import FlopsTable, step_shape, watch_tensors
 from tunewise.objectives.base import Loss
 from tunewise.types import Need, Plan, Rule, Signals
 
@@ -65,9 +66,12 @@ class Measuring:
         """
         self.step, course = signals.step, self.course
         measures, table = self.measure(needs), self.table()
+        items = partial(items_of, self.inputs)
         whole, to_come = (
             self.passes
-            * step_shape((course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs)
+            * step_shape(
+                (course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs.shape, items
+            )
             for first in (0, self.step)
         )
         return replace(
@@ -235,15 +239,3 @@ def angle(before: torch.Tensor, after: torch.Tensor) -> float:
         return 0.0 if not any(lengths) else math.pi / 2
     unit, turned = one / lengths[0], other / lengths[1]
     return 2.0 * math.atan2(float((unit - turned).norm()), float((unit + turned).norm()))
-
-
-def step_shape(steps: Iterable[Iterable[np.ndarray]], inputs: Inputs) -> np.ndarray:
-    """The mean shape of steps, each given by the rows of its batches among `inputs`."""
-    count, sums = 0, np.zeros(KINDS)
-    for batches in steps:
-        count += 1
-        for rows in batches:
-            sequences, width = inputs.shape(rows)
-            per_row = np.array([1.0, width, float(width) * width])
-            sums += [*(sequences * per_row), items_of(inputs, rows)]
-    return sums / count

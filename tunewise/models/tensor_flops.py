@@ -10,7 +10,7 @@ learn, so that their product is the step's FLOPs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,23 @@ from tunewise.models.output_call import output_call
 from tunewise.types import ModelMap, TensorFlops
 
 KINDS = 4
+
+
+def step_shape(
+    steps: Iterable[Iterable[np.ndarray]],
+    shape: Callable[[np.ndarray], tuple[int, int]],
+    items: Callable[[np.ndarray], int],
+) -> np.ndarray:
+    """The mean shape of steps, each given by the rows of its batches, of which `shape` tells sequences and tokens,
+    `items` the tokens to learn."""
+    count, sums = 0, np.zeros(KINDS)
+    for batches in steps:
+        count += 1
+        for rows in batches:
+            sequences, width = shape(rows)
+            per_row = np.array([1.0, width, float(width) * width])
+            sums += [*(sequences * per_row), items(rows)]
+    return sums / count
 
 
 def watch_tensors(model: nn.Module, model_map: ModelMap, forward: Callable[[], object]) -> FlopsTable:
