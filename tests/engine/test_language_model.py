@@ -36,7 +36,7 @@ class Taught(LanguageBench):
 
     @property
     def config(self):
-        return super().config.model_copy(update={"max_steps": 120, "evaluate_every": 120, "learning_rate": 5e-3})
+        return super().config.model_copy(update={"max_steps": 240, "evaluate_every": 240, "learning_rate": 5e-3})
 
 
 @pytest.fixture(scope="module")
