@@ -19,8 +19,9 @@ rlhf-demo: $(VENV)/installed
 	done
 	$(BIN)/python examples/rlhf/table.py $(RLHF) sft dpo grpo ppo control
 
+# Files of tests side by side, each process with one thread.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-all: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not soak"

@@ -34,7 +34,7 @@ from tunewise.tracking.predictions import read_predictions, write_predictions
 from tunewise.tracking.record import RunRecord, read_record, write_record
 from tunewise.tracking.run_folder import COMPARISON, CURVE, CURVE_PAGE, RECIPE, REPORT, TUNED, write_settings
 from tunewise.tracking.verification import verify_run
-from tunewise.types import Predictions
+from tunewise.types import Predictions, Schema
 
 
 def record(word: str) -> RunRecord:
@@ -150,7 +150,7 @@ def small_contents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "render_html", lambda content: f"<html>{content['word']}</html>\n")
     monkeypatch.setattr(checking, "render_audit", lambda content: f"<html>{content['word']}</html>\n")
     monkeypatch.setattr(curve, "render_curve", lambda content: f"<html>{content['word']}</html>\n")
-    monkeypatch.setattr(predicting, "trained_on", lambda run: (None, None))
+    monkeypatch.setattr(predicting, "trained_on", lambda run: (None, Schema("regression", ("text",), "y")))
     monkeypatch.setattr(predicting, "load_split", lambda *_, **__: ["row"])
     monkeypatch.setattr(predicting, "_lines", lambda *_: [["new"]])
     monkeypatch.setitem(sys.modules, "tunewise.engine.text_model", SimpleNamespace(load=lambda run: None))

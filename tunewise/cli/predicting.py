@@ -82,7 +82,7 @@ def predict_file(
         raise RecipeError("nothing to predict for", fix='give --text "...", or --data FILE with --out predictions.csv')
     config, schema = trained_on(run)
     model = _loaded(run, options or {})
-    if model.schema.task == "preference" and not hasattr(model, "generate"):
+    if schema.task == "preference" and not hasattr(model, "generate"):
         rows, lines = reward_lines(model, config, schema, data, batch_size)
         export_file(out, "".join(csv_line(line) for line in lines))
         print(f"{rows:,} predictions: {out}")
