@@ -93,7 +93,8 @@ def check_what_changed(setup: Setup, trained: Trained, before: dict[str, torch.T
     now = setup.weights
     for name, tensor in before.items():
         planned = [plan for plan in plans if plan.rule_for(name)]
-        if not planned:
+        taken_apart = any(getattr(part, "splits_base", False) for plan in plans for part in plan.inserts)  # PiSSA
+        if not planned and not taken_apart and now[name].dtype == tensor.dtype:  # in 4 bits it is another tensor
             assert torch.equal(now[name], tensor), name
         masks = [next((mask for mask in plan.masks if mask.name == name), None) for plan in planned]
         if masks and all(masks):
@@ -145,7 +146,7 @@ def test_grpo(method, tmp_path_factory, tmp_path):
         return
     rows = [row["figures"] for row in setup.log() if row["event"] == "wrote"]
     assert len(rows) == 2 and all(math.isfinite(value) for row in rows for value in row.values() if value is not None)
-    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-6) and rows[1]["kl"] > 0
+    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-6) and rows[1]["kl"] != 0  # of a few answers: may be below 0
     check_what_changed(setup, trained, before)
 
 
