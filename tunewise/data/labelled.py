@@ -82,9 +82,15 @@ class LabelledTokens:
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
     def with_prompt(self, prompt: Sequence[int]) -> LabelledTokens:
-        """The same rows with virtual ids before each, as peft puts them; of an encoder with a decoder, before what the
-        encoder reads."""
+        """The same rows with virtual ids in each (`with_virtual`); of an encoder with a decoder, in what the encoder
+        reads."""
         if self.sources is not None:
-            return replace(self, sources=self.sources.with_items(0, prompt))
-        learnt = self.learnt.with_items(0, [0] * len(prompt))
-        return replace(self, ids=self.ids.with_items(0, prompt), learnt=learnt)
+            return replace(self, sources=with_virtual(self.sources, prompt))
+        learnt = with_virtual(self.learnt, [0] * len(prompt))
+        return replace(self, ids=with_virtual(self.ids, prompt), learnt=learnt)
+
+
+def with_virtual(rows: Ragged, virtual: Sequence[int]) -> Ragged:
+    """Where virtual ids stand in whatever a language model learns from or goes on with: before everything, as peft puts
+    them."""
+    return rows.with_items(0, virtual) if len(virtual) else rows

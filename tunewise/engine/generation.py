@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from tunewise.data.batches import sorted_batches
+from tunewise.data.labelled import with_virtual
+from tunewise.data.ragged import Ragged
 from tunewise.engine.beams import beam_search
 from tunewise.engine.sampling import Chooser
 from tunewise.errors import ModelError
@@ -69,7 +71,7 @@ def generate(
         return []
     ends = end_tokens(model, tokenizer) if ends is None else tuple(ends)
     numbers = list(range(len(prompts)) if rows is None else rows)
-    prompts = [_with_virtual(prompt, virtual) for prompt in prompts]
+    prompts = _with_virtual(prompts, virtual)
     room = _room(model, prompts, config.longest)
     lengths = np.array([len(prompt) for prompt in prompts]) + config.longest
     found: list[list[int]] = [[] for _ in prompts]
@@ -157,13 +159,13 @@ def stops(tokenizer: Any, ids: Sequence[int], words: Sequence[str]) -> bool:
     return any(word in text for word in words)
 
 
-def _with_virtual(prompt: Sequence[int], virtual: Sequence[int]) -> list[int]:
-    """Virtual ids stand before the text, as in training (`LabelledTokens.with_prompt`)."""
-    if not len(prompt):
+def _with_virtual(prompts: Sequence[Sequence[int]], virtual: Sequence[int]) -> list[list[int]]:
+    """Virtual ids stand where they stand in training."""
+    if not all(len(prompt) for prompt in prompts):
         raise ModelError(
             "a prompt without tokens cannot be continued", fix="give each prompt at least the token that opens a text"
         )
-    return [*virtual, *(int(number) for number in prompt)]
+    return [ids.tolist() for ids in with_virtual(Ragged.of(prompts, np.int64), virtual)]
 
 
 def _room(model: nn.Module, prompts: Sequence[Sequence[int]], wanted: int) -> np.ndarray:

@@ -185,21 +185,15 @@ class Rollouts:
         pad = self.net.tokenizer.pad_token_id
         if self.net.model.config.is_encoder_decoder:
             learnt = [np.ones(len(ids), np.int8) for ids in found]
-            sources = Ragged.of(asked, np.int32)
-            return LabelledTokens(Ragged.of(found, np.int32), Ragged.of(learnt, np.int8), pad, sources)
-        read = [self._with_virtual(prompt) for prompt in asked]
-        both = [[*prompt, *ids] for prompt, ids in zip(read, found, strict=True)]
+            sources, decoded = Ragged.of(asked, np.int32), Ragged.of(found, np.int32)
+            return LabelledTokens(decoded, Ragged.of(learnt, np.int8), pad, sources).with_prompt(self.net.prompt)
+        both = [[*prompt, *ids] for prompt, ids in zip(asked, found, strict=True)]
         learnt = [
             np.repeat(np.array([0, 1], np.int8), [len(prompt), len(ids)])
-            for prompt, ids in zip(read, found, strict=True)
+            for prompt, ids in zip(asked, found, strict=True)
         ]
-        return LabelledTokens(Ragged.of(both, np.int32), Ragged.of(learnt, np.int8), pad)
-
-    def _with_virtual(self, prompt: Sequence[int]) -> list[int]:
-        """As `generate` puts them in."""
-        opening = {self.net.tokenizer.bos_token_id, self.net.tokenizer.cls_token_id} - {None}
-        at = 1 if prompt[0] in opening else 0
-        return [*prompt[:at], *self.net.prompt, *prompt[at:]]
+        plain = LabelledTokens(Ragged.of(both, np.int32), Ragged.of(learnt, np.int8), pad)
+        return plain.with_prompt(self.net.prompt)
 
     def _judged_texts(
         self, name: str, rows: np.ndarray, texts: list[str], group: int
