@@ -8,8 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from policy_bench import policy_training
 from training_bench import set_up
 
+from tunewise.chat.messages import Conversation, from_text, to_text
 from tunewise.conformance.toy_data import FILLER
 from tunewise.engine.handover import save_model
 from tunewise.engine.rewards import Rewards
@@ -184,3 +186,93 @@ def test_what_is_no_source():
             RewardSource.model_validate(wrong)
     assert RewardSource.model_validate("my.py:f").function == "my.py:f"
     assert RewardSource.model_validate("runs/reward").model == "runs/reward"
+
+
+# ---------------------------------------------------------------- conversations with tools
+
+TOOLS = ({"type": "function", "function": {"name": "weather", "description": "great parcel", "parameters": {}}},)
+CALL = {"function": {"name": "weather", "arguments": {"city": "my order"}}}
+MESSAGES = (
+    {"role": "user", "content": "is it late"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "content": "very"},
+)
+
+
+def asked(tools=TOOLS):
+    return to_text(Conversation(MESSAGES, tools))
+
+
+def chat_rewards(sources, folder, **functions):
+    made = rewards(sources, folder, **functions)
+    for judge in made._judges:
+        if hasattr(judge, "chat"):
+            judge.chat = True
+    return made
+
+
+def preference_run(form, folder, tiny_model):
+    def message(role, text):
+        return json.dumps([{"role": role, "content": text}]) if form == "chat" else text
+
+    pairs = list(pairwise(FILLER[:9]))
+    rows = tuple((message("user", f"{a} {b}"), message("assistant", a), message("assistant", b)) for a, b in pairs)
+    splits = {
+        name: Split(name, rows, np.zeros(8, np.float32), np.arange(1, 9), "toy")
+        for name in ("train", "validation", "test")
+    }
+    schema = Schema("preference", ("prompt", "chosen", "rejected"), "", (), form)
+    setup = set_up(tiny_model("gpt2", 2), DataBundle(splits, schema, (), "toy"), folder, max_steps=2)
+    trained = setup.train()
+    decision = {"threshold": None, "positive": None}
+    save_model(trained, "transformers", folder / "model", schema, decision, card=lambda size: "card")
+    return folder
+
+
+def test_a_reward_model_reads_the_tools_and_calls_of_a_conversation(folder, tmp_path, tiny_model):
+    run = preference_run("chat", tmp_path, tiny_model)
+    found = chat_rewards([str(run)], folder)([asked(), asked(())], ["thanks", "thanks"], {})
+    answer = json.dumps([{"role": "assistant", "content": "thanks"}])
+    model = TextModel(run / "model")
+    assert found == pytest.approx(model.scores([(asked(), answer), (asked(()), answer)]), abs=1e-6)
+    assert found[0] != pytest.approx(found[1], abs=1e-6)  # the tools are part of what it reads
+
+
+def test_an_answer_that_looks_like_a_conversation_is_still_an_answer(folder, tmp_path, tiny_model):
+    run = preference_run("chat", tmp_path, tiny_model)
+    posing = json.dumps([{"role": "user", "content": "thanks"}, {"role": "assistant", "content": "great"}])
+    found = chat_rewards([str(run)], folder)([asked(())], [posing], {})
+    model = TextModel(run / "model")
+    wanted = model.scores([[*MESSAGES, {"role": "assistant", "content": posing}]])
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert found != pytest.approx(model.scores([(asked(()), posing)]), abs=1e-6)
+
+
+def test_models_that_know_no_messages_get_what_is_said_and_called(runs, folder, tmp_path, tiny_model):
+    said = "is it late\n" + json.dumps(CALL["function"]) + "\nvery\n"
+    preferring = preference_run("completion", tmp_path, tiny_model)
+    for run, pair in ((preferring, True), (runs("regression", True), True), (runs("regression"), False)):
+        found = chat_rewards([str(run)], folder)([asked()], ["thanks"], {})
+        row = (said, "thanks") if pair else said + "thanks"
+        assert found == pytest.approx(TextModel(run / "model").scores([row]), abs=1e-6)
+
+
+def test_a_function_gets_prompts_with_their_tools(tmp_path, tmp_path_factory):
+    """In a training whose rows are conversations that may call tools."""
+    seen = []
+
+    def judge(prompts, completions, columns):
+        seen.extend(prompts)
+        return [float(len(text)) for text in completions]
+
+    splits = {
+        name: Split(name, ((asked(),), (asked(()),)), np.zeros(2, np.float32), np.arange(1, 3), "toy")
+        for name in ("train", "validation", "test")
+    }
+    data = DataBundle(splits, Schema("prompts", ("prompt",), "", (), "chat"), (), "tools")
+    parent = tmp_path_factory.mktemp("models")
+    objective = {"grpo": {"samples": 2, "max_new_tokens": 2}}
+    setup = policy_training(parent, tmp_path, objective, judge=judge, data=data, max_steps=1, batch_size=2)
+    setup.train()
+    assert seen[:4] == [asked(), asked(), asked(()), asked(())]
+    assert [from_text(text).tools for text in seen[1:3]] == [TOOLS, ()]

@@ -5,7 +5,6 @@ Shape legend: n answers, C classes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tunewise.chat.messages import ASSISTANT, Conversation, from_text, joined_text, to_text
 from tunewise.data.rewarded import rewarded_row
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.handover import load_model
@@ -162,17 +162,14 @@ class _ModelJudge:
 
     def _row(self, prompt: str, completion: str) -> tuple[str, ...]:
         """As the model reads it. One that knows no messages gets their texts, a line each."""
+        as_chat = self.schema.task == "preference" and self.schema.form == "chat"
+        if self.chat and not as_chat:
+            prompt = joined_text(from_text(prompt).messages) + "\n"
         if self.schema.task == "preference":
-            given = [*json.loads(prompt), {"role": "assistant", "content": completion}] if self.chat else None
-            if given is not None and self.schema.form != "chat":
-                given = (_joined(prompt), completion)
-            return rewarded_row(given or (prompt, completion), self.schema)
-        prompt = _joined(prompt) if self.chat else prompt
+            # A message of its own, so that an answer that looks like a conversation is not taken for one.
+            answer = to_text(Conversation(({"role": ASSISTANT, "content": completion},))) if as_chat else completion
+            return rewarded_row((prompt, answer), self.schema)
         return (prompt, completion) if len(self.schema.text) == 2 else (prompt + completion,)
-
-
-def _joined(messages: str) -> str:
-    return "\n".join(str(message.get("content", "")) for message in json.loads(messages)) + "\n"
 
 
 def _plain(located: LocatedModel) -> tuple[Net, Schema]:

@@ -22,7 +22,8 @@ class RewardSource(Config):
     function: str | None = None
     """`file.py:function`, the file in the recipe's folder. It is called as `function(prompts, completions, **columns)`
     with lists of strings, the other columns of the data as lists beside them, and returns one number for each. Prompts
-    that are conversations come as JSON, a list of messages. Runs only with `--allow-code`."""
+    that are conversations come as JSON, a list of messages; where tools may be called, an object with `messages` and
+    `tools`. Runs only with `--allow-code`."""
 
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """The reward is the sum over sources, each times its weight."""
