@@ -17,7 +17,6 @@ from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
 from tunewise.evaluate.reward_functions import Judge, load_reward_function
 from tunewise.methods import MethodConfig
-from tunewise.methods.base import WITH_ROWS
 from tunewise.methods.support import LANGUAGE, support_matrix
 from tunewise.models.from_runs import named_path, to_merge
 from tunewise.models.language import check_gives_next_token
@@ -215,15 +214,11 @@ def _as_read(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-_NO_ROWS = ", whose rows are there only once the model has answered, too late to be measured before the first step"
-
-
 def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel, language: bool) -> None:
     method = choice.build()
     if data.schema.task not in method.tasks:
         raise MethodError(
-            f"the method '{method.name}' is for {' and '.join(method.tasks)}; the task is {data.schema.task}"
-            + _NO_ROWS * (data.schema.task == "prompts" and method.tasks == WITH_ROWS),
+            f"the method '{method.name}' is for {' and '.join(method.tasks)}; the task is {data.schema.task}",
             fix="take another method: `tunewise methods` lists them",
         )
     if (reads := "text" if data.schema.text else "image") not in method.modalities:

@@ -1,4 +1,4 @@
-"""Every method with dpo, reward and grpo: it learns and leaves the rest alone, or is refused."""
+"""Every method with dpo, reward, grpo and ppo: it learns and leaves the rest alone, or is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunewise.conformance.matrix import missing_packages
 from tunewise.engine.events import Step
 from tunewise.engine.train import Trained
 from tunewise.errors import MethodError
-from tunewise.methods import METHODS, Method
+from tunewise.methods import METHODS
 from tunewise.methods.support import support_matrix
 from tunewise.models.masks import elements_of
 from tunewise.types import Plan
@@ -30,17 +30,14 @@ SAMPLE = {
     "dpo": ("gradual", "adaptive", "prompt_tuning"),
     "reward": ("head", "vera", "ladder"),
     "grpo": ("last_k", "ia3"),
+    "ppo": ("fisher_norms",),
 }
-
-
-MEASURING = [name for name in ABLE if METHODS[name].needs is not Method.needs]
 
 
 def cases(objective: str) -> list:
     """Every method; those that are not of the sample are slow."""
     sample = SAMPLE[objective]
-    able = [name for name in ABLE if objective != "grpo" or name not in MEASURING]
-    return [name if name in sample else pytest.param(name, marks=pytest.mark.slow) for name in able]
+    return [name if name in sample else pytest.param(name, marks=pytest.mark.slow) for name in ABLE]
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +147,28 @@ def test_grpo(method, tmp_path_factory, tmp_path):
     check_what_changed(setup, trained, before)
 
 
-def test_methods_that_measure_first_cannot_learn_from_prompts(tmp_path_factory, tmp_path):
-    """Told before weights load by the tasks that they are for; and in training, for whoever does not ask."""
-    assert {"adaptive", "fisher_norms", "chosen_blocks"} <= set(MEASURING)
-    assert all("prompts" not in METHODS[name].tasks for name in MEASURING)
-    for method in MEASURING:
-        setup = policy_training(tmp_path_factory.getbasetemp(), tmp_path / method, {"grpo": {}}, method, max_steps=2)
-        with pytest.raises(MethodError, match="prompts are none until they have been answered") as refused:
-            setup.train()
-        assert refused.value.instead not in MEASURING
+@pytest.mark.parametrize("method", cases("ppo"))
+def test_ppo(method, tmp_path_factory, tmp_path):
+    """The value head learns beside whatever the method trains, and is taken off again."""
+    recorder = Recorder()
+    setup = policy_training(
+        tmp_path_factory.getbasetemp(),
+        tmp_path,
+        {"ppo": {"samples": 4, "updates": 2}},
+        method,
+        learning_rate=None,
+        max_steps=4,
+        observers=(recorder,),
+    )
+    before = setup.weights
+    if (trained := trained_or_refused(setup, recorder, method)) is None:
+        return
+    rows = [row["figures"] for row in setup.log() if row["event"] == "wrote"]
+    assert len(rows) == 4 and all(math.isfinite(value) for row in rows for value in row.values() if value is not None)
+    assert rows[0]["kl"] == pytest.approx(0.0, abs=1e-6) and rows[2]["kl"] != 0
+    assert any(rule.pattern == "value_head.*" for rule in trained.plan.rules)
+    check_what_changed(setup, trained, before)
+
+
+def test_no_method_for_language_models_is_left_out_where_rows_are_prompts():
+    assert {name for name in ABLE if "prompts" not in METHODS[name].tasks} == set()

@@ -146,7 +146,7 @@ def test_with_one_step_per_round_the_ratio_is_one_and_the_gradient_that_of_reinf
         def look(self, loss, norm, seen=seen, real=real):
             weights = named_tensors(self.net.model)
             seen.append({name: tensor.grad.clone() for name, tensor in weights.items() if tensor.grad is not None})
-            seen.append(self.gradients._reading(0, self.course.rows(0)))
+            seen.append(self.gradients.reading(0, self.course.rows(0)))
             return real(self, loss, norm)
 
         setup.job.config = setup.job.config.model_copy(update={"max_grad_norm": 0.0})

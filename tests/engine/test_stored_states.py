@@ -106,7 +106,7 @@ def test_what_a_training_has_spent_without_the_cache() -> None:
     progress.begin_phase(Spent(seconds=1.0, flops=200.0, elsewhere_seconds=2.0, elsewhere_flops=50.0), resumed=False)
     progress.count(Sums(1, forward_flops=10.0, backward_flops=5.0, spared_flops=20.0))
     progress.count(Sums(1, forward_flops=30.0, backward_flops=5.0))
-    assert progress.uncached_flops == 30 + 30 + 10 and progress.forward_flops == 240
+    assert progress.learning_flops == 30 + 30 + 10 and progress.forward_flops == 240
     assert (progress.seconds, progress.elsewhere_seconds, progress.elsewhere_flops) == (1.0, 2.0, 50.0)
     progress.begin_phase(Spent(1.0, flops=9.0, elsewhere_seconds=2.0, elsewhere_flops=50.0), resumed=True)
     assert progress.forward_flops == 240

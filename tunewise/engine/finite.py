@@ -95,7 +95,7 @@ class Culprits:
     def _loss(self, step: int, rows: np.ndarray) -> torch.Tensor:
         gradients = self.gradients
         gradients.masks.begin(step, 2)  # the step itself, and measurements before it, draw others
-        return gradients.loss(gradients.feed["train"].batch(rows), rows, gradients.tuned.autocast).total
+        return gradients.loss(gradients.reading(step, rows), rows, gradients.tuned.autocast).total
 
 
 def not_finite(rows: np.ndarray, is_finite: Callable[[np.ndarray], bool], most: int) -> list[int]:

@@ -34,16 +34,17 @@ T = TypeVar("T")
 
 @dataclass
 class Sums:
-    """Of the batches of a step: `loss` over all rows, whose mean is over `n_items`; FLOPs, and those that the stored
-    states spared; its `rows` and their `tokens`, each once; how many rows were `changed` by augmentation, and of these
-    `cut`. `told`: figures of the loss, each a sum and what it is divided by; `figures` and `samples` are of what was
-    read."""
+    """Of the batches of a step: `loss` over all rows, whose mean is over `n_items`; FLOPs, those that the stored
+    states spared, and (part of the forward ones) those of writing and looking at what it learns from; its `rows` and
+    their `tokens`, each once; how many rows were `changed` by augmentation, and of these `cut`. `told`: figures of the
+    loss, each a sum and what it is divided by; `figures` and `samples` are of what was read."""
 
     n_items: float
     loss: float = 0.0
     forward_flops: float = 0.0
     backward_flops: float = 0.0
     spared_flops: float = 0.0
+    writing_flops: float = 0.0
     rows: int = 0
     tokens: int = 0
     changed: int = 0
@@ -127,13 +128,13 @@ class Gradients:
 
     def loss(
         self,
-        batch: Mapping[str, torch.Tensor],
+        reading: StepRows,
         rows: np.ndarray,
         autocast: Callable[[], AbstractContextManager[Any]],
     ) -> Loss:
-        """Of a batch, which holds these rows as they are, in one pass and unmixed."""
+        """Of a batch of these rows as they are, in one pass and unmixed."""
         self._tried = rows
-        return self.objective.loss(self._outputs(batch, autocast), self.targets[rows])
+        return self.objective.loss(self._outputs(reading.batch(rows), autocast), reading.targets_of(rows))
 
     def _outputs(
         self, batch: Mapping[str, torch.Tensor], autocast: Callable[[], AbstractContextManager[Any]]
@@ -144,7 +145,7 @@ class Gradients:
 
     def _add_up(self, step: int) -> Sums:
         rows = self.course.rows(step)
-        reading = self._reading(step, rows)
+        reading = self.reading(step, rows)
         lengths_B = reading.lengths_of(rows) if self.feed.augmented else self.feed.inputs["train"].lengths[rows]
         sums = Sums(
             self.objective.n_items(reading.targets_of(rows)),
@@ -171,7 +172,8 @@ class Gradients:
                 found.append(wanted(self.net.model, batch))
         return torch.cat(found)
 
-    def _reading(self, step: int, rows: np.ndarray) -> StepRows:
+    def reading(self, step: int, rows: np.ndarray) -> StepRows:
+        """What optimiser step `step` reads of some of its rows."""
         if self.feed.augmented:
             return self.feed.augmented.read(rows, self.course.epoch_at(step), self.targets, step)
         return StepRows(self.feed["train"], self.targets)
@@ -187,6 +189,7 @@ class Gradients:
         forward = self.flops.forward(read, width, items) + self.feed.missing_flops("train", rows)
         whole = self.feed.whole_flops("train", rows)
         sums.forward_flops += forward * (1 + reading.passes)
+        sums.writing_flops += forward * reading.passes
         sums.add_told(loss.told)
         sums.backward_flops += self.objective.with_gradient * self.flops.backward(read, width, items)
         sums.spared_flops += 0.0 if whole is None else self.passes * whole - forward

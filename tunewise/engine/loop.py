@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from tunewise.engine.feed import Feed
 from tunewise.engine.finite import Culprits, check_finite
 from tunewise.engine.gradients import Gradients
 from tunewise.engine.measure import Measuring
+from tunewise.engine.measured_rows import MeasuredRows, check_answers, measured_rows
 from tunewise.engine.optim import Optimizer
 from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
@@ -142,16 +143,24 @@ class Training(Validated):
                 self._after_step()
             while progress.step < course.total_steps and not progress.stopped_early:
                 if self.plan.until == progress.step:
+                    with self._saved_where_left():
+                        self._write_measured()
                     with self.stop.at_once():
                         self._replan()
-                try:
+                with self._saved_where_left():
                     self._step()
-                except Interrupted:  # while the model wrote what the step reads: all is as it was before
-                    if progress.step:
-                        self._save()
-                    raise
                 progress.unvalidated = course.validates(progress.step) and not progress.collapsed
                 self._after_step()
+
+    @contextmanager
+    def _saved_where_left(self) -> Iterator[None]:
+        """Whoever stops while the model writes what a step reads gets a checkpoint: all is as it was before."""
+        try:
+            yield
+        except Interrupted:
+            if self.progress.step:
+                self._save()
+            raise
 
     def _after_step(self) -> None:
         progress = self.progress
@@ -173,31 +182,40 @@ class Training(Validated):
     def _make_plan(self, step: int) -> Plan:
         signals = Signals(step, self.course.total_steps, self.course.steps_per_epoch, self.objective.schema.task)
         if needs := self.method.needs(self.net.map, signals):
-            if self.objective.writes:
-                self.method.refuse(
-                    "it measures the model on training rows before it plans, and prompts are none until they have been "
-                    "answered"
-                )
             signals = self._measure(needs, signals)
-        return self.objective.with_own_rules(self.method.plan(self.net.map, signals))
+        plan = self.method.plan(self.net.map, signals)
+        if needs and self.objective.writes and step == 0:
+            check_answers(plan, self.method)
+        return self.objective.with_own_rules(plan)
 
     def _measure(self, needs: tuple[Need, ...], signals: Signals) -> Signals:
         start, progress = time.perf_counter(), self.progress
         self.masks.begin(progress.step, 1)  # the step itself draws others
         exact = self.tuned.precision == "fp16"  # whose gradients would need a scale of their own
         autocast = nullcontext if exact else self.tuned.autocast
-        measuring = Measuring(
-            net=self.net,
-            loss=lambda rows: self.gradients.loss(self.inputs.batch(rows), rows, autocast),
-            course=self.course,
-            inputs=self.inputs,
-            learning_rate=self.method.learning_rate(self.net.map),
-            optimizer=self.optimizer,
-            passes=self.gradients.passes,
-        )
-        signals = self.gradients.fitting(progress.step, lambda: measuring.fill(signals, needs))
+        with self._measured_rows() as rows:
+            if rows.silent:
+                self._warn(
+                    "all answers to each prompt of the round got the same reward: what was measured on them says "
+                    "nothing of what is worth training"
+                )
+            measuring = Measuring(
+                net=self.net,
+                loss=lambda numbers: self.gradients.loss(rows.reading, numbers, autocast),
+                course=self.course,
+                inputs=rows.inputs,
+                learning_rate=self.method.learning_rate(self.net.map),
+                optimizer=self.optimizer,
+                passes=self.gradients.passes,
+                available=rows.numbers,
+            )
+            signals = self.gradients.fitting(progress.step, lambda: measuring.fill(signals, needs))
         progress.count_measuring(measuring.forward_flops, measuring.backward_flops, time.perf_counter() - start)
-        return replace(signals, spent_flops=progress.uncached_flops, measuring_flops=progress.measuring_flops)
+        return replace(signals, spent_flops=progress.learning_flops, measuring_flops=progress.measuring_flops)
+
+    def _measured_rows(self) -> AbstractContextManager[MeasuredRows]:
+        begun, step = self.optimizer is not None, self.progress.step
+        return measured_rows(self.net, self.objective, self.feed, self.course, self.targets, step, begun)
 
     def _begin(self, state: Mapping[str, Any] | None, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """At the first step, or where the newest sound checkpoint is."""
@@ -218,6 +236,13 @@ class Training(Validated):
     def _optimizer(self, trained: list[TrainedTensor]) -> Optimizer:
         rate, schedule = self.plan.learning_rate, self.plan.schedule
         return Optimizer(trained, rate, self.config, self.course.total_steps, schedule)
+
+    def _write_measured(self) -> None:
+        """What a plan is measured on, where the model writes that, which can take minutes."""
+        signals = Signals(self.progress.step, self.course.total_steps, self.course.steps_per_epoch)
+        if self.objective.writes and self.method.needs(self.net.map, signals):
+            with self._measured_rows():
+                pass
 
     def _replan(self) -> None:
         self.feed.end_phase()

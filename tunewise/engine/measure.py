@@ -41,6 +41,7 @@ class Measuring:
     Args:
         loss: one forward pass over these training rows.
         inputs: the training rows.
+        available: numbers of those that can be read; None for all.
         learning_rate: the method's peak rate, for needs that give none.
         optimizer: of the run, whose moments the measured steps go on from; None before the first step.
         passes: how often a step of the run reads a row, which a step of a measurement does once.
@@ -53,6 +54,7 @@ class Measuring:
     learning_rate: float
     optimizer: Optimizer | None = None
     passes: int = 1
+    available: np.ndarray | None = None
     step: int = field(default=0, init=False)
     forward_flops: float = 0.0
     backward_flops: float = 0.0
@@ -105,7 +107,8 @@ class Measuring:
 
     def table(self) -> FlopsTable:
         """What each tensor's gradient costs, from a forward pass of the shortest row."""
-        shortest = np.array([int(self.inputs.lengths.argmin())])
+        rows = self._all_rows()
+        shortest = rows[[int(self.inputs.lengths[rows].argmin())]]
         with left_as_it_was(self.net.model):
             self._train(Need("importance"))
             table = watch_tensors(self.net.model, self.net.map, lambda: self._forward(shortest))
@@ -200,8 +203,11 @@ class Measuring:
     def _rows(self, need: Need, repeat: bool = False) -> np.ndarray:
         """Rows for `batches` optimiser steps: each at most once, unless they may repeat where there are too few."""
         count = need.batches * self.course.rows_per_step
-        order = np.random.default_rng([self.course.seed, self.step, 1]).permutation(len(self.inputs))
+        order = np.random.default_rng([self.course.seed, self.step, 1]).permutation(self._all_rows())
         return np.resize(order, count) if repeat else order[:count]
+
+    def _all_rows(self) -> np.ndarray:
+        return np.arange(len(self.inputs)) if self.available is None else self.available
 
     def _gradient(self, rows: np.ndarray) -> None:
         """Sets the gradient of the mean loss over rows, in batches of rows of similar length."""

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 @dataclass
 class Progress:
     """How far a training is; JSON in a checkpoint. `seconds` is the time in steps and measurements, `elapsed` that of
-    everything since the training began, `measuring_flops` the part of the others that measurements took; `curve` has
-    one entry per validation. Of the frozen-prefix cache: `elsewhere_*` is what other runs have spent on entries that
-    this one read, `spared_flops` what the forward passes would have taken besides without it. `unvalidated`: the
-    validation after this step is still to come. `halvings` and `pass_tokens`: how small batches had to become to fit
-    into memory (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite.
-    `collapsed`: the objective has stopped the training; `rounds`: what it told of answers (`told_rounds`).
-    `read_rows`: rows of all steps; `changed_rows` of them had other words than in the data, and `cut_rows` of these
-    were longer than the model reads."""
+    everything since the training began, `measuring_flops` the part of the others that measurements took,
+    `writing_flops` that in which the model wrote what it learns from, and looked at it; `curve` has one entry per
+    validation. Of the frozen-prefix cache: `elsewhere_*` is what other runs have spent on entries that this one read,
+    `spared_flops` what the forward passes would have taken besides without it. `unvalidated`: the validation after this
+    step is still to come. `halvings` and `pass_tokens`: how small batches had to become to fit into memory
+    (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite. `collapsed`: the
+    objective has stopped the training; `rounds`: what it told of answers (`told_rounds`). `read_rows`: rows of all
+    steps; `changed_rows` of them had other words than in the data, and `cut_rows` of these were longer than the model
+    reads."""
 
     step: int = 0
     seconds: float = 0.0
@@ -30,6 +31,7 @@ class Progress:
     backward_flops: float = 0.0
     tokens: int = 0
     measuring_flops: float = 0.0
+    writing_flops: float = 0.0
     elsewhere_seconds: float = 0.0
     elsewhere_flops: float = 0.0
     spared_flops: float = 0.0
@@ -54,15 +56,17 @@ class Progress:
     cut_rows: int = 0
 
     @property
-    def uncached_flops(self) -> float:
-        """What all would have taken if nothing were kept: what a method may spend must not hang on the cache."""
-        return self.forward_flops + self.backward_flops + self.spared_flops
+    def learning_flops(self) -> float:
+        """What steps and measurements would have taken if nothing were kept: what a method may spend must not hang on
+        the cache, nor on how much the model writes, which is the same whatever trains."""
+        return self.forward_flops + self.backward_flops + self.spared_flops - self.writing_flops
 
     def count(self, step: Sums) -> None:
         """Adds what a step took, and what it read."""
         self.forward_flops += step.forward_flops
         self.backward_flops += step.backward_flops
         self.spared_flops += step.spared_flops
+        self.writing_flops += step.writing_flops
         self.tokens += step.tokens
         self.read_rows += step.rows
         self.changed_rows += step.changed

@@ -104,8 +104,8 @@ class Rollouts:
     def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor, step: int) -> StepRows:
         """The answers of the round of this step, under the numbers that their prompts have in the data."""
         number = step // self.objective.passes
-        first = self._held is None or self._held.number != number
-        if first:
+        first = step == number * self.objective.passes
+        if self._held is None or self._held.number != number:
             self._held = self._round(number, rows)
         held = self._held
         places = np.zeros(len(self.splits["train"]), dtype=np.int64)

@@ -6,7 +6,7 @@ import math
 
 from pydantic import Field, field_validator
 
-from tunewise.methods.base import WITH_ROWS, Method
+from tunewise.methods.base import Method
 from tunewise.methods.knapsack import Item, choose
 from tunewise.methods.parts import HeadRateConfig, head_rules
 from tunewise.types import ModelMap, Need, Plan, Rule, Signals
@@ -19,7 +19,8 @@ MEASURING_SHARE = 0.1
 class AdaptiveConfig(HeadRateConfig):
     rho: float = Field(default=0.5, le=1)
     """FLOPs of the training, measurements included, as a share of those of full fine-tuning. 0.5 leaves a quarter of
-    the backward pass. 1: no budget; every tensor that lowers the loss trains."""
+    the backward pass. 1: no budget; every tensor that lowers the loss trains. What a model writes to learn from is the
+    same whatever trains, and is not counted here."""
 
     interval: float = Field(default=2.0, gt=0)
     """Epochs from one choice of tensors to the next. It is longer where measurements would take more than a tenth of
@@ -47,7 +48,6 @@ class Adaptive(Method):
     group = "adaptive"
     trains = "the tensors that lower the loss most, within a budget of FLOPs, and the output layers"
     source = "Huang et al. 2024, Towards Green AI in Fine-Tuning Large Language Models via Adaptive Backpropagation"
-    tasks = WITH_ROWS
     Config = AdaptiveConfig
 
     def needs(self, model: ModelMap, signals: Signals) -> tuple[Need, ...]:

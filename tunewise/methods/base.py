@@ -29,9 +29,6 @@ Group = Literal[
 ]
 """Families of methods, in the order in which they are listed."""
 
-WITH_ROWS: tuple[Task, ...] = tuple(task for task in (*LABEL_TASKS, *LANGUAGE_TASKS) if task != "prompts")
-"""The tasks of methods that measure the model on training rows before they plan: of prompts there are none yet."""
-
 
 class MethodConfig(BaseConfig):
     """Options that every method of gradient descent has."""

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tunewise.errors import MethodError
-from tunewise.methods.base import WITH_ROWS, Method
+from tunewise.methods.base import Method
 from tunewise.methods.full import Full
 from tunewise.methods.parts import HeadRateConfig, block_rules, head_rules
 from tunewise.types import Block, ModelMap, Need, Plan, Signals
@@ -27,7 +27,8 @@ class ChosenBlocksConfig(HeadRateConfig):
     """Whether the blocks with the largest values train, or those with the smallest."""
 
     batches: int = Field(default=10, ge=1)
-    """Training batches to measure on; for angle, the steps of the short fine-tuning."""
+    """Training batches to measure on; for angle, the steps of the short fine-tuning. Where rows are prompts, what is
+    measured on is the answers of the first round, however many these are."""
 
 
 class ChosenBlocks(Method):
@@ -38,7 +39,6 @@ class ChosenBlocks(Method):
     group = "full and partial"
     trains = "the k blocks that a measurement chooses, and the output layers"
     source = "Ye et al. 2023, Partial Fine-Tuning: A Successor to Full Fine-Tuning for Vision Transformers"
-    tasks = WITH_ROWS
     Config = ChosenBlocksConfig
 
     def needs(self, model: ModelMap, signals: Signals) -> tuple[Need, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from tunewise.methods.base import WITH_ROWS, Method, MethodConfig
+from tunewise.methods.base import Method, MethodConfig
 from tunewise.methods.parts import new_head_rules, tensor_rules, vector_learning_rate
 from tunewise.models.masks import mask_of
 from tunewise.types import ModelMap, Need, Plan, Signals, TensorInfo
@@ -16,7 +16,8 @@ class FisherNormsConfig(MethodConfig):
     """Share of the norms' elements that train: those of the largest Fisher information, over all norms together."""
 
     batches: int = Field(default=8, ge=1)
-    """Training batches on whose rows the Fisher information is measured."""
+    """Training batches on whose rows the Fisher information is measured; where rows are prompts, at most those of the
+    first round, with their answers."""
 
 
 class FisherNorms(Method):
@@ -28,7 +29,6 @@ class FisherNorms(Method):
     trains = "the fifth of the norms' elements with the most Fisher information, and the output layers"
     source = "ValizadehAslani and Liang 2024, LayerNorm: A Key Component in Parameter-Efficient Fine-Tuning"
     instead = "norms"
-    tasks = WITH_ROWS
     Config = FisherNormsConfig
 
     def needs(self, model: ModelMap, signals: Signals) -> tuple[Need, ...]:

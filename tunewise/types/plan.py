@@ -168,7 +168,8 @@ class Signals:
     The rest only for methods with needs. `measures`: what it asked for, by kind and tensor. `flops`: of each tensor,
     first executed first, and `forward_flops` of the forward pass, both per optimiser step, averaged over the steps to
     come. `full_flops`: of the whole training if every tensor trained in every step; `spent_flops`: what it has spent so
-    far, measurements included; `measuring_flops`: on measurements alone, the present one included.
+    far, measurements included; both without what it takes the model to write what it learns from. `measuring_flops`: on
+    measurements alone, the present one included.
     """
 
     step: int = 0
