@@ -178,25 +178,25 @@ def test_fisher_information_is_that_of_prompts_with_their_answers(name, training
 @pytest.mark.parametrize("name", ["grpo", pytest.param("ppo", marks=pytest.mark.slow)])
 def test_importance_is_that_of_a_step_on_the_round(name, training, monkeypatch):
     """-sum of (w1 - w0) x gradient at w1; without the KL, whose gradient after the step is not 0."""
-    objective = {"grpo": {"samples": GROUP}} if name == "grpo" else {"ppo": {"samples": GROUP, "beta": 0.0, "clip": 9}}
+    objective = {"grpo": {"samples": GROUP}} if name == "grpo" else {"ppo": {"samples": GROUP, "beta": 0.0, "clip": 0.99}}
     measured = Measured(monkeypatch)
     plain = {"warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 0.0, "max_steps": 1}
-    setup = training(objective, "adaptive", learning_rate=1e-3, **plain)
+    setup = training(objective, "adaptive", learning_rate=1e-4, **plain)
     first = setup.weights
     setup.train()
     (signals,), (held,) = measured.signals, measured.texts
     fresh(setup, first)
     weights = named_tensors(setup.net.model)
     gradients_of(setup, by_hand(setup, held, name))
-    optimizer = torch.optim.AdamW(weights.values(), lr=1e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights.values(), lr=1e-4, weight_decay=0.0)
     optimizer.step()
     # With one step per round, grpo's loss takes the probabilities of the moment for the old ones.
     again = name == "grpo"
     after = gradients_of(setup, by_hand(setup, held, name)) if again else ratio_gradients(setup, held, first)
     for key, value in signals.measures["importance"].items():
         expected = -float(((weights[key].detach() - first[key]) * after[key]).sum())
-        assert float(value) == pytest.approx(expected, rel=2e-2, abs=2e-5), key
-    assert max(abs(float(value)) for value in signals.measures["importance"].values()) > 1e-3
+        assert float(value) == pytest.approx(expected, rel=2e-2, abs=2e-6), key
+    assert max(abs(float(value)) for value in signals.measures["importance"].values()) > 1e-4
 
 
 def ratio_gradients(setup, held, first):

@@ -91,12 +91,16 @@ def largest_first(steps: list[np.ndarray], size: BatchSize, lengths: np.ndarray)
     return steps
 
 
-def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+def sorted_batches(lengths: np.ndarray, batch_size: int, full: bool = False) -> list[np.ndarray]:
     """All rows in batches of similar length for a pass without gradients, longest first, so that what does not fit
     fails at once.
 
     A batch holds at most as many padded tokens as `batch_size` rows of 128, and never more than `batch_size` of the
     longest rows.
+
+    Args:
+        full: as many rows as that allows, however much their lengths differ: for writing, where a token of many rows
+            takes hardly longer than one of few.
     """
     order = np.argsort(-lengths, kind="stable")
     budget = batch_size * min(TOKENS_PER_ROW, int(lengths.max(initial=1)))
@@ -106,7 +110,7 @@ def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
         width = -int(shortness[start])
         most, enough = max(1, budget // width), max(1, ENOUGH_TOKENS // width)
         similar = int(np.searchsorted(shortness, -SIMILAR * width, side="right")) - start
-        end = start + min(most, max(enough, similar))
+        end = start + (most if full else min(most, max(enough, similar)))
         batches.append(order[start:end])
         start = end
     return batches

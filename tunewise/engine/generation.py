@@ -44,7 +44,7 @@ def generate(
 ) -> list[list[int]]:
     """Continues each prompt; the model is in eval mode meanwhile, without gradients.
 
-    Prompts go in batches of similar length. Whatever the batch, a row draws the same random numbers; its logits differ
+    Prompts go in batches by their lengths. Whatever the batch, a row draws the same random numbers; its logits differ
     by rounding alone, which can decide between tokens that are as good as equal. Keys and values are cached where that
     is found to give what reading everything again gives, which methods that look across the text may break.
 
@@ -87,7 +87,7 @@ def generate(
             told = None if tell is None else lambda row, token: tell(int(places[row]), token)
             return batch.write(some, [int(room[place]) for place in places], Chooser(config, seed), told)
 
-        batches = sorted_batches(lengths, max(1, batch_size // config.beams))
+        batches = sorted_batches(lengths, max(1, batch_size // config.beams), full=True)
         for places, texts in (size or PassSize()).run(batches, lengths, of_batch):
             for place, ids in zip(places, texts, strict=True):
                 found[place] = ids
