@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -147,3 +149,15 @@ def test_sorted_batches_take_no_more_than_so_many_of_the_longest_rows(size: int,
     assert widths == sorted(widths, reverse=True) and widths[0] == lengths.max()
     assert max(padded_tokens(rows, lengths) for rows in batches) <= size * lengths.max()
     assert all(len(rows) == 1 or padded_tokens(rows, lengths) <= size * TOKENS_PER_ROW for rows in batches)
+
+
+def test_full_batches_hold_as_many_rows_as_fit_however_their_lengths_differ() -> None:
+    lengths = np.random.default_rng(3).integers(8, 97, size=200)
+    full, similar = sorted_batches(lengths, 32, full=True), sorted_batches(lengths, 32)
+    assert np.array_equal(np.sort(np.concatenate(full)), np.arange(200))
+    assert len(full) < len(similar)
+    for batch, after in pairwise(full):
+        width = lengths[batch].max()
+        assert len(batch) * width <= 32 * 96 < (len(batch) + 1) * width  # no row more would fit
+        assert lengths[after].max() <= lengths[batch].min()
+    assert max(len(batch) for batch in sorted_batches(np.full(100, 500), 32, full=True)) == 8  # 32 rows of 128 tokens

@@ -178,7 +178,9 @@ def test_fisher_information_is_that_of_prompts_with_their_answers(name, training
 @pytest.mark.parametrize("name", ["grpo", pytest.param("ppo", marks=pytest.mark.slow)])
 def test_importance_is_that_of_a_step_on_the_round(name, training, monkeypatch):
     """-sum of (w1 - w0) x gradient at w1; without the KL, whose gradient after the step is not 0."""
-    objective = {"grpo": {"samples": GROUP}} if name == "grpo" else {"ppo": {"samples": GROUP, "beta": 0.0, "clip": 0.99}}
+    objective = (
+        {"grpo": {"samples": GROUP}} if name == "grpo" else {"ppo": {"samples": GROUP, "beta": 0.0, "clip": 0.99}}
+    )
     measured = Measured(monkeypatch)
     plain = {"warmup": 0.0, "weight_decay": 0.0, "max_grad_norm": 0.0, "max_steps": 1}
     setup = training(objective, "adaptive", learning_rate=1e-4, **plain)
