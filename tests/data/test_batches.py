@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tunewise.data.batches import POOL_ROWS, TOKENS_PER_ROW, BatchSize, epoch_steps, padded_tokens, sorted_batches
+from tunewise.data.batches import (
+    POOL_ROWS,
+    TOKENS_PER_ROW,
+    BatchSize,
+    epoch_steps,
+    padded_tokens,
+    sorted_batches,
+    written_batches,
+)
 
 LENGTHS = np.random.default_rng(0).integers(2, 200, size=1003)
 # As the lengths of short messages are: most near 12 tokens, a long tail.
@@ -147,3 +155,11 @@ def test_sorted_batches_take_no_more_than_so_many_of_the_longest_rows(size: int,
     assert widths == sorted(widths, reverse=True) and widths[0] == lengths.max()
     assert max(padded_tokens(rows, lengths) for rows in batches) <= size * lengths.max()
     assert all(len(rows) == 1 or padded_tokens(rows, lengths) <= size * TOKENS_PER_ROW for rows in batches)
+
+
+def test_rows_that_are_written_stand_together() -> None:
+    batches = written_batches(np.repeat([100, 80, 60, 49], [30, 40, 10, 40]), 32)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(120))
+    assert [len(batch) for batch in batches] == [64, 56]  # twice the rows, and none of half the length left out
+    assert [len(batch) for batch in written_batches(np.repeat([100, 49], [20, 90]), 32)] == [20, 45, 45]
+    assert [len(batch) for batch in written_batches(np.full(40, 600), 32)] == [13, 13, 13, 1]  # 8,192 tokens
