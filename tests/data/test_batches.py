@@ -1,11 +1,17 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
-from tunewise.data.batches import POOL_ROWS, TOKENS_PER_ROW, BatchSize, epoch_steps, padded_tokens, sorted_batches
+from tunewise.data.batches import (
+    POOL_ROWS,
+    TOKENS_PER_ROW,
+    BatchSize,
+    epoch_steps,
+    padded_tokens,
+    sorted_batches,
+    written_batches,
+)
 
 LENGTHS = np.random.default_rng(0).integers(2, 200, size=1003)
 # As the lengths of short messages are: most near 12 tokens, a long tail.
@@ -151,13 +157,9 @@ def test_sorted_batches_take_no_more_than_so_many_of_the_longest_rows(size: int,
     assert all(len(rows) == 1 or padded_tokens(rows, lengths) <= size * TOKENS_PER_ROW for rows in batches)
 
 
-def test_full_batches_hold_as_many_rows_as_fit_however_their_lengths_differ() -> None:
-    lengths = np.random.default_rng(3).integers(8, 97, size=200)
-    full, similar = sorted_batches(lengths, 32, full=True), sorted_batches(lengths, 32)
-    assert np.array_equal(np.sort(np.concatenate(full)), np.arange(200))
-    assert len(full) < len(similar)
-    for batch, after in pairwise(full):
-        width = lengths[batch].max()
-        assert len(batch) * width <= 32 * lengths.max() < (len(batch) + 1) * width  # no row more would fit
-        assert lengths[after].max() <= lengths[batch].min()
-    assert max(len(batch) for batch in sorted_batches(np.full(100, 500), 32, full=True)) == 8  # 32 rows of 128 tokens
+def test_rows_that_are_written_stand_together() -> None:
+    batches = written_batches(np.repeat([100, 80, 60, 49], [30, 40, 10, 40]), 32)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(120))
+    assert [len(batch) for batch in batches] == [64, 56]  # twice the rows, and none of half the length left out
+    assert [len(batch) for batch in written_batches(np.repeat([100, 49], [20, 90]), 32)] == [20, 45, 45]
+    assert [len(batch) for batch in written_batches(np.full(40, 600), 32)] == [13, 13, 13, 1]  # 8,192 tokens

@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import language_bench as bench
+from tunewise.models import chunked_log_probs
 from tunewise.models.blocks import map_model, named_tensors
 from tunewise.models.cost import watch_flops
 from tunewise.models.tensor_flops import step_shape, watch_tensors
@@ -31,8 +32,11 @@ class Case:
             parameter.requires_grad_(True)
         self.forward()  # the first look at a model is another: what it is proven by
         self.table = watch_tensors(self.model, self.map, self.forward)
-        self.shape = step_shape([[ROWS]], self.tokens.shape, lambda rows: int(self.tokens.counts[rows].sum()))
+        self.shape = step_shape([[ROWS]], self.tokens.shape, self.items, self.table.beyond)
         self.rows = self.table.at(self.shape)
+
+    def items(self, rows: np.ndarray) -> int:
+        return int(self.tokens.counts[rows].sum())
 
     def forward(self) -> Any:
         return token_log_probs(self.model, self.batch, even=self.even)
@@ -55,6 +59,22 @@ class Case:
         )
 
 
+@pytest.fixture(params=["kept", "computed again"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits of few tokens to learn are kept for the backward pass, those of many are not."""
+    if request.param == "computed again":
+        monkeypatch.setattr(chunked_log_probs, "KEPT_NUMBERS", 0)
+
+
+def test_what_is_kept_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case("llama", even=False)
+    kept = case.table.full_at(case.shape)
+    monkeypatch.setattr(chunked_log_probs, "KEPT_NUMBERS", 0)
+    again, items = Case("llama", even=False), case.items(ROWS)
+    assert again.table.full_at(again.shape) - kept == 2 * bench.WIDTH * bench.VOCABULARY * items
+
+
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("even", [False, True])
 def test_whatever_depth_trains_costs_what_torch_counts(even: bool) -> None:
     """Step by step from the top: as in `test_tensor_flops`, where of an attention the value or key alone train the
@@ -69,6 +89,7 @@ def test_whatever_depth_trains_costs_what_torch_counts(even: bool) -> None:
     assert exact > len(case.rows) / 2
 
 
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_sums_are_the_flops_of_the_step(family: str) -> None:
     case = Case(family, even=False)

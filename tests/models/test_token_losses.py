@@ -38,14 +38,18 @@ def weights_of(count: int) -> torch.Tensor:
 
 @pytest.mark.filterwarnings("error::tunewise.errors.TunewiseWarning")
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("loss", ["even", "uneven", "told even, but is not"])
-def test_log_probabilities_and_gradients_are_those_of_all_logits(family: str, loss: str, batch_of: Any) -> None:
+@pytest.mark.parametrize("loss", ["even", "uneven", "uneven, computed again", "told even, but is not"])
+def test_log_probabilities_and_gradients_are_those_of_all_logits(
+    family: str, loss: str, batch_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if loss == "uneven, computed again":
+        monkeypatch.setattr(chunked_log_probs, "KEPT_NUMBERS", 0)
     model, batch = bench.language_model(family), batch_of(family)
     theirs, _ = bench.plain(model, batch)
     weights = torch.full_like(theirs, -0.25) if loss == "even" else weights_of(len(theirs))
     expected = bench.gradients(model, (theirs * weights).sum())
 
-    ours = token_log_probs(model, batch, even=loss != "uneven")
+    ours = token_log_probs(model, batch, even=not loss.startswith("uneven"))
 
     torch.testing.assert_close(ours.log_probs_N, theirs, rtol=1e-5, atol=1e-5)
     bench.assert_equal(bench.gradients(model, (ours.log_probs_N * weights).sum()), expected)
@@ -169,6 +173,27 @@ def test_the_output_layer_reads_the_places_to_learn_only(monkeypatch: pytest.Mon
     monkeypatch.setattr(output_layer.LinearLogProbs, "apply", lambda *args: seen.append(len(args[0])) or linear(*args))
     token_log_probs(model, batch)
     assert seen == [1, int((batch["labels"][:, 1:] != -100).sum())]
+
+
+@pytest.mark.parametrize(("limit", "times"), [(chunked_log_probs.KEPT_NUMBERS, 1), (0, 2)])
+def test_logits_are_computed_again_beyond_a_limit(
+    limit: int, times: int, batch_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunked_log_probs, "KEPT_NUMBERS", limit)
+    model, batch, made = bench.language_model("llama"), batch_of("llama"), []
+    logits = chunked_log_probs._Chunks.logits
+    monkeypatch.setattr(
+        chunked_log_probs._Chunks, "logits", lambda self, place: made.append(place) or logits(self, place)
+    )
+    log_probs_N = token_log_probs(model, batch).log_probs_N
+    loss = (log_probs_N * weights_of(len(log_probs_N))).sum()
+    model.zero_grad()
+    loss.backward(retain_graph=True)
+    first = {name: tensor.grad.clone() for name, tensor in model.named_parameters()}
+    chunks = -(-len(log_probs_N) // chunked_log_probs.chunk_size(model.config.vocab_size))
+    assert chunks > 2 and len(made) == times * chunks
+    bench.assert_equal(bench.gradients(model, loss), first)  # a second time: nothing is kept any more
+    assert len(made) == (times + 1) * chunks
 
 
 def test_a_trained_bias(batch_of: Any) -> None:

@@ -20,6 +20,11 @@ TOKENS_PER_ROW = 128
 ENOUGH_TOKENS = 512
 SIMILAR = 0.9
 
+# For writing, where each new token reads all weights for a batch as for a row, and keeps two vectors a layer. A Llama
+# of 20M with 32,000 tokens, on one core, ms a token: 3.3 in batches of 8 rows, 1.8 of 16, 1.1 of 32, 0.8 of 64.
+TIMES_AS_MANY = 2
+SIMILAR_PROMPTS = 0.5
+
 
 @dataclass(frozen=True)
 class BatchSize:
@@ -91,16 +96,24 @@ def largest_first(steps: list[np.ndarray], size: BatchSize, lengths: np.ndarray)
     return steps
 
 
-def sorted_batches(lengths: np.ndarray, batch_size: int, full: bool = False) -> list[np.ndarray]:
+def written_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """All rows in batches to be continued with kept keys and values, longest first: twice the tokens of
+    `sorted_batches`, at most twice `batch_size` rows, and rows beside others of half their length.
+
+    Args:
+        lengths: of the rows when they have been written.
+    """
+    most = TIMES_AS_MANY * batch_size
+    batches = sorted_batches(lengths, most, SIMILAR_PROMPTS)
+    return [part for batch in batches for part in np.array_split(batch, -(-len(batch) // most))]
+
+
+def sorted_batches(lengths: np.ndarray, batch_size: int, similar: float = SIMILAR) -> list[np.ndarray]:
     """All rows in batches of similar length for a pass without gradients, longest first, so that what does not fit
     fails at once.
 
     A batch holds at most as many padded tokens as `batch_size` rows of 128, and never more than `batch_size` of the
-    longest rows.
-
-    Args:
-        full: as many rows as that allows, however much their lengths differ: for writing, where a token of many rows
-            takes hardly longer than one of few.
+    longest rows. One that has enough ends where rows are shorter than `similar` times its first.
     """
     order = np.argsort(-lengths, kind="stable")
     budget = batch_size * min(TOKENS_PER_ROW, int(lengths.max(initial=1)))
@@ -109,8 +122,8 @@ def sorted_batches(lengths: np.ndarray, batch_size: int, full: bool = False) -> 
     while start < len(order):
         width = -int(shortness[start])
         most, enough = max(1, budget // width), max(1, ENOUGH_TOKENS // width)
-        similar = int(np.searchsorted(shortness, -SIMILAR * width, side="right")) - start
-        end = start + (most if full else min(most, max(enough, similar)))
+        alike = int(np.searchsorted(shortness, -similar * width, side="right")) - start
+        end = start + min(most, max(enough, alike))
         batches.append(order[start:end])
         start = end
     return batches

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunewise.data.batches import sorted_batches
+from tunewise.data.batches import sorted_batches, written_batches
 from tunewise.data.labelled import with_virtual
 from tunewise.data.ragged import Ragged
 from tunewise.engine.beams import beam_search
@@ -55,7 +55,7 @@ def generate(
         rows: the number of each prompt; where left out, its place. Prompts of one number draw alike.
         virtual: ids beyond the vocabulary that an insert gives vectors to (`Net.prompt`), to be put into each prompt.
         ends: ids that end a text; where left out, those of `end_tokens`.
-        batch_size: rows of 128 tokens at once, more where they are shorter.
+        batch_size: half the rows of 128 tokens at once: see `data.batches.written_batches`.
         stop: is called before each token, and may raise.
         size: of batches that are known to fit into memory.
         tell: is called with the place of a prompt and each token that follows it, at once.
@@ -88,7 +88,8 @@ def generate(
             told = None if tell is None else lambda row, token: tell(int(places[row]), token)
             return batch.write(some, [int(room[place]) for place in places], Chooser(config, seed), told)
 
-        batches = sorted_batches(lengths, max(1, batch_size // config.beams), full=True)
+        in_batches = written_batches if cached else sorted_batches
+        batches = in_batches(lengths, max(1, batch_size // config.beams))
         for places, texts in (size or PassSize()).run(batches, lengths, of_batch):
             for place, ids in zip(places, texts, strict=True):
                 found[place] = ids

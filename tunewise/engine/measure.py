@@ -72,7 +72,10 @@ class Measuring:
         whole, to_come = (
             self.passes
             * step_shape(
-                (course.micro_batches(step) for step in range(first, course.total_steps)), self.inputs.shape, items
+                (course.micro_batches(step) for step in range(first, course.total_steps)),
+                self.inputs.shape,
+                items,
+                table.beyond,
             )
             for first in (0, self.step)
         )

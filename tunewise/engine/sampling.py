@@ -41,9 +41,10 @@ class Chooser:
         return self._drawn(scores_BV, rows, written)
 
     def _drawn(self, scores_BV: torch.Tensor, rows: Sequence[int], written: int) -> list[int]:
-        """One uniform number per row, looked up in the cumulated probabilities: in double precision, so that tokens
-        of probability 0 are never drawn."""
-        summed_BV = scores_BV.double().softmax(-1).cumsum(-1)
+        """One uniform number per row, looked up in the cumulated probabilities (up to a factor): cumulated in double
+        precision, so that a token of probability 0 adds nothing and is never drawn, and one of 1e-9 does."""
+        odds_BV = (scores_BV - scores_BV.amax(-1, keepdim=True)).exp_()
+        summed_BV = odds_BV.cumsum(-1, dtype=torch.float64)
         drawn_B = torch.tensor([_uniform(self.seed, row, written) for row in rows], device=scores_BV.device)
         wanted_B1 = (drawn_B.double() * summed_BV[:, -1])[:, None]
         return torch.searchsorted(summed_BV, wanted_B1, right=True)[:, 0].tolist()

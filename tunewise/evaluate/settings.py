@@ -35,7 +35,7 @@ class EvaluateConfig(Config):
 
     batch_size: int = Field(default=32, ge=1)
     """Rows of 128 tokens per batch in evaluation and prediction: more where rows are shorter, fewer where they are
-    longer. Does not change results beyond rounding."""
+    longer, twice as many where a language model writes. Does not change results beyond rounding."""
 
     generation: GenerationConfig | None = GenerationConfig()
     """Language models: how they continue rows of each test set, for metrics of texts (BLEU, chrF, ROUGE, exact match)

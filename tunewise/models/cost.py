@@ -20,14 +20,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tunewise.models.blocks import is_convolution, is_linear, original_name
 from tunewise.models.inserted_flops import watch_inserted
-from tunewise.models.output_call import output_call
+from tunewise.models.output_call import OutputCall, output_call
 from tunewise.types import ModelMap
 
 
 @dataclass
 class StepFlops:
     """FLOPs per token, per row, per row and squared token, per token to learn (an output layer that reads those alone),
-    and per batch whatever its size, of forward and backward pass."""
+    and per batch whatever its size, of forward and backward pass. `item_again`: what the backward pass computes once
+    more of each token to learn, where a batch has more than `again_beyond` of them."""
 
     token_forward: float = 0.0
     token_backward: float = 0.0
@@ -39,6 +40,8 @@ class StepFlops:
     batch_backward: float = 0.0
     item_forward: float = 0.0
     item_backward: float = 0.0
+    item_again: float = 0.0
+    again_beyond: int = 0
 
     def forward(self, rows: int, tokens: int, items: int = 0) -> float:
         """FLOPs of the forward pass over `rows` rows of `tokens` tokens, padding included; `items` of all of them are
@@ -48,7 +51,8 @@ class StepFlops:
 
     def backward(self, rows: int, tokens: int, items: int = 0) -> float:
         per_row = self.row_backward + tokens * (self.token_backward + tokens * self.square_backward)
-        return self.batch_backward + items * self.item_backward + rows * per_row
+        per_item = self.item_backward + (self.item_again if items > self.again_beyond else 0.0)
+        return self.batch_backward + items * per_item + rows * per_row
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
         times = passes_on + int(module.weight.requires_grad)
         if (call := output_call()) is not None:
             flops.item_forward += layer.token * call.counts
-            flops.item_backward += layer.token * (times + call.again) * call.counts
+            flops.item_backward += layer.token * times * call.counts
+            again(layer.token, call)
             return
         flops.token_forward += layer.token
         flops.token_backward += layer.token * times
@@ -85,11 +90,17 @@ def watch_flops(model: nn.Module, model_map: ModelMap) -> Iterator[StepFlops]:
         flops.square_forward += layer.square
         flops.square_backward += 2 * layer.square * passes_on
 
+    def again(each: float, call: OutputCall) -> None:
+        if call.counts and call.again:
+            flops.item_again += each
+            flops.again_beyond = call.beyond
+
     def count(hidden: torch.Tensor, products: float, gradients: int, shared: bool) -> None:
         if (call := output_call()) is not None:
             each = products / hidden[..., 0].numel() * call.counts
             flops.item_forward += each
-            flops.item_backward += each * (gradients + call.again)
+            flops.item_backward += each * gradients
+            again(each, call)
         elif shared:
             flops.batch_forward += products
             flops.batch_backward += products * gradients

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class OutputCall:
     """A call that stands for all tokens to learn of the batch (`counts`), or is a part of what such a call stood for.
-    `again`: its outputs are computed once more in the backward pass."""
+    `again`: its outputs are computed once more in the backward pass, for a batch of more than `beyond` tokens to
+    learn."""
 
     counts: bool
     again: bool = False
+    beyond: int = 0
 
 
 _CALL: ContextVar[OutputCall | None] = ContextVar("output_call", default=None)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tunewise.errors import TunewiseWarning
-from tunewise.models.chunked_log_probs import After, LinearLogProbs, Wanted, again, chunk_size
+from tunewise.models.chunked_log_probs import After, LinearLogProbs, Wanted, chunk_size, kept_places, later
 from tunewise.models.output_call import OutputCall, begin_call, end_call, uncounted
 
 PLACES_OF_A_PROOF = 4
@@ -35,11 +35,12 @@ class OutputLayer:
         """A linear layer with nothing inserted or changed about it."""
         return type(self.module) is nn.Linear
 
-    def recomputes(self, even: bool) -> bool:
-        """Whether the backward pass computes logits again."""
+    def call(self, even: bool) -> OutputCall:
+        """How its FLOPs are counted, and whether the backward pass computes logits again."""
         if self.plain:
-            return again(any(tensor.requires_grad for tensor in self.module.parameters()), even)
-        return not _draws(self.module)
+            trains = any(tensor.requires_grad for tensor in self.module.parameters())
+            return OutputCall(counts=True, again=later(trains, even), beyond=kept_places(len(self.module.weight)))
+        return OutputCall(counts=True, again=not _draws(self.module))
 
     def log_probs(
         self, hidden_ND: torch.Tensor, label_N: torch.Tensor, *, temperature: float, entropy: bool, even: bool
@@ -147,7 +148,7 @@ def _after(model: nn.Module) -> After:
 def _taking(layer: OutputLayer, even: bool, places: int) -> Iterator[dict[str, Any]]:
     """Inside, the layer gives its outputs at the first `places` places of the first row alone."""
     taken: dict[str, Any] = {}
-    call = OutputCall(counts=True, again=layer.recomputes(even))
+    call = layer.call(even)
 
     def before(module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         taken["hidden"] = args[0]

@@ -3,9 +3,10 @@
 The gradient of tensor k costs its own `weight` FLOPs, and the `input` FLOPs of all layers after it, which are paid once
 for everything that trains. Counted as in `models.cost`, so that sums over the table are the FLOPs of a step.
 
-Costs are vectors of 4: FLOPs per row, per token, per squared token, and per token to learn (an output layer that reads
-those alone); a step's shape has the sums of B, B x T, B x T x T and I over its batches of B rows of T tokens with I to
-learn, so that their product is the step's FLOPs.
+Costs are vectors of 5: FLOPs per row, per token, per squared token, per token to learn (an output layer that reads
+those alone), and what is computed again of those; a step's shape has the sums of B, B x T, B x T x T and I over its
+batches of B rows of T tokens with I to learn, and that of I over its batches that have too many to be kept, so that
+their product is the step's FLOPs.
 """
 
 from __future__ import annotations
@@ -22,23 +23,25 @@ from tunewise.models.cost import LayerFlops, watch_layers
 from tunewise.models.output_call import output_call
 from tunewise.types import ModelMap, TensorFlops
 
-KINDS = 4
+KINDS = 5
 
 
 def step_shape(
     steps: Iterable[Iterable[np.ndarray]],
     shape: Callable[[np.ndarray], tuple[int, int]],
     items: Callable[[np.ndarray], int],
+    beyond: int = 0,
 ) -> np.ndarray:
     """The mean shape of steps, each given by the rows of its batches, of which `shape` tells sequences and tokens,
-    `items` the tokens to learn."""
+    `items` the tokens to learn; batches of more than `beyond` of these compute outputs again (`FlopsTable.beyond`)."""
     count, sums = 0, np.zeros(KINDS)
     for batches in steps:
         count += 1
         for rows in batches:
             sequences, width = shape(rows)
             per_row = np.array([1.0, width, float(width) * width])
-            sums += [*(sequences * per_row), items(rows)]
+            to_learn = items(rows)
+            sums += [*(sequences * per_row), to_learn, to_learn * (to_learn > beyond)]
     return sums / count
 
 
@@ -71,12 +74,14 @@ def watch_tensors(model: nn.Module, model_map: ModelMap, forward: Callable[[], o
 
 @dataclass
 class FlopsTable:
-    """FLOPs of each tensor that a forward pass read, first executed first. `names`: of tensors, by their id."""
+    """FLOPs of each tensor that a forward pass read, first executed first. `names`: of tensors, by their id. `beyond`:
+    how many tokens to learn a batch has at most whose outputs are not computed again."""
 
     names: dict[int, str]
     weight: dict[str, np.ndarray] = field(default_factory=dict)
     input: dict[str, np.ndarray] = field(default_factory=dict)
     forward: np.ndarray = field(default_factory=lambda: np.zeros(KINDS))
+    beyond: int = 0
     _carried: np.ndarray = field(default_factory=lambda: np.zeros(KINDS))
     _readers: dict[tuple[int, torch.Size], str] = field(default_factory=dict)
     _alive: list[torch.Tensor] = field(default_factory=list)  # so that no memory is used twice, and a pointer says who
@@ -104,12 +109,13 @@ class FlopsTable:
                 self.input.setdefault(name, np.zeros(KINDS))
 
     def add(self, path: str, module: nn.Module, hidden: torch.Tensor, layer: LayerFlops) -> None:
-        flops = np.array([layer.row, layer.token, 0.0, 0.0])
-        products = np.array([layer.products, 0.0, layer.square, 0.0])
+        flops = np.array([layer.row, layer.token, 0.0, 0.0, 0.0])
+        products = np.array([layer.products, 0.0, layer.square, 0.0, 0.0])
         again = np.zeros(KINDS)
         if (call := output_call()) is not None:
-            flops = np.array([0.0, 0.0, 0.0, layer.token * call.counts])
-            again = flops * call.again
+            flops = np.array([0.0, 0.0, 0.0, layer.token * call.counts, 0.0])
+            again[-1] = layer.token * call.counts * call.again
+            self.beyond = max(self.beyond, call.beyond)
         self.forward += flops + products
         backward = (flops + 2 * products) * int(hidden.requires_grad)
         name = self.names.get(id(module.weight))

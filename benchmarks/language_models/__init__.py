@@ -1,0 +1,1 @@
+"""tunewise beside trl's trainers: supervised fine-tuning, preferences, and learning from rewards."""
