@@ -11,7 +11,7 @@ from tunewise.comparison.win_rate import compare_texts, win_rate
 from tunewise.errors import RecipeError, StoreError
 from tunewise.objectives.reward_settings import RewardSource
 from tunewise.tracking.predictions import write_predictions
-from tunewise.tracking.record import RunRecord, write_record
+from tunewise.tracking.record import RunRecord, UsedData, write_record
 from tunewise.types import Predictions, Score
 
 
@@ -59,9 +59,12 @@ def test_runs_are_read_and_refused_where_they_wrote_nothing(tmp_path, monkeypatc
     whole = said(["aaa", "b"])
     bare = replace(whole, generated=(), references=(), prompts=())
     for name, predictions in (("a", whole), ("b", said(["a", "bb"])), ("c", bare)):
-        write_record(tmp_path / name, RunRecord("finished", "full", 0, {}, scores={"test": {"loss": Score(1, 1, 1)}}))
+        write_record(
+            tmp_path / name,
+            RunRecord("finished", "full", 0, {}, data=UsedData("", {}), scores={"test": {"loss": Score(1, 1, 1)}}),
+        )
         write_predictions(tmp_path / name, {"test": predictions})
-    monkeypatch.setattr(module, "_judge", lambda reward, folder: by_length)
+    monkeypatch.setattr(module, "_judge", lambda reward, folder, chat: by_length)
     found = win_rate(tmp_path / "a", tmp_path / "b", RewardSource(model="r"))
     assert found.rows == 2 and found.win_rate.value == 0.5
     with pytest.raises(StoreError, match="written no texts"):
@@ -87,7 +90,7 @@ def test_a_reward_model_judges(tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.save_pretrained(folder)
     assert locate(str(folder), Path(".")).family == "bert"
-    judge = module._judge(RewardSource(model=str(folder)), Path("."))
+    judge = module._judge(RewardSource(model=str(folder)), Path("."), False)
     with torch.no_grad():
         batch = tokenizer(["help me order", "help me card"], return_tensors="pt", padding=True)
         wanted = model(**batch).logits[:, 0]

@@ -12,6 +12,8 @@ import pytest
 from preference_rows import preferences
 from training_bench import set_up
 
+from tunewise.cli.predicting_rewards import reward_lines
+from tunewise.data.settings import DataConfig
 from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.text_model import TextModel, load
 from tunewise.errors import DataError
@@ -69,6 +71,22 @@ def test_conversations_are_judged(tiny_model: Callable[..., Path], tmp_path: Pat
     asked = [[{"role": "user", "content": row[0]}, {"role": "assistant", "content": row[1]}] for row in rows]
     assert np.allclose(model.scores(asked), numbers[:, 0], atol=1e-5)
     assert np.allclose(model.scores([row[:2] for row in rows]), numbers[:, 0], atol=1e-5)
+
+
+def test_a_file_of_conversations_is_judged(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    """With tools too, which make the string of a row an object."""
+    model, numbers = trained(tiny_model("llama", 2), tmp_path, data=in_chat(preferences(24, 8)))
+    rows = preferences(24, 8).splits["test"].texts
+    said = [[{"role": "user", "content": row[0]}, {"role": "assistant", "content": row[1]}] for row in rows]
+    tools = [{"type": "function", "function": {"name": "pay", "parameters": {"type": "object", "properties": {}}}}]
+    lines = [{"messages": messages, **({"tools": tools} if row == 0 else {})} for row, messages in enumerate(said)]
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    count, (head, *found) = reward_lines(model, DataConfig(train="asked.jsonl"), model.schema, file, 4)
+    assert (count, head) == (8, ["conversation", "reward"])
+    assert np.allclose([row[1] for row in found[1:]], numbers[1:, 0], atol=1e-5)
+    (with_tools,) = model.scores([(json.dumps({"messages": said[0][:1], "tools": tools}), rows[0][1])])
+    assert found[0][1] == pytest.approx(float(with_tools), abs=1e-5)
 
 
 def test_what_it_says_and_what_it_refuses(tiny_model: Callable[..., Path], tmp_path: Path) -> None:

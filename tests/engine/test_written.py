@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,20 @@ def test_the_chosen_rows_are_continued_and_stand_beside_their_references(net):
         assert said.generated[place] == net.tokenizer.decode(ids, skip_special_tokens=True)
     assert found.tokens <= 60 and found.as_dict()["tokens_per_second"] > 0
     assert "12 of 30 rows were continued" in found.told(GenerationConfig())
+
+
+def test_prompts_of_conversations_are_their_messages(net):
+    """Whatever the template, so that models with different ones can be compared, and judged by one that has a third."""
+    asked = [{"role": "user", "content": "help me"}]
+    answered = [*asked, {"role": "assistant", "content": "with my card"}]
+    tools = [{"type": "function", "function": {"name": "block", "parameters": {"type": "object", "properties": {}}}}]
+    texts = (json.dumps(answered), json.dumps({"messages": answered, "tools": tools}))
+    split = Split("test", tuple((text,) for text in texts), np.zeros(2, np.float32), np.arange(2), "some.jsonl")
+    chat = Schema("generation", ("messages",), "", (), "chat")
+    found = Writer(net, chat, GenerationConfig(max_new_tokens=5), 32).write(split)
+    said = found.beside(predictions(split))
+    assert [json.loads(text) for text in said.prompts] == [asked, {"messages": asked, "tools": tools}]
+    assert said.references == ("with my card",) * 2 and found.prompts[0] != said.prompts[0]
 
 
 def test_the_same_rows_are_chosen_whatever_runs():

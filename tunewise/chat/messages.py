@@ -30,6 +30,12 @@ class Conversation:
         """The text of the last answer; empty where none closes the conversation."""
         return text_of(self.messages[-1]) if len(self.prompt) < len(self.messages) else ""
 
+    @property
+    def parted(self) -> tuple[Conversation, Conversation]:
+        """What comes before the last answer, with the tools, and the last answer alone."""
+        given = len(self.prompt)
+        return Conversation(self.messages[:given], self.tools), Conversation(self.messages[given:])
+
 
 def to_text(conversation: Conversation) -> str:
     """The string of a row."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunewise.chat.messages import from_text, to_text
 from tunewise.data.prepare import load_answers
 from tunewise.data.settings import DataConfig
 from tunewise.types import Schema, Split
@@ -39,6 +39,12 @@ def _lines(model: TextModel, split: Split, batch_size: int) -> Iterator[list[Any
         yield from ([*row, *map(float, both)] for row, both in zip(split.texts, rewards, strict=True))
         return
     yield ["conversation", "reward"] if answers == 0 else ["prompt", "answer", "reward"]
-    judged = [json.loads(row[0]) if answers == 0 else row for row in split.texts]
+    judged = [_parted(row[0]) if answers == 0 else row for row in split.texts]
     rewards = model.scores(judged, batch_size)
     yield from ([*row, float(reward)] for row, reward in zip(split.texts, rewards, strict=True))
+
+
+def _parted(row: str) -> tuple[str, str]:
+    """A conversation as prompt and answer."""
+    prompt, answer = from_text(row).parted
+    return to_text(prompt), to_text(answer)

@@ -56,7 +56,8 @@ def win_rate(
     records = [read_record(run) for run in (first, second)]
     name = test or next(iter(records[0].scores), None)
     said = [_written(run, record.scores, name) for run, record in zip((first, second), records, strict=True)]
-    return compare_texts(str(name), said[0], said[1], _judge(reward, folder))
+    chat = records[0].data.schema.get("form") == "chat"
+    return compare_texts(str(name), said[0], said[1], _judge(reward, folder, chat))
 
 
 def compare_texts(test: str, first: Predictions, second: Predictions, judge: Judge) -> WinRate:
@@ -114,11 +115,11 @@ def _written(run: Path, scores: Any, test: str | None) -> Predictions:
     return said
 
 
-def _judge(reward: RewardSource, folder: Path) -> Judge:
+def _judge(reward: RewardSource, folder: Path, chat: bool) -> Judge:
     import torch
 
     from tunewise.engine.rewards import Rewards
     from tunewise.models.memory import PassSize
 
-    rewards = Rewards([reward], {}, folder, torch.device("cpu"), 32, PassSize())
+    rewards = Rewards([reward], {}, folder, torch.device("cpu"), 32, PassSize(), chat=chat)
     return lambda prompts, texts: rewards(prompts, texts, {})

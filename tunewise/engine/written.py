@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tunewise.chat.messages import from_text
+from tunewise.chat.messages import from_text, to_text
 from tunewise.chat.messages import text_of as text_of_message
 from tunewise.data.conversations import Prompts, encode_prompts
 from tunewise.data.taken import taken
@@ -34,12 +34,14 @@ LONGEST_SAMPLE = 2000  # characters
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """What was written for some rows of a split, at `places` (int64, ascending). `tokens` of all texts took `seconds`;
-    `unfinished` texts were not ended by the model; `cut_prompts` were longer than it reads."""
+    """What was written for some rows of a split, at `places` (int64, ascending). `given` is what `prompts` were written
+    from: of conversations the messages, as the data has them. `tokens` of all texts took `seconds`; `unfinished` texts
+    were not ended by the model; `cut_prompts` were longer than it reads."""
 
     split: Split
     places: np.ndarray
     prompts: tuple[str, ...]
+    given: tuple[str, ...]
     references: tuple[str, ...]
     texts: tuple[str, ...]
     tokens: int
@@ -50,7 +52,7 @@ class Written:
     def beside(self, predictions: Predictions) -> Predictions:
         """Predictions of the split with the texts."""
         columns: list[list[str | None]] = [[None] * len(self.split) for _ in range(3)]
-        for column, texts in zip(columns, (self.texts, self.references, self.prompts), strict=True):
+        for column, texts in zip(columns, (self.texts, self.references, self.given), strict=True):
             for place, text in zip(self.places, texts, strict=True):
                 column[place] = text
         return replace(
@@ -128,7 +130,8 @@ class Writer:
         return encode_prompts(split, self.schema, net.tokenizer, min(room, net.max_length), both)
 
     def _written(self, split: Split, places: np.ndarray) -> Written:
-        read = self.prompts(taken(split, places))
+        rows = taken(split, places)
+        read = self.prompts(rows)
         start = time.perf_counter()
         found = self._generated(read, places)
         seconds = time.perf_counter() - start
@@ -139,6 +142,7 @@ class Writer:
             split=split,
             places=places,
             prompts=read.texts,
+            given=_conversations(rows) if self.schema.form == "chat" else read.texts,
             references=read.references,
             texts=texts,
             tokens=sum(map(len, found)),
@@ -205,6 +209,11 @@ def _plain_texts(split: Split, form: Form | None) -> Iterator[str]:
     for row in split.texts:
         for text in row:
             yield from (text_of_message(said) for said in from_text(text).messages) if form == "chat" else (text,)
+
+
+def _conversations(split: Split) -> tuple[str, ...]:
+    """The messages before the answers, as a row has them: in a string of their own, or before the last answer."""
+    return tuple(row[0] if len(row) > 1 else to_text(from_text(row[0]).parted[0]) for row in split.texts)
 
 
 def chosen_rows(rows: int, wanted: int, seed: int) -> np.ndarray:

@@ -133,7 +133,8 @@ class Predictions:
     probabilities (n, W, C), NaN where a row has no such word, and decisions (n, W), -1 there. Language tasks: numbers
     of each row (n, K) that metrics are made of, by the columns of `ROW_NUMBERS`, and the same as decisions;
     `generated`, `references` and `prompts` are what the model wrote for each row, what stands there, and what it was
-    given, None for rows that it was not asked to continue; all are empty where it was asked for none.
+    given (of conversations the messages, as JSON), None for rows that it was not asked to continue; all are empty where
+    it was asked for none.
     `targets` and `rows` as in Split.
     """
 
