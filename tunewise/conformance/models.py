@@ -156,6 +156,42 @@ def _resnet(blocks: int) -> PretrainedConfig:
     return ResNetConfig(embedding_size=widths[0], hidden_sizes=widths, depths=[1] * blocks, layer_type="basic")
 
 
+def _swin(blocks: int) -> PretrainedConfig:
+    from transformers import SwinConfig
+
+    return SwinConfig(
+        image_size=IMAGE_SIZE,
+        patch_size=2,
+        embed_dim=WIDTH // 2,
+        depths=[blocks - blocks // 2, blocks // 2],
+        num_heads=[HEADS // 2, HEADS],
+        window_size=4,
+        mlp_ratio=2.0,
+        drop_path_rate=0.0,
+        **WIDE,
+    )
+
+
+def _convnext(blocks: int) -> PretrainedConfig:
+    from transformers import ConvNextConfig
+
+    return ConvNextConfig(
+        image_size=IMAGE_SIZE,
+        num_stages=2,
+        hidden_sizes=[WIDTH // 2, WIDTH],
+        depths=[blocks - blocks // 2, blocks // 2],
+        layer_scale_init_value=1.0,
+        **WIDE,
+    )
+
+
+def _mobilenet_v2(blocks: int) -> PretrainedConfig:
+    """The number of its blocks, 17, is not in its configuration."""
+    from transformers import MobileNetV2Config
+
+    return MobileNetV2Config(image_size=IMAGE_SIZE, depth_multiplier=0.1, finegrained_output=False, **WIDE)
+
+
 Maker = Callable[[int], "PretrainedConfig"]
 
 TEXT: Mapping[str, Maker] = {
@@ -167,7 +203,13 @@ TEXT: Mapping[str, Maker] = {
     "llama": _llama,
     "t5": _t5,
 }
-IMAGE: Mapping[str, Maker] = {"vit": _vit, "resnet": _resnet}
+IMAGE: Mapping[str, Maker] = {
+    "vit": _vit,
+    "swin": _swin,
+    "convnext": _convnext,
+    "resnet": _resnet,
+    "mobilenet_v2": _mobilenet_v2,
+}
 LANGUAGE_FAMILIES = ("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm", "t5-lm", "bart-lm")
 FAMILIES = (*TEXT, *IMAGE, *LANGUAGE_FAMILIES)
 STACKS = {"t5": 2}
