@@ -12,7 +12,6 @@ from types import FunctionType
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunewise.engine.checkpoint import random_state, set_random_state
 from tunewise.engine.peft_convolutions import pass_on
@@ -20,6 +19,7 @@ from tunewise.engine.peft_options import refused_option
 from tunewise.engine.vocabulary import used_rows
 from tunewise.errors import MethodError
 from tunewise.methods import METHODS
+from tunewise.models.batch_norm import settle_batch_norms
 from tunewise.models.blocks import named_tensors
 from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.load import Net, fresh_model
@@ -97,9 +97,7 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
     net.model.train()
     for module in prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
         module.eval()
-    for module in net.model.modules():
-        if isinstance(module, _BatchNorm):  # running statistics of small batches would spoil those of pretraining
-            module.eval()
+    settle_batch_norms(net.model, {tensor.name for tensor in trained}, net.updates_batch_norm)
     return trained
 
 

@@ -50,8 +50,9 @@ class Net:
     many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
     out of the weights; `by_word` is whether it answers for each word of a text; `kept` is what it reads of a
     text that is too long; `loads_as` is by which class of transformers a language model is loaded; `judges` is the
-    schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from. A model for
-    images has no tokeniser."""
+    schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from;
+    `updates_batch_norm` is whether trained batch norms move their running statistics. A model for images has no
+    tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -66,6 +67,7 @@ class Net:
     kept: Reading = "head"
     loads_as: str | None = None
     judges: Schema | None = None
+    updates_batch_norm: bool = False
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
