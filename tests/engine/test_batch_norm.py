@@ -1,4 +1,4 @@
-"""Running statistics of batch norm: frozen by default; where they are updated, only of what trains, saved and resumed."""
+"""Running statistics of batch norm: frozen by default; updated only of what trains, and then saved and resumed."""
 
 from __future__ import annotations
 

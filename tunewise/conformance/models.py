@@ -192,6 +192,20 @@ def _mobilenet_v2(blocks: int) -> PretrainedConfig:
     return MobileNetV2Config(image_size=IMAGE_SIZE, depth_multiplier=0.1, finegrained_output=False, **WIDE)
 
 
+def _timm_vgg(blocks: int) -> PretrainedConfig:
+    """Its convolutions are as wide as published: 10 million weights in all."""
+    from transformers import TimmWrapperConfig
+
+    return TimmWrapperConfig(architecture="vgg11_bn", model_args={"mlp_ratio": 0.01})
+
+
+def _timm_inception(blocks: int) -> PretrainedConfig:
+    """As published: 22 million weights."""
+    from transformers import TimmWrapperConfig
+
+    return TimmWrapperConfig(architecture="inception_v3")
+
+
 Maker = Callable[[int], "PretrainedConfig"]
 
 TEXT: Mapping[str, Maker] = {
@@ -210,13 +224,18 @@ IMAGE: Mapping[str, Maker] = {
     "resnet": _resnet,
     "mobilenet_v2": _mobilenet_v2,
 }
+TIMM: Mapping[str, Maker] = {"timm-vgg": _timm_vgg, "timm-inception": _timm_inception}
+"""Of timm, for which the extra `vision` is needed: tried only where they are named."""
+IMAGE_SIZES = {"timm-vgg": 32, "timm-inception": 75}
+"""Pixels of a side, where they are not IMAGE_SIZE: the least that the model can read."""
 LANGUAGE_FAMILIES = ("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm", "t5-lm", "bart-lm")
 FAMILIES = (*TEXT, *IMAGE, *LANGUAGE_FAMILIES)
+"""Those of the support matrix."""
 STACKS = {"t5": 2}
 """Stacks of blocks, where they are several: encoder and decoder."""
 
 
-def make_model(config: PretrainedConfig, folder: Path) -> None:
+def make_model(config: PretrainedConfig, folder: Path, size: int = IMAGE_SIZE) -> None:
     """Writes a random model without output layer into the folder, as save_pretrained does, always with the same
     weights. What it keeps beside its weights (the running statistics of batch norm) has seen some rows."""
     import torch
@@ -227,7 +246,7 @@ def make_model(config: PretrainedConfig, folder: Path) -> None:
         model = AutoModel.from_config(config)
         if model.main_input_name == "pixel_values" and next(model.buffers(), None) is not None:
             with torch.no_grad():
-                model.train()(pixel_values=torch.rand(8, 3, IMAGE_SIZE, IMAGE_SIZE))
+                model.train()(pixel_values=torch.rand(8, 3, size, size))
     model.save_pretrained(folder)
 
 
@@ -261,7 +280,10 @@ def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
 
 def make_folder(family: str, folder: Path) -> Path:
     """The folder of a tiny model of the family, of 4 blocks in all, with its tokeniser where it reads text."""
-    make_model({**TEXT, **IMAGE}[family](BLOCKS // STACKS.get(family, 1)), folder)
+    config = {**TEXT, **IMAGE, **TIMM}[family](BLOCKS // STACKS.get(family, 1))
+    if family in TIMM:
+        config.pretrained_cfg = {"input_size": [3, IMAGE_SIZES[family], IMAGE_SIZES[family]]}
+    make_model(config, folder, IMAGE_SIZES.get(family, IMAGE_SIZE))
     if family in TEXT:
         make_tokenizer(SPECIAL_OF.get(family, "bert")).save_pretrained(folder)
     return folder

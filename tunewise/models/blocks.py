@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewise.errors import ModelError
 from tunewise.models.image_parts import image_parts
+from tunewise.models.locate import family_of
 from tunewise.types import Block, Chain, ModelMap, TensorInfo, TensorKind
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _map_image_model(model: nn.Module, missing: set[str]) -> ModelMap:
         if name not in taken
     )
     return ModelMap(
-        family=model.config.model_type,
+        family=family_of(model.config.to_dict()),
         width=parts.blocks[-1].width,
         chains=(Chain(parts.chain, embedding, blocks),),
         head=tuple(_with_kind(infos[name], "head") for name in head),

@@ -118,6 +118,7 @@ def load_net(
     missing = set(report["missing_keys"]) | _mismatched(report)
     model_map = replace(map_model(model, missing), language=language)
     check_loaded(model, model_map, located)
+    notes += _new_output_layer(report, model.config.num_labels)
     if language:
         check_output_layer(model, missing, located)
     if tokenizer is None:
@@ -355,6 +356,14 @@ def _unused_positions(model: nn.Module) -> int:
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     padding = [getattr(table, "padding_idx", None) for table in tables]
     return max((index + 1 for index in padding if index is not None), default=0)
+
+
+def _new_output_layer(report: dict[str, Any], labels: int) -> list[str]:
+    """A line for the log where the checkpoint's own output layer was left out."""
+    shapes = [tuple(entry[1]) for entry in report["mismatched_keys"] if isinstance(entry, (tuple, list))]
+    if not shapes:
+        return []
+    return [f"the output layer of the checkpoint, for {shapes[0][0]:,} labels, gave way to a new one for {labels:,}"]
 
 
 def _mismatched(report: dict[str, Any]) -> set[str]:
