@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +11,18 @@ import torch
 from torch import nn
 from training_bench import At
 
+from tunewise.combinations import check_combinations
 from tunewise.conformance.bench import CONFIG, Bench, Watch
 from tunewise.engine.events import Observers
 from tunewise.engine.handover import load_model, save_model
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import descend
-from tunewise.errors import Interrupted
+from tunewise.errors import Interrupted, RecipeError
 from tunewise.methods import METHODS
 from tunewise.models.batch_norm import copied_statistics, put_back, settle_batch_norms, statistics_kept
+from tunewise.recipe import recipe_from
+from tunewise.types import Schema
 
 UPDATED = CONFIG.model_copy(update={"batch_norm": "updated"})
 
@@ -122,3 +126,21 @@ def test_statistics_can_be_put_back():
     assert norm[1].running_mean.abs().max() > 0 and norm[0].running_mean.abs().max() == 0
     put_back(copies)
     assert norm[1].running_mean.abs().max() == 0 and int(norm[1].num_batches_tracked) == 0
+
+
+@pytest.mark.parametrize(
+    ("train", "text", "told"),
+    [
+        ({}, ("message",), "models for text have no batch norm"),
+        ({"gradient_checkpointing": True}, (), "move the statistics of its batch norms twice"),
+    ],
+)
+def test_where_statistics_cannot_be_updated_that_is_told(train, text, told):
+    recipe = recipe_from(
+        {"model": "tiny", "data": {"train": "toy.csv", "label": "label"}, "method": "full"}
+        | {"train": {"batch_norm": "updated", **train}}
+    )
+    schema = Schema("classification", text, "label", ("a", "b"))
+    with pytest.raises(RecipeError, match=told) as caught:
+        check_combinations(recipe, recipe.all_methods, schema, Path.cwd())
+    assert "train.batch_norm" in caught.value.where and caught.value.fix

@@ -245,6 +245,9 @@ def make_model(config: PretrainedConfig, folder: Path, size: int = IMAGE_SIZE) -
         torch.manual_seed(0)
         model = AutoModel.from_config(config)
         if model.main_input_name == "pixel_values" and next(model.buffers(), None) is not None:
+            if size != IMAGE_SIZE:  # deep nets of timm: with statistics of one step only, nothing comes out of them
+                for norm in (module for module in model.modules() if hasattr(module, "running_mean")):
+                    norm.momentum = None
             with torch.no_grad():
                 model.train()(pixel_values=torch.rand(8, 3, size, size))
     model.save_pretrained(folder)
