@@ -109,7 +109,7 @@ def test_torchvision_is_imported_though_its_operators_do_not_load(tmp_path):
 NETS = {
     "vgg11_bn": (32, {"mlp_ratio": 0.01}, "features.4", "pre_logits", {"head.fc"}, "timm-vgg"),
     "inception_v3": (75, {}, "Conv2d_2a_3x3", "Mixed_7c", {"fc"}, "timm-inception"),
-    "resnet10t": (32, {}, "layer1.0", "layer4.0", {"fc"}, "timm-resnet"),
+    "resnet18": (64, {}, "layer1.0", "layer4.1", {"fc"}, "timm-resnet"),
 }
 
 
