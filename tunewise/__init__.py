@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunewise.models.torchvision_operators import watch_for_torchvision
+
 __version__ = "0.1.0"
 __all__ = ["__version__", "check_data", "compare", "curve", "estimate", "load", "train"]
+
+watch_for_torchvision()
 
 if TYPE_CHECKING:
     from tunewise.api import check_data, compare, curve, estimate, load, train

@@ -49,10 +49,26 @@ def check_combinations(
             where="train.cut",
             fix="leave it out",
         )
+    _check_batch_norm(recipe.train, schema)
     _check_packing(recipe, schema.task)
     _check_balancing(recipe, schema.task)
     _check_augmentation(recipe.augment, recipe.objective, recipe.train, schema, folder)
     _check_shares(recipe, methods)
+
+
+def _check_batch_norm(train: TrainConfig, schema: Schema) -> None:
+    if train.batch_norm == "frozen":
+        return
+    if schema.text:
+        raise RecipeError(
+            "models for text have no batch norm", where="train.batch_norm: updated", fix="leave train.batch_norm out"
+        )
+    if train.gradient_checkpointing:
+        raise RecipeError(
+            "a block that is computed again would move the statistics of its batch norms twice",
+            where="train.batch_norm: updated, train.gradient_checkpointing: true",
+            fix="leave one of them out",
+        )
 
 
 def _check_packing(recipe: Recipe, task: str) -> None:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tunewise.conformance.bench import Bench, Watch
 from tunewise.conformance.models import IMAGE, POSITIONS, TEXT
 from tunewise.engine.handover import save_model
+from tunewise.engine.peft_convolutions import pass_on
 from tunewise.engine.train import Trained
 from tunewise.methods import METHODS
 from tunewise.models.blocks import named_tensors
@@ -84,6 +85,10 @@ def test_the_head_is_saved_with_the_adapter(family, benches, tmp_path):
     output = [t.name for t in other.map.head if not t.pretrained and len(t.shape) == 2][-1]
     assert not torch.equal(named_tensors(other.model)[output], named_tensors(bench.net().model)[output])
     other.model = peft.PeftModel.from_pretrained(other.model, folder)
+    if family == "mobilenet_v2":  # it asks a convolution for its stride, which peft's layer does not have
+        with pytest.raises(AttributeError, match="stride"):
+            bench.logits(other)
+        pass_on(other.model)
     assert np.allclose(bench.logits(other), bench.logits(trained.net), atol=1e-5)
 
 

@@ -256,6 +256,32 @@ IMAGE_MODELS = {
         {"embedding_size": 8, "hidden_sizes": [8, 12, 16], "depths": [2, 1, 2], "layer_type": "basic"},
     ),
     "bottlenecks": ("ResNet", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 3]}),
+    "swin": (
+        "Swin",
+        {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [2, 1], "num_heads": [2, 2], "window_size": 4},
+    ),
+    "mobilenet_v1": ("MobileNetV1", {"image_size": 32, "depth_multiplier": 1 / 64}),
+    "mobilenet_v2": (
+        "MobileNetV2",
+        {"image_size": 32, "depth_multiplier": 1 / 80, "finegrained_output": False, "depth_divisible_by": 8},
+    ),
+    "efficientnet": (
+        "EfficientNet",
+        {"image_size": 32, "width_coefficient": 1 / 80, "depth_coefficient": 0.3, "hidden_dim": 16, "depth_divisor": 8},
+    ),
+    "segformer": (
+        "Segformer",
+        {
+            "num_encoder_blocks": 2,
+            "depths": [1, 1],
+            "sr_ratios": [2, 1],
+            "hidden_sizes": [8, 16],
+            "num_attention_heads": [1, 2],
+            "patch_sizes": [7, 3],
+            "strides": [4, 2],
+            "mlp_ratios": [2, 2],
+        },
+    ),
     "convnext": ("ConvNext", {"hidden_sizes": [8, 8, 16], "depths": [1, 2, 1], "num_stages": 3, "image_size": 16}),
 }
 STAGES = "resnet.encoder.stages"
@@ -264,13 +290,34 @@ IMAGE_BLOCKS = {
     "dinov2": [f"dinov2.encoder.layer.{number}" for number in range(3)],
     "resnet": [f"{STAGES}.{stage}.layers.{layer}" for stage, layer in ((0, 0), (0, 1), (1, 0), (2, 0), (2, 1))],
     "bottlenecks": [f"{STAGES}.{stage}.layers.{layer}" for stage, layer in ((0, 0), (1, 0), (1, 1), (1, 2))],
-    "convnext": [f"convnext.encoder.stages.{number}" for number in range(3)],
+    "swin": [f"swin.encoder.layers.{part}" for part in ("0.blocks.0", "0.blocks.1", "0.downsample", "1.blocks.0")],
+    "mobilenet_v1": [f"mobilenet_v1.layer.{number}" for number in range(26)],
+    "mobilenet_v2": [*(f"mobilenet_v2.layer.{number}" for number in range(16)), "mobilenet_v2.conv_1x1"],
+    "efficientnet": [
+        f"efficientnet.encoder.{part}" for part in (*(f"blocks.{n}" for n in range(8)), "top_conv", "top_bn")
+    ],
+    "segformer": [
+        f"segformer.stages.{part}" for part in ("0.blocks.0", "0.layer_norm", "1.patch_embeddings", "1.blocks.0")
+    ],
+    "convnext": [
+        f"convnext.encoder.stages.{part}"
+        for part in (
+            "0.layers.0",
+            *(f"1.{part}" for part in ("downsampling_layer.0", "downsampling_layer.1", "layers.0", "layers.1")),
+            *(f"2.{part}" for part in ("downsampling_layer.0", "downsampling_layer.1", "layers.0")),
+        )
+    ],
 }
 IMAGE_HEADS = {
     "vit": {"vit.layernorm", "classifier"},
     "dinov2": {"dinov2.layernorm", "classifier"},
     "resnet": {"classifier.1"},
     "bottlenecks": {"classifier.1"},
+    "swin": {"swin.layernorm", "classifier"},
+    "mobilenet_v1": {"classifier"},
+    "mobilenet_v2": {"classifier"},
+    "efficientnet": {"classifier"},
+    "segformer": {"segformer.stages.1.layer_norm", "classifier"},
     "convnext": {"convnext.layernorm", "classifier"},
 }
 
@@ -298,20 +345,22 @@ def test_blocks_of_image_models_run_in_their_order_after_the_input_embedding(ima
     ran: list[str] = []
     for path in (found.input_embedding, *(block.path for block in found.blocks)):
         model.get_submodule(path).register_forward_hook(lambda *_, path=path: ran.append(path))
-    pixels = torch.rand(2, 3, 16, 16)
+    size = getattr(model.config, "image_size", 16)
+    pixels = torch.rand(2, 3, size, size)
     seen: list[torch.Tensor] = []
     model.get_submodule(found.input_embedding).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model.eval()(pixel_values=pixels)
     assert ran == [found.input_embedding, *(block.path for block in found.blocks)]
-    assert torch.equal(seen[0], pixels)
+    assert torch.equal(seen[0][..., :size, :size], pixels)  # some pad the image at its right and lower edge
 
 
 def test_the_head_of_an_image_model_comes_after_its_last_block(image_case):
     _, model, found = image_case
     model.get_submodule(found.blocks[-1].path).register_forward_hook(
-        lambda _, inputs, output: output[0].detach() if isinstance(output, tuple) else output.detach()
+        lambda _, inputs, output: (output[0].detach(), *output[1:]) if isinstance(output, tuple) else output.detach()
     )
-    model.eval()(pixel_values=torch.rand(2, 3, 16, 16)).logits.square().sum().backward()
+    size = getattr(model.config, "image_size", 16)
+    model.eval()(pixel_values=torch.rand(2, 3, size, size)).logits.square().sum().backward()
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert reached == {tensor.name for tensor in found.head}
 
@@ -326,6 +375,11 @@ def test_kinds_of_tensors_of_image_models():
     assert kinds("resnet", 0) == {"conv": 2, "norm": 4}
     assert kinds("resnet", 2) == {"conv": 3, "norm": 6}  # with a shortcut, for there the image halves
     assert kinds("convnext", 0) == {"conv": 1, "feed_forward": 2, "bias": 3, "norm": 2, "other": 1}
+    assert kinds("convnext", 1) == {"norm": 2} and kinds("convnext", 2) == {"conv": 1, "bias": 1}
+    assert kinds("swin", 0) == {"attention": 5, "feed_forward": 2, "bias": 6, "norm": 4}
+    assert kinds("swin", 2) == {"feed_forward": 1, "norm": 2}
+    assert kinds("mobilenet_v2", 1) == {"conv": 3, "norm": 6}
+    assert kinds("segformer", 0) == {"attention": 4, "feed_forward": 2, "conv": 2, "bias": 8, "norm": 6}
 
 
 def test_where_the_halves_of_image_blocks_end():
@@ -336,5 +390,43 @@ def test_where_the_halves_of_image_blocks_end():
     place = f"{STAGES}.1.layers.0"
     assert resnet.conv == tuple(f"{place}.{part}.convolution" for part in ("shortcut", "layer.0", "layer.1"))
     assert resnet.attention == resnet.feed_forward == resnet.linear == ()
-    convnext = map_model(image_model("ConvNext", **IMAGE_MODELS["convnext"][1])).blocks[1]
-    assert convnext.feed_forward == () and len(convnext.linear) == 4 and len(convnext.conv) == 3
+    convnext = map_model(image_model("ConvNext", **IMAGE_MODELS["convnext"][1])).blocks
+    assert convnext[0].attention == () and convnext[0].feed_forward == ("convnext.encoder.stages.0.layers.0.pwconv2",)
+    assert convnext[0].maps == convnext[0].linear and convnext[0].grouped == convnext[0].conv
+    assert convnext[2].conv == ("convnext.encoder.stages.1.downsampling_layer.1",) and convnext[2].grouped == ()
+    swin = map_model(image_model("Swin", **IMAGE_MODELS["swin"][1])).blocks
+    assert swin[0].attention == ("swin.encoder.layers.0.blocks.0.attention.o_proj",)
+    assert swin[3].feed_forward == ("swin.encoder.layers.1.blocks.0.mlp.fc2",) and not swin[3].maps
+
+
+def test_mapping_a_model_leaves_it_as_it_was():
+    """The pass that tells the order moves no statistics, no mode and no random number."""
+    model = image_model("ResNet", **IMAGE_MODELS["resnet"][1]).train()
+    model.resnet.encoder.stages[1].eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modes, state = [module.training for module in model.modules()], torch.get_rng_state()
+    map_model(model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes and torch.equal(torch.get_rng_state(), state)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_model_that_cannot_read_images_of_its_own_size_is_refused():
+    model = image_model("ViT", **PATCHES)
+    model.config.image_size = 20
+    with pytest.raises(ModelError, match="cannot read an image of 20 x 20"):
+        map_model(model)
+
+
+def test_order_is_that_of_running_not_of_registration():
+    """A net of which the stem is registered last, and the blocks in turned order."""
+    model = image_model("MobileNetV1", **IMAGE_MODELS["mobilenet_v1"][1])
+    wanted = map_model(model)
+    base = model.mobilenet_v1
+    for name in ("layer", "conv_stem"):
+        base._modules[name] = base._modules.pop(name)
+    model._modules["mobilenet_v1"] = model._modules.pop("mobilenet_v1")
+    found = map_model(model)
+    assert [block.path for block in found.blocks] == [block.path for block in wanted.blocks]
+    assert {tensor.name for tensor in found.embedding} == {tensor.name for tensor in wanted.embedding}
+    assert {tensor.name for tensor in found.head} == {"classifier.weight", "classifier.bias"}

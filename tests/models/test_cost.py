@@ -139,6 +139,10 @@ IMAGE_NETS = {
     ),
     "basic": ("ResNet", {"embedding_size": 8, "hidden_sizes": [8, 12, 16], "depths": [2, 1, 2], "layer_type": "basic"}),
     "bottleneck": ("ResNet", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 3]}),
+    "windows": (
+        "Swin",
+        {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [2, 1], "num_heads": [2, 2], "window_size": 4},
+    ),
 }
 
 
@@ -176,3 +180,19 @@ def test_a_convolution_by_hand():
     with watch_flops(layer, ModelMap("none", 8, (), (), modality="image")) as flops:
         layer(torch.rand(3, 8, 9, 9, requires_grad=True))
     assert flops.row_backward == flops.row_forward
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "ConvNext", "ConvNextV2", "EfficientNet"])
+def test_depthwise_convolutions_cost_what_torch_counts_forward(name):
+    """(Backward, torch's counter takes the groups for one.)"""
+    options = {
+        "MobileNetV2": {"image_size": 32, "depth_multiplier": 0.1},
+        "EfficientNet": {"image_size": 32, "width_coefficient": 0.2, "depth_coefficient": 0.3, "hidden_dim": 256},
+    }.get(name, {"image_size": 16, "hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2})
+    model, found = image_net(name, **options)
+    size = options["image_size"]
+    model.eval()
+    with watch_flops(model, found) as flops, FlopCounterMode(display=False) as forward:
+        model(pixel_values=torch.rand(3, 3, size, size))
+    assert flops.forward(3, 1) == pytest.approx(forward.get_total_flops(), rel=1e-9)
+    assert any(block.grouped for block in found.blocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewise.cli.printing import print_conformance
 from tunewise.commit import export_file
-from tunewise.conformance.models import FAMILIES
+from tunewise.conformance.models import FAMILIES, TIMM
 from tunewise.errors import RecipeError
 from tunewise.methods import METHODS, find_method
 from tunewise.tracking.progress import plain_text
@@ -58,12 +59,16 @@ def run_conformance(
 
 
 def _family(name: str) -> str:
-    if name in FAMILIES:
+    if name in TIMM and importlib.util.find_spec("timm") is None:
+        raise RecipeError(
+            f"'{name}' is made by timm, which is not installed", fix="install the extra 'vision': torchvision and timm"
+        )
+    if name in (*FAMILIES, *TIMM):
         return name
-    near = difflib.get_close_matches(name, FAMILIES, n=1)
+    near = difflib.get_close_matches(name, (*FAMILIES, *TIMM), n=1)
     raise RecipeError(
         f"there is no tiny model '{name}'",
-        fix=(f"did you mean '{near[0]}'? " if near else "") + f"The models are: {', '.join(FAMILIES)}",
+        fix=(f"did you mean '{near[0]}'? " if near else "") + f"The models are: {', '.join((*FAMILIES, *TIMM))}",
     )
 
 

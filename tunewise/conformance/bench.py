@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from tunewise.commit import Series
-from tunewise.conformance.models import IMAGE, make_folder
-from tunewise.conformance.toy_data import toy_images, toy_texts
+from tunewise.conformance.models import IMAGE, IMAGE_SIZES, TIMM, make_folder
+from tunewise.conformance.toy_data import IMAGE_SIZE, toy_images, toy_texts
 from tunewise.data.images import Images
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Started, Step
@@ -67,9 +67,9 @@ class Bench:
     @classmethod
     def make(cls, family: str, folder: Path) -> Bench:
         """Makes the model in the folder."""
-        reads_text = family not in IMAGE
+        reads_text, size = family not in (*IMAGE, *TIMM), IMAGE_SIZES.get(family, IMAGE_SIZE)
         located = locate(str(make_folder(family, folder)), folder, reads_text=reads_text)
-        data, images = (toy_texts(ROWS, HELD_OUT), None) if reads_text else toy_images(ROWS, HELD_OUT)
+        data, images = (toy_texts(ROWS, HELD_OUT), None) if reads_text else toy_images(ROWS, HELD_OUT, size)
         return cls(family, located, data, images)
 
     def net(self) -> Net:

@@ -156,6 +156,56 @@ def _resnet(blocks: int) -> PretrainedConfig:
     return ResNetConfig(embedding_size=widths[0], hidden_sizes=widths, depths=[1] * blocks, layer_type="basic")
 
 
+def _swin(blocks: int) -> PretrainedConfig:
+    from transformers import SwinConfig
+
+    return SwinConfig(
+        image_size=IMAGE_SIZE,
+        patch_size=2,
+        embed_dim=WIDTH // 2,
+        depths=[blocks - blocks // 2, blocks // 2],
+        num_heads=[HEADS // 2, HEADS],
+        window_size=4,
+        mlp_ratio=2.0,
+        drop_path_rate=0.0,
+        **WIDE,
+    )
+
+
+def _convnext(blocks: int) -> PretrainedConfig:
+    from transformers import ConvNextConfig
+
+    return ConvNextConfig(
+        image_size=IMAGE_SIZE,
+        num_stages=2,
+        hidden_sizes=[WIDTH // 2, WIDTH],
+        depths=[blocks - blocks // 2, blocks // 2],
+        layer_scale_init_value=1.0,
+        **WIDE,
+    )
+
+
+def _mobilenet_v2(blocks: int) -> PretrainedConfig:
+    """The number of its blocks, 17, is not in its configuration."""
+    from transformers import MobileNetV2Config
+
+    return MobileNetV2Config(image_size=IMAGE_SIZE, depth_multiplier=0.1, finegrained_output=False, **WIDE)
+
+
+def _timm_vgg(blocks: int) -> PretrainedConfig:
+    """Its convolutions are as wide as published: 10 million weights in all."""
+    from transformers import TimmWrapperConfig
+
+    return TimmWrapperConfig(architecture="vgg11_bn", model_args={"mlp_ratio": 0.01})
+
+
+def _timm_inception(blocks: int) -> PretrainedConfig:
+    """As published: 22 million weights."""
+    from transformers import TimmWrapperConfig
+
+    return TimmWrapperConfig(architecture="inception_v3")
+
+
 Maker = Callable[[int], "PretrainedConfig"]
 
 TEXT: Mapping[str, Maker] = {
@@ -167,14 +217,25 @@ TEXT: Mapping[str, Maker] = {
     "llama": _llama,
     "t5": _t5,
 }
-IMAGE: Mapping[str, Maker] = {"vit": _vit, "resnet": _resnet}
+IMAGE: Mapping[str, Maker] = {
+    "vit": _vit,
+    "swin": _swin,
+    "convnext": _convnext,
+    "resnet": _resnet,
+    "mobilenet_v2": _mobilenet_v2,
+}
+TIMM: Mapping[str, Maker] = {"timm-vgg": _timm_vgg, "timm-inception": _timm_inception}
+"""Of timm, for which the extra `vision` is needed: tried only where they are named."""
+IMAGE_SIZES = {"timm-vgg": 32, "timm-inception": 75}
+"""Pixels of a side, where they are not IMAGE_SIZE: the least that the model can read."""
 LANGUAGE_FAMILIES = ("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm", "t5-lm", "bart-lm")
 FAMILIES = (*TEXT, *IMAGE, *LANGUAGE_FAMILIES)
+"""Those of the support matrix."""
 STACKS = {"t5": 2}
 """Stacks of blocks, where they are several: encoder and decoder."""
 
 
-def make_model(config: PretrainedConfig, folder: Path) -> None:
+def make_model(config: PretrainedConfig, folder: Path, size: int = IMAGE_SIZE) -> None:
     """Writes a random model without output layer into the folder, as save_pretrained does, always with the same
     weights. What it keeps beside its weights (the running statistics of batch norm) has seen some rows."""
     import torch
@@ -184,8 +245,11 @@ def make_model(config: PretrainedConfig, folder: Path) -> None:
         torch.manual_seed(0)
         model = AutoModel.from_config(config)
         if model.main_input_name == "pixel_values" and next(model.buffers(), None) is not None:
+            if size != IMAGE_SIZE:  # deep nets of timm: with statistics of one step only, nothing comes out of them
+                for norm in (module for module in model.modules() if hasattr(module, "running_mean")):
+                    norm.momentum = None
             with torch.no_grad():
-                model.train()(pixel_values=torch.rand(8, 3, IMAGE_SIZE, IMAGE_SIZE))
+                model.train()(pixel_values=torch.rand(8, 3, size, size))
     model.save_pretrained(folder)
 
 
@@ -219,7 +283,10 @@ def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
 
 def make_folder(family: str, folder: Path) -> Path:
     """The folder of a tiny model of the family, of 4 blocks in all, with its tokeniser where it reads text."""
-    make_model({**TEXT, **IMAGE}[family](BLOCKS // STACKS.get(family, 1)), folder)
+    config = {**TEXT, **IMAGE, **TIMM}[family](BLOCKS // STACKS.get(family, 1))
+    if family in TIMM:
+        config.pretrained_cfg = {"input_size": [3, IMAGE_SIZES[family], IMAGE_SIZES[family]]}
+    make_model(config, folder, IMAGE_SIZES.get(family, IMAGE_SIZE))
     if family in TEXT:
         make_tokenizer(SPECIAL_OF.get(family, "bert")).save_pretrained(folder)
     return folder

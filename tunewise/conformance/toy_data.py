@@ -41,12 +41,12 @@ def toy_texts(train: int, held_out: int) -> DataBundle:
     return _bundle({name: texts(count) for name, count in _counts(train, held_out)}, ("message",), train, held_out)
 
 
-def toy_images(train: int, held_out: int) -> tuple[DataBundle, dict[str, Images]]:
+def toy_images(train: int, held_out: int, size: int = IMAGE_SIZE) -> tuple[DataBundle, dict[str, Images]]:
     """Noise with one of three colour channels brighter; the pixels by split are beside the targets."""
     generator = np.random.default_rng(7)
 
     def images(count: int) -> Images:
-        pixels = generator.normal(size=(count, 3, IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32)
+        pixels = generator.normal(size=(count, 3, size, size)).astype(np.float32)
         pixels[np.arange(count), np.arange(count) % 3] += 1.0
         return Images(pixels)
 

@@ -12,13 +12,14 @@ from types import FunctionType
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tunewise.engine.checkpoint import random_state, set_random_state
+from tunewise.engine.peft_convolutions import pass_on
 from tunewise.engine.peft_options import refused_option
 from tunewise.engine.vocabulary import used_rows
 from tunewise.errors import MethodError
 from tunewise.methods import METHODS
+from tunewise.models.batch_norm import settle_batch_norms
 from tunewise.models.blocks import named_tensors
 from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.load import Net, fresh_model
@@ -97,9 +98,7 @@ def choose_trained(plan: Plan, net: Net) -> list[TrainedTensor]:
     net.model.train()
     for module in prefix_modules(net, frozen_blocks((tensor.name for tensor in trained), net.map, plan)):
         module.eval()
-    for module in net.model.modules():
-        if isinstance(module, _BatchNorm):  # running statistics of small batches would spoil those of pretraining
-            module.eval()
+    settle_batch_norms(net.model, {tensor.name for tensor in trained}, net.updates_batch_norm)
     return trained
 
 
@@ -194,6 +193,21 @@ def _before_blocks(model: nn.Module, chain: Chain, head: tuple[TensorInfo, ...])
             path = f"{parent}.{name}.".removeprefix(".")
             if name != part and ((not passed and not holds(path, head)) or holds(path, chain.embedding)):
                 yield child
+    yield from _inside_the_chain(model.get_submodule(chain.name), f"{chain.name}.", chain.embedding)
+
+
+def _inside_the_chain(module: nn.Module, path: str, embedding: tuple[TensorInfo, ...]) -> Iterator[nn.Module]:
+    """The outermost modules that hold tensors of the embedding and no others: of a convolutional net without a list of
+    blocks, or with a first convolution in its first stage."""
+    names = {tensor.name for tensor in embedding if tensor.name.startswith(path)}
+    if not names:
+        return
+    for name, child in module.named_children():
+        inner = {f"{path}{name}.{tensor}" for tensor, _ in child.named_parameters()}
+        if inner and inner <= names:
+            yield child
+        elif inner & names:
+            yield from _inside_the_chain(child, f"{path}{name}.", embedding)
 
 
 def _reset(patterns: tuple[str, ...], net: Net, seed: int) -> None:
@@ -229,7 +243,7 @@ def _with_peft(addition: PeftInsert, net: Net, plan: Plan) -> nn.Module:
             warnings.filterwarnings("ignore", "Invalid `oft_block_size`")  # the option says what is taken instead
             warnings.filterwarnings("ignore", "Specified to not save vera_A")  # the option says what that means
             config = kind(task_type=task, modules_to_save=_head_modules(net.map, plan), **addition.options)
-            model = peft.get_peft_model(net.model, config)
+            model = pass_on(peft.get_peft_model(net.model, config))
     except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
         raise MethodError(
             f"peft cannot put {addition.config} into a '{net.map.family}' model: {problem}",

@@ -24,6 +24,7 @@ from tunewise.engine.feed import Feed
 from tunewise.engine.step_loss import mixed_loss, mixup_generator, r_drop_loss, twice
 from tunewise.errors import OutOfMemoryError
 from tunewise.evaluate.predict import Outputs
+from tunewise.models.batch_norm import copied_statistics, put_back
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
 from tunewise.models.memory import WHAT_WOULD_FIT, attempt, free_memory
@@ -78,6 +79,7 @@ class Gradients:
 
     Attributes:
         flops: what a batch costs; known after the first since it was set to None.
+        statistics: what batch norms knew before the last step.
     """
 
     net: Net
@@ -90,6 +92,7 @@ class Gradients:
     scaler: torch.amp.GradScaler
     observers: Observers
     flops: StepFlops | None = field(default=None, init=False)
+    statistics: dict[torch.Tensor, torch.Tensor] = field(default_factory=dict, init=False)
     _tried: np.ndarray | None = field(default=None, init=False)  # the rows of the last batch
 
     @property
@@ -112,6 +115,7 @@ class Gradients:
         """Does a work on batches of the course, again with smaller ones as long as memory runs out."""
         while True:
             self._tried, flops, random = None, self.flops, random_state()
+            self.statistics = copied_statistics(self.net.model)
             result, problem = attempt(work)
             if problem is None:
                 return result
@@ -119,6 +123,7 @@ class Gradients:
             self.clear()
             free_memory()
             set_random_state(random)
+            put_back(self.statistics)
             self._halve(step, problem)
 
     def clear(self) -> None:

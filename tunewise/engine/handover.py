@@ -26,6 +26,7 @@ from tunewise.engine.peft_folder import check_adapter, load_adapter, merge, save
 from tunewise.engine.train import Trained
 from tunewise.engine.writing import settle_writing
 from tunewise.errors import CorruptError, ModelError
+from tunewise.models.batch_norm import running_statistics
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import LocatedModel, check_folder, locate
@@ -178,11 +179,11 @@ def _own_tensors(trained: Trained) -> dict[str, torch.Tensor]:
             for name, values in zip(("weight", "bias"), layer, strict=True)
         }
     drawn = {tensor.name for tensor in trained.net.map.tensors if not tensor.pretrained}
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in named_tensors(trained.net.model).items()
-        if parameter.requires_grad or name in drawn
-    }
+    tensors = named_tensors(trained.net.model)
+    own = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad or name in drawn}
+    if trained.net.updates_batch_norm:
+        own |= running_statistics(trained.net.model, own)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
 
 
 def _own_stored(folder: Path) -> dict[str, torch.Tensor]:
@@ -206,6 +207,7 @@ def _load_own(net: Net, plan: Plan, stored: dict[str, torch.Tensor], folder: Pat
     tensors = named_tensors(net.model)
     drawn = {tensor.name for tensor in net.map.tensors if not tensor.pretrained}
     wanted = {name for name in tensors if name in drawn or plan.rule_for(name)}
+    tensors |= running_statistics(net.model, wanted)
     if lost := wanted - stored.keys():
         raise CorruptError(f"{TENSORS} lacks a tensor of the model: {min(lost)}", where=str(folder), fix=_AGAIN)
     with torch.no_grad():

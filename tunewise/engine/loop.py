@@ -38,6 +38,7 @@ from tunewise.engine.validation import Validated, copies
 from tunewise.engine.vocabulary import only_used_rows
 from tunewise.errors import Interrupted
 from tunewise.methods.base import Method
+from tunewise.models.batch_norm import put_back
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize, memory_told
@@ -79,6 +80,7 @@ class Training(Validated):
 
     def __post_init__(self) -> None:
         self.inputs: Inputs = self.feed.inputs["train"]
+        self.net.updates_batch_norm = self.config.batch_norm == "updated"
         classes = self.train.targets if self.config.balanced_batches else None
         self.course = Course(self.inputs.lengths, self.config, self.seed, classes, self.objective.passes)
         self.progress = Progress()
@@ -259,7 +261,7 @@ class Training(Validated):
         if self.feed.augmented is not None:
             self.feed.augmented.begins_to_train(added)
         if self.best is not None:  # the best weights so far are of a model in which these were still untouched
-            self.best |= copies(added)
+            self.best |= copies(added | self._statistics(added))
         count = count_trained(tensors, self.plan, self.net.map)
         progress.plans = [entry for entry in progress.plans if entry["step"] < step]
         progress.plans.append({"step": step, "trainable_parameters": count, **self.plan.as_dict()})
@@ -334,8 +336,10 @@ class Training(Validated):
 
     def _skip(self, loss: float, norm: float) -> None:
         """Leaves out a step that is not finite, where the recipe allows it."""
+        put_back(self.gradients.statistics)
         check_finite(self._trained(), self.progress.step)
         told = Culprits(self.gradients, self.train).told(self.progress, self.config.skip_non_finite, loss, norm)
+        put_back(self.gradients.statistics)
         self.progress.skipped += 1
         self._warn(told, self.progress.step + 1)
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tunewise.engine.apply import insert
+from tunewise.engine.peft_convolutions import pass_on
 from tunewise.engine.peft_options import refused_option
 from tunewise.errors import ModelError
 from tunewise.models.folder_files import read_json
@@ -117,7 +118,7 @@ def load_adapter(net: Net, plan: Plan | None, folder: Path) -> torch.nn.Module:
         warnings.filterwarnings("ignore", "Specified to not")  # VeRA without its matrices, as its option says
         warnings.filterwarnings("ignore", "Found missing adapter keys")  # refused below
         try:
-            model = PeftModel.from_pretrained(net.model, folder, local_files_only=True)
+            model = pass_on(PeftModel.from_pretrained(net.model, folder, local_files_only=True))
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as problem:
             told = f"{WEIGHTS} lacks {problem}" if isinstance(problem, KeyError) else " ".join(str(problem).split())
             raise ModelError(

@@ -102,6 +102,13 @@ class TrainConfig(Config):
     (dpo) and what the model writes itself (grpo, rloo, ppo): a prompt is read once for all its answers, which saves
     time where prompts are long."""
 
+    batch_norm: Literal["frozen", "updated"] = "frozen"
+    """Images: running statistics of batch norms. frozen: those of pretraining stay, and training normalises by them as
+    prediction does; batches of a small data set would spoil them. updated, for many rows and large batches: batch norms
+    whose weight or bias the method trains normalise by the batch and move their statistics, by the momentum in the
+    model's code; all others stay frozen. (transformers' MobileNetV2 has a momentum of 0.997, by which each batch takes
+    the place of all before it.)"""
+
     gradient_checkpointing: bool = False
     """Keep only what goes into each block of the model, and compute the rest again in the backward pass: less memory
     for about a third more time. Gradients stay the same."""

@@ -14,6 +14,7 @@ from tunewise.engine.events import Evaluated, Observers, Phase, Warned
 from tunewise.engine.finite import check_finite
 from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
+from tunewise.models.batch_norm import running_statistics
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
 from tunewise.objectives.base import Objective
@@ -84,10 +85,16 @@ class Validated:
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         tensors = named_tensors(self.net.model)
-        return {name: tensors[name] for name in self.progress.trained}
+        trained = {name: tensors[name] for name in self.progress.trained}
+        return trained | self._statistics(trained)
+
+    def _statistics(self, trained: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What batch norms with a tensor among these have come to know of the data, where they may."""
+        return running_statistics(self.net.model, trained) if self.net.updates_batch_norm else {}
 
     def _set_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         tensors = named_tensors(self.net.model)
+        tensors |= self._statistics(tensors)
         with torch.no_grad():
             for name, value in weights.items():
                 tensors[name].copy_(value)

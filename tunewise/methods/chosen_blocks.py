@@ -11,7 +11,7 @@ from tunewise.errors import MethodError
 from tunewise.methods.base import Method
 from tunewise.methods.full import Full
 from tunewise.methods.parts import HeadRateConfig, block_rules, head_rules
-from tunewise.types import Block, ModelMap, Need, Plan, Signals
+from tunewise.types import Block, ModelMap, Need, Plan, Signals, TensorInfo
 
 
 class ChosenBlocksConfig(HeadRateConfig):
@@ -33,7 +33,8 @@ class ChosenBlocksConfig(HeadRateConfig):
 
 class ChosenBlocks(Method):
     """Trains the k blocks of the largest (or smallest) angle between pretrained and briefly fine-tuned weights,
-    arccos(<w0, w1> / (|w0| |w1|)), or of another metric."""
+    arccos(<w0, w1> / (|w0| |w1|)), or of another metric. A norm between the stages of a convolutional net is not
+    chosen: blocks have matrices or kernels."""
 
     name = "chosen_blocks"
     group = "full and partial"
@@ -46,7 +47,8 @@ class ChosenBlocks(Method):
         return (Need(self.config.metric, self.config.batches, tensors, Full.default_learning_rate(model)),)
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
-        k, depth = self.config.k, len(model.blocks)
+        blocks = [block for block in model.blocks if any(_is_matrix(tensor) for tensor in block.tensors)]
+        k, depth = self.config.k, len(blocks)
         if k > depth:
             raise MethodError(
                 f"chosen_blocks: k is {k}, but the model has {depth} blocks",
@@ -54,7 +56,7 @@ class ChosenBlocks(Method):
             )
         values, sign = signals.measures[self.config.metric], -1.0 if self.config.direction == "largest" else 1.0
         # Of blocks that measure the same, the upper: its gradient is the cheaper.
-        order = sorted(model.blocks, key=lambda block: (sign * self._value(block, values), -block.index))
+        order = sorted(blocks, key=lambda block: (sign * self._value(block, values), -block.index))
         chosen = sorted(order[:k], key=lambda block: block.index)
         return Plan(
             rules=(*block_rules(chosen), *head_rules(model, self.config.head_rate)),
@@ -66,10 +68,14 @@ class ChosenBlocks(Method):
             return float(np.sqrt(sum(float(values[tensor.name]) ** 2 for tensor in block.tensors)))
         if self.config.metric == "fisher":
             return float(np.mean(np.concatenate([values[tensor.name].ravel() for tensor in block.tensors])))
-        matrices = [tensor for tensor in block.tensors if len(tensor.shape) > 1]
+        matrices = [tensor for tensor in block.tensors if _is_matrix(tensor)]
         return float(np.average([values[t.name] for t in matrices], weights=[t.size for t in matrices]))
 
     @classmethod
     def default_learning_rate(cls, model: ModelMap) -> float:
         """As `last_k`: 4x that of full fine-tuning."""
         return 4 * super().default_learning_rate(model)
+
+
+def _is_matrix(tensor: TensorInfo) -> bool:
+    return len(tensor.shape) > 1

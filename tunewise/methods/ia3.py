@@ -39,7 +39,8 @@ class Ia3(PeftLayers):
         return {"feedforward_modules": [path for block in model.blocks for path in block.feed_forward]}
 
     def layers(self, model: ModelMap) -> list[str]:
-        chosen = [path for block in model.blocks for path in (self._scaled(block) if block.linear else block.conv)]
+        linear = any(block.linear for block in model.blocks)
+        chosen = [path for block in model.blocks for path in (self._scaled(block) if linear else block.conv)]
         if not any(_makes_values(path) for path in chosen) and any(block.attention for block in model.blocks):
             self.refuse(f"cannot tell which layers of a '{model.family}' model make keys and values")
         return chosen

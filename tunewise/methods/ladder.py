@@ -39,7 +39,7 @@ class Ladder(Method):
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
         chain = model.chains[-1]
         if not all(block.attention for block in chain.blocks):
-            self.refuse(f"it is for blocks with attention, and those of a '{model.family}' model are of another kind")
+            self.refuse(f"it is for blocks that all have attention, and not all of a '{model.family}' model do")
         if len(chain.blocks) < 2:
             self.refuse(f"a ladder reads two blocks or more, and this '{model.family}' model has one")
         insert = ModuleInsert(

@@ -40,6 +40,8 @@ class Oft(PeftLayers):
     def options(self, model: ModelMap) -> dict[str, Any]:
         if model.family in TRANSPOSED:
             self.refuse(f"peft cannot rotate the linear layers of a '{model.family}' model, which are of another kind")
+        if any(block.maps for block in model.blocks):
+            self.refuse(f"peft rotates rows of tokens, and linear layers of a '{model.family}' model read whole images")
         terms = self.config.terms
         return {
             "oft_block_size": self.config.block_size,

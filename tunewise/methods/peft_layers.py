@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -20,8 +21,9 @@ class HeadConfig(MethodConfig):
 
 class TargetsConfig(HeadConfig):
     targets: Literal["all-linear", "attention", "feed-forward"] | list[str] = Field(default="all-linear", min_length=1)
-    """Layers that get an update: all linear layers of every block (in a convolutional net: all convolutions), those of
-    one half, or names they end with."""
+    """Layers that get an update: all linear layers of every block (in a net without linear layers: all convolutions),
+    those of one half, or names they end with. Convolutions in groups, such as depthwise ones, have hardly anything to
+    update, and are left as they are."""
 
 
 class MergeConfig(HeadConfig):
@@ -66,17 +68,24 @@ class PeftLayers(Method):
         Raises:
             MethodError: there is none, or only convolutions, which the method cannot work with.
         """
-        sites = [(path, block) for block in model.blocks for path in block.linear or block.conv]
+        sites = list(self._sites(model))
         chosen = [path for path, block in sites if self._chosen(path, block)]
         if not chosen:
             names = sorted({path.rsplit(".", 1)[-1] for path, _ in sites})
             raise MethodError(
-                f"{self.name}: no linear layer of the model matches targets: {self.config.targets}",
+                f"{self.name}: no layer of the model that it can update matches targets: {self.config.targets}",
                 fix=f"take all-linear, or names such as {', '.join(names)}",
             )
-        if not self.convolutions and not any(block.linear for block in model.blocks):
+        if not self.convolutions and any(path in block.conv for block in model.blocks for path in chosen):
             self.refuse(f"the blocks of a '{model.family}' model are convolutions; it needs linear layers")
         return chosen
+
+    def _sites(self, model: ModelMap) -> Iterator[tuple[str, Block]]:
+        """The layers that can be chosen: convolutions where there are no others, or by name."""
+        convolutions = not any(block.linear for block in model.blocks) or isinstance(self.config.targets, list)
+        for block in model.blocks:
+            whole = [path for path in block.conv if convolutions and path not in block.grouped]
+            yield from ((path, block) for path in (*block.linear, *whole))
 
     def _chosen(self, path: str, block: Block) -> bool:
         targets = self.config.targets

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from tunewise.errors import ModelError
+from tunewise.models.image_parts import image_parts
+from tunewise.models.locate import family_of
 from tunewise.types import Block, Chain, ModelMap, TensorInfo, TensorKind
 
 if TYPE_CHECKING:
@@ -47,10 +49,10 @@ def named_tensors(model: nn.Module) -> dict[str, nn.Parameter]:
 def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
     """Finds embedding, blocks and head of a transformers model.
 
-    The blocks of a chain are the largest `nn.ModuleList` of modules of one class. Where those are the stages of a
-    convolutional net (ResNet), its blocks are the residual layers of all stages; but where a stage holds more than its
-    layers (ConvNeXt's has a convolution that halves the image), the stages themselves. What is registered before the
-    blocks belongs to the embedding, what comes after to the head, but for the exceptions at the top of this file.
+    The blocks of a chain are the largest `nn.ModuleList` of modules of one class. What is registered before the blocks
+    belongs to the embedding, what comes after to the head, but for the exceptions at the top of this file. A model for
+    images is taken apart by `image_parts`: its blocks are the layers of all its stages, what halves the image between
+    them, and convolutions behind them.
 
     Args:
         model: a model with an output layer, as `AutoModelFor...` gives it, before anything is inserted.
@@ -60,6 +62,8 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
         ModelError: no repeated blocks were found, or their parts lie in separate lists.
     """
     config = model.config
+    if model.main_input_name == "pixel_values":
+        return _map_image_model(model, set(missing))
     stacks = _block_stacks(model, encoder_decoder=bool(getattr(config, "is_encoder_decoder", False)))
     if not stacks:
         raise ModelError(
@@ -91,7 +95,7 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
         seen = max(seen, first)
         blocks = tuple(
             _block(number, place, module, infos, width)
-            for number, (place, module) in enumerate(_layers(config, path, modules))
+            for number, (place, module) in enumerate((f"{path}.{n}", module) for n, module in enumerate(modules))
         )
         embedding = tuple(
             _with_kind(infos[name], "norm" if _is_norm(_owner(model, name)) else "embedding") for name in before
@@ -104,27 +108,58 @@ def map_model(model: nn.Module, missing: Iterable[str] = ()) -> ModelMap:
         width=width,
         chains=tuple(_renumbered(chains)),
         head=head,
-        modality="image" if model.main_input_name == "pixel_values" else "text",
         input_embedding=_input_embedding(model),
     )
+
+
+def _map_image_model(model: nn.Module, missing: set[str]) -> ModelMap:
+    parts = image_parts(model)
+    infos = {
+        name: TensorInfo(name, tuple(parameter.shape), "other", name not in missing)
+        for name, parameter in model.named_parameters()
+    }
+    blocks = tuple(
+        _with_maps(_block(number, part.path, part.module, infos, part.width), parts.maps)
+        for number, part in enumerate(parts.blocks)
+    )
+    head = [name for name in infos if any(name.startswith(f"{part.path}.") for part in parts.head)]
+    taken = {*head, *(tensor.name for block in blocks for tensor in block.tensors)}
+    embedding = tuple(
+        _with_kind(infos[name], "norm" if _is_norm(_owner(model, name)) else "embedding")
+        for name in infos
+        if name not in taken
+    )
+    return ModelMap(
+        family=family_of(model.config.to_dict()),
+        width=parts.blocks[-1].width,
+        chains=(Chain(parts.chain, embedding, blocks),),
+        head=tuple(_with_kind(infos[name], "head") for name in head),
+        modality="image",
+        input_embedding=_input_embedding(model),
+    )
+
+
+def _with_maps(block: Block, maps: frozenset[str]) -> Block:
+    return replace(block, maps=tuple(path for path in block.linear if path in maps))
 
 
 def _input_embedding(model: nn.Module) -> str:
     try:
         embedding = model.get_input_embeddings()
     except NotImplementedError:  # convolutional nets of transformers do not name theirs
+        embedding = None
+    if embedding is None:
         embedding = next(module for module in model.modules() if is_convolution(module))
     return next(path for path, module in model.named_modules() if module is embedding)
 
 
 def _width(config: Any) -> int:
-    """What the head reads; of stages, the width of the last."""
+    """What the head reads."""
     width = next((value for key in WIDTHS if (value := getattr(config, key, None))), None)
-    width = width or next(iter((getattr(config, "hidden_sizes", None) or [])[-1:]), None)
     if width is None:
         raise ModelError(
             f"the configuration of a '{config.model_type}' model does not say how wide it is",
-            fix=f"take a model with one of {', '.join(WIDTHS)}, hidden_sizes in its config.json",
+            fix=f"take a model with one of {', '.join(WIDTHS)} in its config.json",
         )
     return int(width)
 
@@ -163,48 +198,27 @@ def _block_stacks(model: nn.Module, encoder_decoder: bool) -> list[tuple[str, nn
     return [entry for half in halves for entry in largest(half)]
 
 
-def _layers(config: Any, path: str, modules: nn.ModuleList) -> list[tuple[str, nn.Module]]:
-    """(path, module) of each block in the order in which they run."""
-    blocks = [(f"{path}.{number}", module) for number, module in enumerate(modules)]
-    if not hasattr(config, "depths"):
-        return blocks
-    stages = [_only_layers(stage) for stage in modules]
-    if not all(stages):
-        return blocks
-    return [
-        (f"{place}.{name}.{number}", layer)
-        for (place, _), (name, layers) in zip(blocks, stages, strict=True)
-        for number, layer in enumerate(layers)
-    ]
-
-
-def _only_layers(stage: nn.Module) -> tuple[str, Iterable[nn.Module]] | None:
-    """The name of the one part of a stage that holds all its tensors, and the layers in it."""
-    from torch import nn
-
-    parts = [(name, part) for name, part in stage.named_children() if next(part.parameters(), None) is not None]
-    own = next(stage.parameters(recurse=False), None)
-    if own is not None or len(parts) != 1 or not isinstance(parts[0][1], (nn.Sequential, nn.ModuleList)):
-        return None
-    return parts[0]
-
-
 def _block(number: int, path: str, module: nn.Module, infos: dict[str, TensorInfo], width: int) -> Block:
     tensors = tuple(_with_kind(infos[f"{path}.{name}"], _kind(module, name)) for name, _ in module.named_parameters())
     linear = [name for name, child in module.named_modules() if is_linear(child)]
     conv = [name for name, child in module.named_modules() if is_convolution(child)]
-    into_residual = [name for name in linear if _outputs(module.get_submodule(name)) == width and not conv]
+    into_residual = [name for name in linear if _outputs(module.get_submodule(name)) == width]
     # The last projection of each attention: a decoder's block has two, to itself and to the encoder.
     attention = {_attention_of(name): name for name in into_residual if ATTENTION.search(name)}.values()
     feed_forward = [name for name in into_residual if not ATTENTION.search(name)]
+
+    def paths(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(f"{path}.{name}".removesuffix(".") for name in names)  # a block can be a layer itself
+
     return Block(
         index=number,
         path=path,
         tensors=tensors,
-        attention=tuple(f"{path}.{name}" for name in attention),
-        feed_forward=tuple(f"{path}.{name}" for name in feed_forward[-1:]),
-        linear=tuple(f"{path}.{name}" for name in linear),
-        conv=tuple(f"{path}.{name}" for name in conv),
+        attention=paths(attention),
+        feed_forward=paths(feed_forward[-1:]),
+        linear=paths(linear),
+        conv=paths(conv),
+        grouped=paths(name for name in conv if module.get_submodule(name).groups > 1),
     )
 
 

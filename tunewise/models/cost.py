@@ -5,7 +5,8 @@ of its weight, where that trains, and for the gradient of its input, where somet
 of an attention cost 4 T^2 D per row of T tokens forward, twice that backward. A convolution is a linear layer at each
 place of its output. An image makes as many tokens as any other. Norms, activations, softmax, dropout and the optimiser
 are left out, as `torch.utils.flop_counter` leaves them out; DeBERTa's products with relative positions are left out too
-(about a tenth of its FLOPs).
+(about a tenth of its FLOPs). An attention of images with fewer keys than queries (Segformer, PVT, Hiera) is counted as
+if it had as many, which is too much by up to a half of a tiny model's FLOPs.
 """
 
 from __future__ import annotations
@@ -155,14 +156,18 @@ def watch_layers(
     """Inside, calls `watch(path, module, input, FLOPs)` after each call of a layer that costs FLOPs; `path` is the
     original model's."""
     closing = {path for block in model_map.blocks for path in block.attention}
+    rows = [1]
+
+    def count_rows(module: nn.Module, args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> None:
+        rows[0] = len(args[0] if args else kwargs["pixel_values"])
 
     def hook(path: str) -> Callable[..., None]:
         def watched(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             if is_convolution(module):
-                layer = LayerFlops(row=2.0 * module.weight.numel() * output[0, 0].numel())
+                layer = LayerFlops(row=2.0 * module.weight.numel() * output[:, 0].numel() / rows[0])
             else:
                 closes = path in closing or getattr(module, "closes_attention", False)  # a mark of inserted layers
-                layer = _linear(inputs[0], output, closes, model_map.modality == "image")
+                layer = _linear(inputs[0], output, closes, rows[0] if model_map.modality == "image" else None)
             watch(path, module, inputs[0], layer)
 
         return watched
@@ -172,6 +177,8 @@ def watch_layers(
         for name, module in model.named_modules()
         if (is_linear(module) or is_convolution(module)) and ".original_module" not in name
     ]
+    if model_map.modality == "image":
+        handles.append(model.register_forward_pre_hook(count_rows, with_kwargs=True))
     try:
         yield
     finally:
@@ -179,12 +186,14 @@ def watch_layers(
             handle.remove()
 
 
-def _linear(hidden: torch.Tensor, output: torch.Tensor, closes_attention: bool, fixed_tokens: bool) -> LayerFlops:
-    """`fixed_tokens`: rows all have as many tokens as these, so that everything is counted per row."""
+def _linear(hidden: torch.Tensor, output: torch.Tensor, closes_attention: bool, images: int | None) -> LayerFlops:
+    """`images`: how many are in the batch. They all have as many tokens, so that everything is counted per row; where
+    an attention is within windows (Swin), each window is a sequence of its own."""
     forward, products = 2.0 * hidden.shape[-1] * output.shape[-1], 4.0 * hidden.shape[-1] * int(closes_attention)
-    if fixed_tokens:
+    if images is not None:
         tokens = hidden[0, ..., 0].numel()
-        return LayerFlops(row=tokens * forward, products=tokens**2 * products)
+        each = len(hidden) / images
+        return LayerFlops(row=each * tokens * forward, products=each * tokens**2 * products)
     return LayerFlops(
         token=forward if hidden.ndim > 2 else 0.0, row=0.0 if hidden.ndim > 2 else forward, square=products
     )

@@ -50,8 +50,9 @@ class Net:
     many tokens, text and virtual, the model can number; `adapter_start` is an adapter as it began, where it was taken
     out of the weights; `by_word` is whether it answers for each word of a text; `kept` is what it reads of a
     text that is too long; `loads_as` is by which class of transformers a language model is loaded; `judges` is the
-    schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from. A model for
-    images has no tokeniser."""
+    schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from;
+    `updates_batch_norm` is whether trained batch norms move their running statistics. A model for images has no
+    tokeniser."""
 
     model: nn.Module
     tokenizer: Any
@@ -66,6 +67,7 @@ class Net:
     kept: Reading = "head"
     loads_as: str | None = None
     judges: Schema | None = None
+    updates_batch_norm: bool = False
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -116,6 +118,7 @@ def load_net(
     missing = set(report["missing_keys"]) | _mismatched(report)
     model_map = replace(map_model(model, missing), language=language)
     check_loaded(model, model_map, located)
+    notes += _new_output_layer(report, model.config.num_labels)
     if language:
         check_output_layer(model, missing, located)
     if tokenizer is None:
@@ -353,6 +356,14 @@ def _unused_positions(model: nn.Module) -> int:
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     padding = [getattr(table, "padding_idx", None) for table in tables]
     return max((index + 1 for index in padding if index is not None), default=0)
+
+
+def _new_output_layer(report: dict[str, Any], labels: int) -> list[str]:
+    """A line for the log where the checkpoint's own output layer was left out."""
+    shapes = [tuple(entry[1]) for entry in report["mismatched_keys"] if isinstance(entry, (tuple, list))]
+    if not shapes:
+        return []
+    return [f"the output layer of the checkpoint, for {shapes[0][0]:,} labels, gave way to a new one for {labels:,}"]
 
 
 def _mismatched(report: dict[str, Any]) -> set[str]:

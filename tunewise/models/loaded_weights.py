@@ -23,6 +23,8 @@ def check_loaded(model: nn.Module, model_map: ModelMap, located: LocatedModel) -
     body = {tensor.name for group in model_map.groups[:-1] for tensor in group}
     inside = f"{model.base_model_prefix}."
     body |= {t.name for t in model_map.head if t.name.startswith(inside) and ".pooler." not in t.name}
+    if model_map.family.startswith("timm-"):  # the output layer is part of what timm makes
+        body -= {t.name for t in model_map.head if t.shape[:1] == (model.config.num_labels,)}
     if lost := [tensor.name for tensor in model_map.tensors if tensor.name in body and not tensor.pretrained]:
         raise ModelError(
             f"the weights of {len(lost)} tensors are missing or have other shapes: {', '.join(lost[:3])}",

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,20 @@ class LocatedModel:
 
     @property
     def family(self) -> str:
-        return str(self.config.get("model_type", "unknown"))
+        return family_of(self.config)
+
+
+def family_of(config: Mapping[str, Any]) -> str:
+    """The kind of model, by its `model_type`; of a model of timm, by the first word of its architecture: `timm-vgg`."""
+    if is_timm(config):
+        return f"timm-{re.match(r'[a-z]*', str(config['architecture'])).group()}"
+    return str(config.get("model_type", "unknown"))
+
+
+def is_timm(config: Mapping[str, Any]) -> bool:
+    """Whether timm makes the model; its own files do not name a model_type."""
+    made = config.get("model_type") == "timm_wrapper" or ("model_type" not in config and "pretrained_cfg" in config)
+    return made and isinstance(config.get("architecture"), str)
 
 
 def locate(name: str, folder: Path, *, reads_text: bool = True) -> LocatedModel:
@@ -111,7 +125,9 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
             fix="name a folder saved by transformers (save_pretrained) or a hub id",
         )
     config = read_json(file)
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+    if isinstance(config, dict) and is_timm(config):
+        _check_timm(config, file)
+    elif not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise ModelError(
             "config.json names no model_type",
             where=str(file),
@@ -137,6 +153,35 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
             fix="take adapter_config.json (or transformers_weights in config.json) away",
         )
     return config
+
+
+def _check_timm(config: dict[str, Any], file: Path) -> None:
+    """timm takes a name as the place of a model elsewhere too, and options by which it opens files."""
+    if not re.fullmatch(r"\w+", config["architecture"]):
+        raise ModelError(
+            f"'{config['architecture']}' is not the name of an architecture of timm",
+            where=str(file),
+            fix="take a model whose architecture is part of timm",
+        )
+    options = config.get("model_args") or {}
+    if wrong := [name for name, value in options.items() if not _is_plain(value) or name.startswith("pretrained")]:
+        raise ModelError(
+            f"its options for timm (model_args) have one that is no number: {wrong[0]}",
+            where=str(file),
+            fix="take a model without it",
+        )
+    if importlib.util.find_spec("timm") is None:
+        raise ModelError(
+            "this is a model of timm, which is not installed",
+            where=str(file),
+            fix="pip install --no-deps torchvision==0.28.0 timm==1.0.31 (the extra 'vision')",
+        )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_plain(part) for part in value)
+    return value is None or isinstance(value, (bool, int, float))
 
 
 def _holds(config: Any, key: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tunewise.models.batch_norm import statistics_kept
 from tunewise.models.wrapped import hidden_of
 
 STATES = "prefix_states"
@@ -157,7 +158,7 @@ def _outputs(
 ) -> list[torch.Tensor | None]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     torch.manual_seed(0)
-    with torch.enable_grad():
+    with torch.enable_grad(), statistics_kept(model):
         with autocast():
             outputs = wanted(model, batch)
         flat = outputs.float().nan_to_num().flatten()  # NaN where a row has no such word

@@ -29,7 +29,9 @@ class TensorInfo:
 class Block:
     """One of the repeated layers. `attention` and `feed_forward` are the paths of the modules that close each half
     (the projections whose output goes into the residual sum), `linear` those of all linear modules, `conv` those of all
-    convolutions. A block with convolutions has no halves."""
+    convolutions, `grouped` those of convolutions whose channels do not all see each other (depthwise ones are the
+    extreme), `maps` those of linear layers that read whole images instead of a row of tokens. A block made of
+    convolutions has no halves."""
 
     index: int
     path: str
@@ -38,6 +40,8 @@ class Block:
     feed_forward: tuple[str, ...] = ()
     linear: tuple[str, ...] = ()
     conv: tuple[str, ...] = ()
+    grouped: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
