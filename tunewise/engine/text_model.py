@@ -16,7 +16,7 @@ from tunewise.data.rewarded import rewarded_row
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import load_model
-from tunewise.engine.model_meta import META, is_language_model, schema_from
+from tunewise.engine.model_meta import META, is_language_model, reads_images, schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
@@ -183,4 +183,8 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
         from tunewise.engine.language_model import LanguageModel
 
         return LanguageModel(path, device)
+    if reads_images(path):
+        from tunewise.engine.image_model import ImageModel
+
+        return ImageModel(path, device)
     return TextModel(path, device)
