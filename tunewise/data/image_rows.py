@@ -51,6 +51,17 @@ def _of_texts(config: DataConfig) -> Iterator[tuple[str, Any]]:
         yield name, getattr(config, name) is not None
 
 
+def usable_pictures(table: PictureTable) -> list[tuple[str, ...]]:
+    """The images to learn from; "" where one cannot be used.
+
+    Raises:
+        DataError: none can; names the first few.
+    """
+    if len(table.broken) == len(table):
+        refuse_broken(table)
+    return table.rows
+
+
 def as_trained_on(config: DataConfig, schema: Schema) -> DataConfig:
     """The data section for a new source: it has its images in the column of the training data."""
     return config.model_copy(update={"image": schema.image}) if schema.image else config

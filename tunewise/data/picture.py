@@ -183,7 +183,7 @@ def _in_rgb(image: Any) -> tuple[Image, Facts]:
         done.append("transparent: over white")
     elif mode not in ("RGB", "L", "P", "1", "I", "F") and not mode.startswith("I;"):
         done.append(f"{mode} to RGB")
-    elif turned.mode in ("L", "1"):
+    elif mode in ("L", "1"):
         done.append("grey to RGB")
     rgb = turned.convert("RGB")
     return rgb, Facts(rgb.width, rgb.height, mode, tuple(done))

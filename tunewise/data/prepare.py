@@ -16,7 +16,7 @@ from tunewise.data.cleaned import clean_texts, respelled_label
 from tunewise.data.doubtful import Classes, twin_key
 from tunewise.data.folds import check_folds, fold_of_rows, split_fold
 from tunewise.data.groups import read_groups
-from tunewise.data.image_rows import as_trained_on, check_for_images, pictures_of
+from tunewise.data.image_rows import as_trained_on, check_for_images, pictures_of, usable_pictures
 from tunewise.data.keys import check_keys, key_columns
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
 from tunewise.data.language_source import LanguageSource, load_language_split, read_steps
@@ -329,7 +329,7 @@ def _read(
         values, changed = read_tags(table, label[0], texts)
         more = [*spaces, *changed]
     else:
-        texts = table.rows if isinstance(table, PictureTable) else check_texts(table, text)
+        texts = usable_pictures(table) if isinstance(table, PictureTable) else check_texts(table, text)
         values = read_labels(table, label, task, config.label_separator)
     texts, cleaned = clean_texts(config.clean, texts, table.source, words=task == "token_classification")
     rows, steps = usable_rows(table, texts, values, text, label)

@@ -171,7 +171,8 @@ def _values(whole: Any, image: Image) -> np.ndarray:
 
 
 def _bytes(whole: Any, image: Image) -> np.ndarray:
-    found = whole([image], do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
+    more = {"include_top": False} if hasattr(whole, "include_top") else {}  # EfficientNet's second normalisation
+    found = whole([image], do_rescale=False, do_normalize=False, return_tensors="np", **more)["pixel_values"][0]
     return np.asarray(found)
 
 
