@@ -22,8 +22,7 @@ from tunewise.cli.main import app
 from tunewise.cli.on_the_spot import out_of, recipe_of
 from tunewise.commit import default_cache
 from tunewise.engine.events import Observer
-from tunewise.engine.image_model import ImageModel
-from tunewise.engine.text_model import load
+from tunewise.engine.text_model import ImageModel, load
 from tunewise.errors import DataError, Interrupted, MethodError, ModelError, RecipeError
 from tunewise.recipe import recipe_from
 from tunewise.run import run

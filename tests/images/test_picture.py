@@ -90,8 +90,8 @@ def test_of_several_frames_the_first_is_read():
         (b"", "empty"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='4' height='4'/>", "no image of a known format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known format"),
-        (file_of(noise(width=200, height=200), "JPEG")[:900], "cannot be decoded"),
-        (file_of(noise(width=200, height=200))[:4000], "cannot be decoded"),
+        (file_of(noise(width=200, height=200), "JPEG")[:900], "cut off"),
+        (file_of(noise(width=200, height=200))[:4000], "cut off"),
         (file_of(Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)), "TIFF"), "32 bits"),
     ],
     ids=["empty", "svg", "eps", "jpeg cut off", "png cut off", "float"],
@@ -102,7 +102,6 @@ def test_what_is_no_image_says_why(content, why):
 
 
 @pytest.mark.parametrize("side", [9_500, 40_000])
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_is_refused_before_it_is_decoded(side):
     content, begun = claims(side, side), time.perf_counter()
     assert len(content) < 200

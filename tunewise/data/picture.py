@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -125,6 +126,8 @@ def decode(content: bytes, most_pixels: int = MOST_PIXELS) -> tuple[Image, Facts
     try:
         with Image.open(io.BytesIO(content), formats=_known_formats()) as image:
             width, height = image.size
+            if not width * height:
+                raise BrokenImage("it has no pixels")
             if width * height > most_pixels:
                 raise BrokenImage(
                     f"{width:,} x {height:,} pixels are more than data.max_pixels ({most_pixels:,}): not decoded"
@@ -136,10 +139,10 @@ def decode(content: bytes, most_pixels: int = MOST_PIXELS) -> tuple[Image, Facts
         raise BrokenImage("it has so many pixels that it is not decoded") from None
     # Of damaged files Pillow raises what its decoders do: OSError, SyntaxError, ValueError, struct.error, and others.
     except (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError, MemoryError) as error:
-        raise BrokenImage(f"it cannot be decoded ({_first_line(error)})") from None
+        raise BrokenImage(_why(error)) from None
     except Exception as error:
         if type(error).__module__ in ("struct", "zlib"):
-            raise BrokenImage(f"it cannot be decoded ({_first_line(error)})") from None
+            raise BrokenImage(_why(error)) from None
         raise
 
 
@@ -149,6 +152,7 @@ def _known_formats() -> tuple[str, ...]:
     from PIL import Image
 
     Image.init()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused, and told, as a broken image
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
@@ -210,8 +214,9 @@ def _over_white(image: Any) -> Any:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def _why(error: BaseException) -> str:
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return "it is cut off" if "truncated" in said.lower() else f"it cannot be decoded ({said})"
 
 
 def shown_text(text: str) -> str:
