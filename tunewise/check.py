@@ -20,7 +20,7 @@ from tunewise.evaluate.reward_functions import Judge, load_reward_function
 from tunewise.methods import MethodConfig
 from tunewise.methods.base import WITH_ROWS
 from tunewise.methods.support import LANGUAGE, support_matrix
-from tunewise.models.from_runs import named_path, to_merge
+from tunewise.models.from_runs import handed_over, named_path, to_merge
 from tunewise.models.language import check_gives_next_token
 from tunewise.models.locate import LocatedModel, locate
 from tunewise.objectives import Objective, make_objective
@@ -147,7 +147,7 @@ def _check_rewards(recipe: Recipe, folder: Path, allow_code: bool) -> dict[str, 
                 where=where,
                 fix="name a run folder, a model folder, or a function as file.py:function",
             )
-        if not any((place / "tunewise.json").is_file() for place in (path / "model", path)):
+        if handed_over(path) is None:
             locate(source.model, folder)
     return functions
 

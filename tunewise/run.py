@@ -142,7 +142,7 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         language=language,
     )
     if language:
-        net.notes += tuple(settle_writing(net, checked.data.schema))
+        net.notes += tuple(settle_writing(net))
     return net
 
 

@@ -56,13 +56,8 @@ def test_numbers_of_rows_are_no_inputs_of_a_model(pairs: PairTokens) -> None:
 def test_what_was_cut_is_counted_over_both() -> None:
     first = labelled(([1, 2], 1), ([1, 3], 1))
     cut = LabelledTokens(first.ids, first.learnt, PAD, lost=3, cut_rows=np.array([1]), empty_rows=np.array([0]))
-    pairs = PairTokens.of(cut, cut)
-    both = pairs.both
+    both = PairTokens.of(cut, cut).both
     assert (both.lost, both.cut_rows.tolist(), both.empty_rows.tolist()) == (6, [1, 3], [0, 2])
-    lost, empty = pairs.told("train", 2)
-    assert lost.startswith("1 of 2 rows of train") and lost.endswith("6 tokens lost")
-    assert empty == "1 of 2 rows of train have an answer of which no token is left to learn"
-    assert PairTokens.of(first, first).told("train", 2) == []
 
 
 def test_an_end_that_pads_is_left_out_but_for_a_row_of_nothing_else() -> None:

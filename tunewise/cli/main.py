@@ -11,10 +11,12 @@ import typer
 from tunewise import __version__
 from tunewise.cli.options import (
     AllowCode,
+    AsJson,
     Batch,
     CacheAction,
     DrawSeed,
     FileKind,
+    Jobs,
     MaxNewTokens,
     MethodNames,
     ModelName,
@@ -63,7 +65,7 @@ def compare(
     model: ModelName = None,
     methods: MethodNames = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006 - typer wants the list itself
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    jobs: Jobs = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Train with every method and seed of the recipe, and show what each gives and costs.
@@ -96,7 +98,7 @@ def check(
     out: Annotated[Path | None, typer.Option(help="Folder for a page, and a JSON file with every row found.")] = None,
     skip: Annotated[list[str], typer.Option(help="A kind of trouble not to look for.", metavar="KIND")] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     suspects: Annotated[Path | None, typer.Option(help="CSV file for the labels that are likely wrong.")] = None,
     write_cleaned: Annotated[
         Path | None, typer.Option(help="Write the data as training would get it to this new folder.", metavar="DIR")
@@ -130,11 +132,11 @@ def estimate(
     recipe: RecipePath,
     out: Annotated[Path, typer.Option(help="Where the results would go: that disk must suffice.")] = Path("runs"),
     overrides: Overrides = [],  # noqa: B006
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    jobs: Jobs = None,
     budget: Annotated[float, typer.Option(min=0, help="Seconds of training to carry out, for each method.")] = 5.0,
     validate: Annotated[bool, typer.Option("--validate", help="Train too, and show how far off it is.")] = False,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what each method of the recipe will cost on this machine: time, memory, FLOPs; and what will not fit.
 
@@ -171,9 +173,9 @@ def curve(
         typer.Option(help="What draws a curve; may be given more than once. Where left out: features, or head."),
     ] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time.")] = None,
+    jobs: Jobs = None,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what more training rows would bring, against what a better method brings on those there are.
 
@@ -295,7 +297,7 @@ def evaluate(
     run: RunPath,
     data: Annotated[Path, typer.Option(help="A file with texts and labels, in the columns of the training data.")],
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a trained model on new labelled rows, with confidence intervals."""
     with told_errors():
@@ -311,7 +313,7 @@ def winrate(
     reward: Annotated[Path, typer.Option(help="The run of a reward model, a regression or a classifier.")],
     label: Annotated[str | None, typer.Option(help="With a classifier: the class that is wanted.")] = None,
     test: Annotated[str | None, typer.Option(help="The test set; the first where left out.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Judge what two language models wrote for the same test rows: how often the first one wins."""
     with told_errors():
@@ -330,7 +332,7 @@ def runs(
     ] = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder to look in.")] = Path("runs"),
     metric: Annotated[str | None, typer.Option(help="The metric to show.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what was run, with scores and costs side by side; or verify that every file is as it was written."""
     with told_errors():
@@ -348,7 +350,7 @@ def runs(
 @app.command()
 def methods(
     names: Annotated[list[str], typer.Argument(help="Methods to show in full.", metavar="[NAME]...")] = [],  # noqa: B006
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the methods: what each trains and which models it works with; of one, options and source too."""
     with told_errors():
@@ -364,7 +366,7 @@ app.command()(verify)
 @app.command()
 def cache(
     action: Annotated[CacheAction, typer.Argument(help="Show what is kept, or remove all of it.")] = CacheAction.SHOW,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what runs keep for each other (states of frozen blocks, vectors of texts, tokens), or remove it.
 

@@ -53,6 +53,8 @@ RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="R
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the recipe: train.epochs=5.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the metric functions that the recipe names.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at a time.")]
 Batch = Annotated[int, typer.Option(min=1, help="Rows per batch.")]
 MaxNewTokens = Annotated[
     int | None, typer.Option(min=1, help="Language models: stop after so many tokens.", show_default="128")

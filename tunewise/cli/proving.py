@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tunewise.cli.options import AllowCode, Overrides, Proof, RecipePath
+from tunewise.cli.options import AllowCode, AsJson, Overrides, Proof, RecipePath
 from tunewise.cli.told_errors import told_errors
 
 
@@ -18,7 +18,7 @@ def conformance(
         bool, typer.Option("--sample", help="Each method and each model once, not all pairs.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="JSON file for the support matrix.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prove on tiny models that methods do what they promise, or are refused with a reason."""
     with told_errors():
@@ -39,7 +39,7 @@ def verify(
         Path | None, typer.Option(help="Empty folder for the runs, removed at the end; beside the recipe if left out.")
     ] = None,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prove on your recipe that a run which is killed and resumed is, bit by bit, the run that never was.
 

@@ -86,7 +86,7 @@ def encode_pairs(
     split: Split, schema: Schema, tokenizer: Any, max_length: int, encoder_decoder: bool
 ) -> tuple[LabelledTokens, LabelledTokens]:
     """The tokens of the chosen and of the rejected answers, each behind its prompt, the answers' to be learnt. Both
-    have the same prompt, token by token (`LabelledTokens.shared` of them), cut by what the longer answer needs.
+    have the same prompt, token by token, cut by what the longer answer needs.
 
     Raises:
         DataError: a row cannot be written by the chat template; names it.
@@ -102,9 +102,7 @@ def encode_pairs(
         found.append((given, list(_tokens(given, schema, tokenizer))))
     longest = [max(len(row.ids) - row.given for row in both) for both in zip(found[0][1], found[1][1], strict=True)]
     opening = Specials.of(tokenizer)
-    chosen, rejected = (
-        _labelled(rows, _cut(rows, max_length, opening, longest), tokenizer, shared=True) for _, rows in found
-    )
+    chosen, rejected = (_labelled(rows, _cut(rows, max_length, opening, longest), tokenizer) for _, rows in found)
     return chosen, rejected
 
 
@@ -207,9 +205,7 @@ def _cut(
     return [cut_row(row, room, _opens(row.ids, specials), most) for row, most in zip(rows, answers, strict=True)]
 
 
-def _labelled(
-    rows: Sequence[AnswerTokens], cut: Sequence[AnswerTokens], tokenizer: Any, shared: bool = False
-) -> LabelledTokens:
+def _labelled(rows: Sequence[AnswerTokens], cut: Sequence[AnswerTokens], tokenizer: Any) -> LabelledTokens:
     """Of a decoder's rows, before and after cutting; their first token has nothing before it to be told from."""
     lost = np.array([len(row.ids) - len(left.ids) for row, left in zip(rows, cut, strict=True)], np.int64)
     learnt = [[0, *row.learnt[1:]] for row in cut]
@@ -220,7 +216,6 @@ def _labelled(
         lost=int(lost.sum()),
         cut_rows=np.flatnonzero(lost),
         empty_rows=np.flatnonzero([not any(row) for row in learnt]),
-        shared=np.array([row.given for row in cut], np.int64) if shared else None,
     )
 
 

@@ -24,8 +24,7 @@ class LabelledTokens:
     """Token ids per row, unpadded, int32. `learnt`: 1 where a token is to be learnt, else 0, int8. `sources`, for an
     encoder with a decoder, is what the encoder reads; `ids` are then the decoder's. `cut_rows` are the numbers (from 0)
     of the rows that were longer than the limit, `lost` the tokens they lost, `empty_rows` those of the rows of which
-    nothing is left to learn; all int64. `shared`, int64 (N,), where rows are one answer of a pair: how many first
-    tokens a row has in common with that of the other answer, which is its prompt."""
+    nothing is left to learn; all int64."""
 
     ids: Ragged
     learnt: Ragged
@@ -34,7 +33,6 @@ class LabelledTokens:
     lost: int = 0
     cut_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     empty_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    shared: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -58,19 +58,6 @@ class PairTokens:
         """The same sequences with more numbers of each row."""
         return replace(self, numbers={**self.numbers, **numbers})
 
-    def told(self, name: str, max_length: int) -> list[str]:
-        """Lines for the log, as `LabelledTokens.told`: a row counts where one of its sequences does."""
-        told, rows = [], len(self)
-        if many := len(np.unique(self.both.cut_rows % max(rows, 1))):
-            told.append(
-                f"{many:,} of {rows:,} rows of {name} have an answer that is longer, with its prompt, than "
-                f"{max_length:,} tokens, and were cut: {self.both.lost:,} tokens lost"
-            )
-        empty = getattr(self.both, "empty_rows", np.zeros(0, np.int64))
-        if many := len(np.unique(empty % max(rows, 1))):
-            told.append(f"{many:,} of {rows:,} rows of {name} have an answer of which no token is left to learn")
-        return told
-
     def with_prompt(self, prompt: Sequence[int]) -> PairTokens:
         """The same with virtual ids in every sequence (see `tokenise.with_prompt`)."""
         return replace(self, both=with_prompt(self.both, prompt))
@@ -123,6 +110,4 @@ def _joined(first: LabelledTokens | Tokens, second: LabelledTokens | Tokens) -> 
     if isinstance(first, Tokens):
         return replace(first, **common, kinds=rows_of("kinds"), cut=first.cut + second.cut)
     empty = np.concatenate([first.empty_rows, second.empty_rows + rows])
-    if first.shared is not None:
-        common["shared"] = np.concatenate([first.shared, second.shared])
     return replace(first, **common, learnt=rows_of("learnt"), sources=rows_of("sources"), empty_rows=empty)

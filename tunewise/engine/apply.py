@@ -23,6 +23,7 @@ from tunewise.models.blocks import named_tensors
 from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.load import Net, fresh_model
 from tunewise.models.masks import count_of, elements_of
+from tunewise.models.wrapped import plain_model
 from tunewise.types import Chain, Mask, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
 
 # What peft calls the task of a model, by the end of its class's name; others are wrapped without one.
@@ -168,7 +169,7 @@ def prefix_modules(net: Net, depth: int) -> list[nn.Module]:
     """The blocks of the prefix, and what comes before the blocks (embedding, its norm and dropout)."""
     if depth == 0:
         return []
-    base = net.model.get_base_model() if hasattr(net.model, "get_base_model") else net.model
+    base = plain_model(net.model)
     modules = []
     for chain in net.map.chains:
         if chain.blocks[0].index > depth:  # blocks of an earlier chain train: they are registered before this one

@@ -13,7 +13,7 @@ from torch import nn
 
 from tunewise.engine.sampling import penalised
 from tunewise.evaluate.generation_settings import GenerationConfig
-from tunewise.models.continuation import plain_model
+from tunewise.models.wrapped import plain_model
 
 
 def beam_search(

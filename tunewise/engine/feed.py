@@ -87,7 +87,7 @@ class Feed:
             splits.remove("train")
             if not splits:
                 return before
-        if isinstance(rows := self.inputs["train"], PackedTokens) or (isinstance(rows, PairTokens) and rows.sharing):
+        if isinstance(self.inputs["train"], PackedTokens):
             self._note("the outputs of the frozen part are not kept: rows are packed anew for each batch")
             return before
         prefix = FrozenPrefix(self.net, depth, self.context, self.inputs["train"])

@@ -25,11 +25,11 @@ from tunewise.engine.prefix_key import key_of
 from tunewise.errors import ModelError, RecipeError
 from tunewise.evaluate.intervals import interval, resamples
 from tunewise.evaluate.predict import predict_logits
-from tunewise.models.continuation import plain_model
 from tunewise.models.load import Net
 from tunewise.models.masked_words import load_masked_words
 from tunewise.models.memory import PassSize
 from tunewise.models.token_losses import token_log_probs
+from tunewise.models.wrapped import plain_model
 
 MOST_TOKENS = 20_000
 WINDOW = 256

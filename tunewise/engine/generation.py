@@ -5,8 +5,7 @@ Shape legend: B rows of a batch that still write, T tokens they have read, V voc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +18,10 @@ from tunewise.engine.beams import beam_search
 from tunewise.engine.sampling import Chooser
 from tunewise.errors import ModelError
 from tunewise.evaluate.generation_settings import GenerationConfig
-from tunewise.models.continuation import Continuation, cache_serves, plain_model
+from tunewise.evaluate.predict import eval_mode
+from tunewise.models.continuation import Continuation, cache_serves
 from tunewise.models.memory import PassSize
+from tunewise.models.wrapped import plain_model
 
 Tell = Callable[[int, int], None]
 
@@ -73,7 +74,7 @@ def generate(
     room = _room(model, prompts, config.longest)
     lengths = np.array([len(prompt) for prompt in prompts]) + config.longest
     found: list[list[int]] = [[] for _ in prompts]
-    with _writing(model):
+    with eval_mode(model), torch.no_grad():
         cached = cache_serves(model, prompts[0], tokenizer.pad_token_id)
 
         def of_batch(places: np.ndarray) -> list[list[int]]:
@@ -181,16 +182,3 @@ def _room(model: nn.Module, prompts: Sequence[Sequence[int]], wanted: int) -> np
             fix="shorten the prompt, or set train.max_length lower",
         )
     return room
-
-
-@contextmanager
-def _writing(model: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients inside; afterwards every module's mode as it was."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

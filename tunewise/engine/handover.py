@@ -61,7 +61,7 @@ def save_model(
     """
     net = trained.net
     if language:
-        settle_writing(net, schema)
+        settle_writing(net)
     meta = {
         "format": format_of(net.kept, clean, language, bool(schema.image)),
         "kind": kind,
@@ -122,7 +122,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
         net = load_net(_base(meta), schema, **read)
         head = _load_own(net, plan, stored, folder)
     if meta["language"]:
-        settle_writing(net, schema)
+        settle_writing(net)
     net.to(device).model.eval()
     return net, plan, head, meta
 

@@ -15,6 +15,7 @@ from tunewise.data.pairs import PairTokens, parted
 from tunewise.data.ragged import Ragged
 from tunewise.data.rollout_tokens import PromptTokens, RolloutTokens
 from tunewise.errors import MethodError
+from tunewise.evaluate.predict import eval_mode
 from tunewise.methods.base import Method
 from tunewise.models.load import Net
 from tunewise.models.memory import is_out_of_memory
@@ -97,20 +98,17 @@ def _reads_alike(net: Net, packed: PackedTokens) -> bool:
 @torch.no_grad()
 def _alike(net: Net, alone: Mapping[str, torch.Tensor], together: Mapping[str, torch.Tensor]) -> bool:
     """Whether the rows of two batches have the same log-probabilities."""
-    modes, device = {module: module.training for module in net.model.modules()}, next(net.model.parameters()).device
-    net.model.eval()
+    device = next(net.model.parameters()).device
     try:
-        alone_BK, packed_BK = (
-            token_log_probs(net.model, {name: values.to(device) for name, values in batch.items()}).row_numbers()
-            for batch in (alone, together)
-        )
+        with eval_mode(net.model):
+            alone_BK, packed_BK = (
+                token_log_probs(net.model, {name: values.to(device) for name, values in batch.items()}).row_numbers()
+                for batch in (alone, together)
+            )
     except Exception as problem:  # a model that takes no positions, or no such mask, says so in its own way
         if is_out_of_memory(problem):
             raise
         return False
-    finally:
-        for module, training in modes.items():
-            module.training = training
     of_token_B = (alone_BK - packed_BK)[:, 0].abs() / alone_BK[:, 1].clamp(min=1)
     return torch.equal(alone_BK[:, 1], packed_BK[:, 1]) and float(of_token_B.max()) <= CLOSE
 

@@ -17,11 +17,12 @@ from tunewise.data.rewarded import rewarded_row
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.handover import load_model
 from tunewise.engine.job import Job
-from tunewise.engine.model_meta import META, schema_from
+from tunewise.engine.model_meta import schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import ModelError, NonFiniteError, RecipeError
 from tunewise.evaluate.reward_functions import Judge
 from tunewise.evaluate.scores import to_scores
+from tunewise.models.from_runs import handed_over
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import LocatedModel, locate
 from tunewise.models.memory import PassSize, memory_told
@@ -138,7 +139,7 @@ class _ModelJudge:
         stop: Callable[[], None],
     ) -> _ModelJudge:
         path = folder / Path(source.model).expanduser()
-        run = next((place for place in (path / "model", path) if (place / META).is_file()), None)
+        run = handed_over(path)
         if run is None:
             net, schema = _plain(locate(source.model, folder))
             plan, head = Plan(rules=(), learning_rate=0.0), None

@@ -1,29 +1,26 @@
-"""What a language model needs beside its weights to write as it learnt to: the chat template, and where to stop."""
+"""What a language model needs beside its weights to write as it learnt to: where to stop."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tunewise.chat.templates import end_ids, settle_template
-from tunewise.types import Schema
+from tunewise.chat.templates import end_ids
+from tunewise.models.wrapped import plain_model
 
 if TYPE_CHECKING:
     from tunewise.models.load import Net
 
 
-def settle_writing(net: Net, schema: Schema) -> list[str]:
-    """Gives the tokeniser of a model of conversations its template, where it has none, and makes the model's generation
-    settings such that it stops where it learnt to, whoever lets it write, and that they can be saved. Done again, it
-    changes nothing.
+def settle_writing(net: Net) -> list[str]:
+    """Makes the model's generation settings such that it stops where it learnt to, whoever lets it write, and that they
+    can be saved. Done again, it changes nothing.
 
     Returns:
         Lines for the log: what was changed.
     """
     tokenizer = net.tokenizer
-    template = settle_template(tokenizer) if schema.form == "chat" else None
-    notes = [template] if template else []
-    model = net.model.get_base_model() if hasattr(net.model, "get_base_model") else net.model
-    config = model.generation_config
+    notes = []
+    config = plain_model(net.model).generation_config
     named = config.eos_token_id
     ends = list(named) if isinstance(named, (list, tuple)) else [] if named is None else [named]
     if new := [number for number in end_ids(tokenizer) if number not in ends]:

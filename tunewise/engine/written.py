@@ -14,6 +14,7 @@ import numpy as np
 from tunewise.chat.messages import from_text
 from tunewise.chat.messages import text_of as text_of_message
 from tunewise.data.conversations import Prompts, encode_prompts
+from tunewise.data.taken import taken
 from tunewise.engine.generation import end_tokens, generate, text_of
 from tunewise.engine.kept import Context, kept_array
 from tunewise.engine.prefix_key import surroundings
@@ -127,7 +128,7 @@ class Writer:
         return encode_prompts(split, self.schema, net.tokenizer, min(room, net.max_length), both)
 
     def _written(self, split: Split, places: np.ndarray) -> Written:
-        read = self.prompts(_only(split, places))
+        read = self.prompts(taken(split, places))
         start = time.perf_counter()
         found = self._generated(read, places)
         seconds = time.perf_counter() - start
@@ -162,7 +163,7 @@ class Writer:
 
     def _key(self, split: Split, places: np.ndarray) -> str:
         """Of everything that decides what the untrained model writes."""
-        read = self.prompts(_only(split, places))
+        read = self.prompts(taken(split, places))
         described = {
             "kind": "texts",
             "model": self.net.located.fingerprint,
@@ -234,12 +235,6 @@ def _short(text: str | None) -> str | None:
 def _stopped(tokenizer: Any, ids: Sequence[int], config: GenerationConfig) -> bool:
     whole = tokenizer.decode(list(ids), skip_special_tokens=True)
     return any(word in whole for word in config.stop)
-
-
-def _only(split: Split, places: np.ndarray) -> Split:
-    columns = {name: tuple(values[place] for place in places) for name, values in split.columns.items()}
-    texts = tuple(split.texts[place] for place in places)
-    return replace(split, texts=texts, targets=split.targets[places], rows=split.rows[places], columns=columns)
 
 
 def writer_of(

@@ -12,14 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from tunewise.models.wrapped import plain_model
+
 TOLERANCE = 1e-3
 """Relative to the largest logit: rounding is below 1e-5 of it in fp32, a mistake far above; bf16 is in between."""
 PROBED = 6  # tokens
-
-
-def plain_model(model: nn.Module) -> nn.Module:
-    """The transformers model itself, with the layers that peft has put into it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 class Continuation:

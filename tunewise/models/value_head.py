@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tunewise.config.reading import UNLABELLED
+from tunewise.models.wrapped import plain_model
 
 NAME = "value_head"
 
@@ -38,7 +39,7 @@ def detach(model: nn.Module) -> None:
 @contextmanager
 def watched(model: nn.Module) -> Iterator[list[torch.Tensor]]:
     """Inside, the list it yields gets what the decoder gives in each forward pass, (B, T, H)."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = plain_model(model)
     seen: list[torch.Tensor] = []
     handle = plain.get_decoder().register_forward_hook(
         lambda module, inputs, output: seen.append(output[0] if isinstance(output, tuple) else output.last_hidden_state)

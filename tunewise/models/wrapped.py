@@ -55,3 +55,8 @@ def widths_of(linear: nn.Module) -> tuple[int, int]:
     if type(linear).__name__ == "Conv1D":
         return linear.nx, linear.nf
     return linear.in_features, linear.out_features
+
+
+def plain_model(model: nn.Module) -> nn.Module:
+    """The transformers model itself, with the layers that peft has put into it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
