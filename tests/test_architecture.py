@@ -29,7 +29,7 @@ ORDER = [
     ("audit", "tracking"),
     ("report",),
     ("recipe",),
-    ("language_combinations",),
+    ("language_combinations", "image_combinations"),
     ("combinations",),
     ("check",),
     ("run",),

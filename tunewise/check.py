@@ -12,6 +12,7 @@ from typing import Any
 from tunewise.audit.audit import Audit, OnCheck, audit, before_training
 from tunewise.combinations import check_combinations
 from tunewise.data.prepare import Gathered, bundle, gather, prepare
+from tunewise.data.source import may_hold_pictures
 from tunewise.errors import MethodError, RecipeError
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
@@ -159,13 +160,16 @@ def find(recipe: Recipe, folder: Path, gathered: Gathered | None = None) -> Foun
     Raises:
         DataError, ModelError
     """
-    models, seconds = {}, {}
+    models, seconds, images = {}, {}, may_hold_pictures(recipe.data, folder)
     for name in recipe.all_models:
         start = time.perf_counter()
-        models[name] = _located(name, folder)
+        models[name] = _located(name, folder, reads_text=not images)
         seconds[name] = time.perf_counter() - start
     start = time.perf_counter()
-    data, audited = _looked_at(recipe, gathered or gather(recipe.data, folder), models)
+    gathered = gathered or gather(recipe.data, folder)
+    if images and not gathered.schema.image:  # they might have been images, and are texts
+        models = {name: _located(name, folder) for name in recipe.all_models}
+    data, audited = _looked_at(recipe, gathered, models)
     return Found(data, models, audited, time.perf_counter() - start, seconds)
 
 
@@ -192,18 +196,20 @@ def check_data(
     Raises:
         DataError, ModelError: the data cannot be used at all, or there is no such model.
     """
-    located = _located(recipe.all_models[0], folder)
+    located = _located(recipe.all_models[0], folder, reads_text=not may_hold_pictures(recipe.data, folder))
     data = data or prepare(recipe.data, folder)
+    if not data.schema.image:
+        located = _located(recipe.all_models[0], folder)
     return audit(data, located, recipe.check, on_check=on_check, whole=True, **_as_read(recipe))
 
 
-def _located(name: str, folder: Path) -> LocatedModel:
+def _located(name: str, folder: Path, reads_text: bool = True) -> LocatedModel:
     """The model of a recipe. An adapter of an earlier run is merged with its base first, once."""
     if place := to_merge(named_path(name, folder).resolve()):
         from tunewise.engine.merging import merge_model
 
         merge_model(place)
-    return locate(name, folder)
+    return locate(name, folder, reads_text=reads_text)
 
 
 def _as_read(recipe: Recipe) -> dict[str, Any]:

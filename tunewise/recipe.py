@@ -188,6 +188,7 @@ class Recipe(Config):
             "validation": self.data.validation and anchor(self.data.validation),
             "test": _each(anchor, tests),
             "clean": self.data.clean.anchored(anchor),
+            "image_folder": self.data.image_folder and anchor(self.data.image_folder),
         }
         update = {"data": self.data.model_copy(update=data), "models": [anchor(name) for name in self.models]}
         if self.objective.rewards:

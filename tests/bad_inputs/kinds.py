@@ -85,7 +85,6 @@ KINDS: dict[str, tuple[str, ...]] = {
 """The kinds of each group, in the order in which reports list them."""
 
 WAITING: dict[str, str] = {
-    **{kind: "image data" for kind in KINDS["images"]},
     "unknown or empty roles": "chat data",
     "no chat template": "chat data",
 }

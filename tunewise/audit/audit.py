@@ -114,6 +114,9 @@ def audit(
         if data.schema.is_language and not check.language:
             left_out[check.kind] = "is for rows with labels"
             continue
+        if data.schema.image and not check.images:
+            left_out[check.kind] = "is for texts"
+            continue
         if lacking := check.lacks(view):
             left_out[check.kind] = lacking
             continue

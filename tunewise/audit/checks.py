@@ -38,6 +38,7 @@ class Check:
         packages: what must be installed; where one is not, the check is left out, and this is told.
         fine: what is said where nothing is found.
         language: whether there is something to look for in rows of language tasks, too.
+        images: whether there is something to look for in images.
         lacks: why there is nothing to look for in this data, as in "needs ..."; empty where there is.
     """
 
@@ -49,22 +50,25 @@ class Check:
     fine: str = "nothing found"
     lacks: Callable[[View], str] = lambda view: ""
     language: bool = True
+    images: bool = False
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("duplicates", duplicates.find, "Repeated rows", fine="no split repeats a row"),
+    Check("duplicates", duplicates.find, "Repeated rows", fine="no split repeats a row", images=True),
     Check(
         "conflicting_labels",
         conflicting_labels.find,
-        "One text, several labels",
-        fine="equal texts have equal labels",
+        "One text (or image), several labels",
+        fine="equal rows have equal labels",
         language=False,
+        images=True,
     ),
     Check(
         "leakage",
         leakage.find,
         "Test rows that the model has seen",
-        fine="no text of a test set is in train or validation, and none of validation in train",
+        fine="no row of a test set is in train or validation, and none of validation in train",
+        images=True,
     ),
     Check(
         "label_errors",
@@ -125,6 +129,7 @@ CHECKS: tuple[Check, ...] = (
         "Classes of unequal size",
         brief=True,
         fine="every class has rows enough in every split",
+        images=True,
         lacks=imbalance.lacks,
         language=False,
     ),
@@ -134,6 +139,7 @@ CHECKS: tuple[Check, ...] = (
         "Groups of sensitive columns",
         brief=True,
         fine="every group has rows enough, and label rates differ by no more than chance",
+        images=True,
         lacks=coverage.lacks,
         language=False,
     ),

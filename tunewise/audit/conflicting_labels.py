@@ -27,8 +27,8 @@ def find(view: View) -> Iterator[Finding]:
                 "conflicting_labels",
                 split,
                 notes,
-                what=f"{len(bad):,} of {len(split):,} rows share their text with a row of another label "
-                f"({texts:,} texts)",
-                fix="decide on one label for each text in the file, or leave these rows out",
+                what=f"{len(bad):,} of {len(split):,} rows share their {view.what} with a row of another label "
+                f"({texts:,} {view.what}s)",
+                fix=f"decide on one label for each {view.what} in the file, or leave these rows out",
                 details={"texts": texts},
             )

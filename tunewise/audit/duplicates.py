@@ -13,6 +13,7 @@ from tunewise.cleaning.exact_duplicates import exact_duplicates
 def find(view: View) -> Iterator[Finding]:
     """The rows after the first of each text and label."""
     for split in view.data.splits.values():
+        what = "image" if view.what == "image" else "text"
         repeats = exact_duplicates(split.texts, view.labels_of(split))
         if repeats:
             notes = {place: f"as row {split.rows[earlier]}" for place, earlier in repeats.items()}
@@ -20,7 +21,7 @@ def find(view: View) -> Iterator[Finding]:
                 "duplicates",
                 split,
                 notes,
-                what=f"{len(repeats):,} of {len(split):,} rows repeat text and label of an earlier row",
+                what=f"{len(repeats):,} of {len(split):,} rows repeat {what} and label of an earlier row",
                 fix="in train they count twice, in a test set they make intervals too narrow: "
                 "`data: {clean: {duplicates: exact}}` leaves them out of train, before splits are cut off",
             )

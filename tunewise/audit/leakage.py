@@ -12,7 +12,8 @@ from tunewise.data.overlap import CHOSEN_ON
 
 def find(view: View) -> Iterator[Finding]:
     """Exactly the same text; for each pair of splits, the rows of the later one."""
-    splits, what = view.data.splits, "text" if view.data.schema.form in (None, "text") else "prompt"
+    splits, what = view.data.splits, view.what
+    one, rows = ("an image", "images") if what == "image" else (f"a {what}", "texts")
     for place, (name, split) in enumerate(splits.items()):
         for earlier in (other for other in list(splits)[:place] if other in CHOSEN_ON):
             texts = view.alike(split)
@@ -26,8 +27,8 @@ def find(view: View) -> Iterator[Finding]:
                     "leakage",
                     split,
                     notes,
-                    what=f"{len(shared):,} of {len(split):,} rows of {name} have a {what} that is also in {earlier}",
-                    fix=f"scores on {name} look better than they will be on new texts: `data: {{overlap: drop}}` "
-                    f"leaves these texts out of {earlier}",
+                    what=f"{len(shared):,} of {len(split):,} rows of {name} have {one} that is also in {earlier}",
+                    fix=f"scores on {name} look better than they will be on new {rows}: `data: {{overlap: drop}}` "
+                    f"leaves these {rows} out of {earlier}",
                     details={"also_in": earlier},
                 )

@@ -46,6 +46,7 @@ class SplitOverview:
         tokens: of a row before it is cut, special ones included.
         cut: rows that are longer than the limit; `tokens_lost` what they lose.
         groups: by column of `data.sensitive`, the largest group first.
+        width, height: of images, in pixels, which have no characters and tokens.
         prompt, answer: of `tokens`, those that are given and those to be learnt; `turns`: answers of a row. Language
             tasks alone.
     """
@@ -61,6 +62,8 @@ class SplitOverview:
     without: int = 0
     quantiles: dict[str, float] = field(default_factory=dict)
     groups: dict[str, list[Group]] = field(default_factory=dict)
+    width: Lengths | None = None
+    height: Lengths | None = None
     prompt: Lengths | None = None
     answer: Lengths | None = None
     turns: Lengths | None = None
@@ -83,16 +86,17 @@ class Overview:
 
 def overview(view: View, progress: Callable[[float], None] = lambda share: None) -> Overview:
     """Encodes every text by the model's tokeniser, and counts."""
-    net, splits = reader_of(view), []
+    images = bool(view.data.schema.image)
+    net, splits = None if images else reader_of(view), []
     for split in view.data.splits.values():
         splits.append(_of_split(view, split))
         progress(len(splits) / len(view.data.splits))
     return Overview(
         task=view.task,
         model=view.located.name,
-        limit=_limit(net.max_length),
-        model_limit=_limit(model_limit(view)),
-        kept=kept_word(net.kept),
+        limit=_limit(net.max_length) if net else None,
+        model_limit=_limit(model_limit(view)) if net else None,
+        kept=kept_word(net.kept) if net else "head",
         splits=tuple(splits),
         steps=tuple(step.as_dict() for step in view.data.steps),
     )
@@ -121,8 +125,7 @@ def _of_language_split(view: View, split: Split) -> SplitOverview:
 def _of_split(view: View, split: Split) -> SplitOverview:
     if view.data.schema.is_language:
         return _of_language_split(view, split)
-    reading = reading_of(view, split.name)
-    known: dict[str, Any] = {}
+    known = _of_rows(view, split)
     if view.task == "regression":
         found = np.quantile(split.targets.astype(np.float64), list(QUANTILES.values()))
         known["quantiles"] = {name: float(value) for name, value in zip(QUANTILES, found, strict=True)}
@@ -135,13 +138,24 @@ def _of_split(view: View, split: Split) -> SplitOverview:
         name=split.name,
         source=split.source,
         rows=len(split),
-        characters=Lengths.of(characters(split)),
-        tokens=Lengths.of(reading.whole),
-        cut=reading.tokens.cut,
-        tokens_lost=reading.tokens.lost,
         groups={column: groups_of(view, split, column) for column in view.sensitive},
         **known,
     )
+
+
+def _of_rows(view: View, split: Split) -> dict[str, Any]:
+    """How long texts are, or how large images."""
+    if view.data.schema.image:
+        facts, none = [picture.facts for (picture,) in split.texts], Lengths(0, 0, 0)
+        width, height = (Lengths.of(np.array([getattr(fact, side) for fact in facts])) for side in ("width", "height"))
+        return {"characters": none, "tokens": none, "cut": 0, "tokens_lost": 0, "width": width, "height": height}
+    reading = reading_of(view, split.name)
+    return {
+        "characters": Lengths.of(characters(split)),
+        "tokens": Lengths.of(reading.whole),
+        "cut": reading.tokens.cut,
+        "tokens_lost": reading.tokens.lost,
+    }
 
 
 def entities_by_type(view: View, split: Split) -> np.ndarray:

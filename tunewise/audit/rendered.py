@@ -56,6 +56,8 @@ def rendered(view: View) -> tuple[Rendered, ...]:
     from their tokens, the tokens are shown once."""
     if view.data.schema.is_language:
         return _of_language(view)
+    if view.data.schema.image:  # a model gets all of an image: its tokens say nothing to people
+        return ()
     split, reading = view.data.splits["train"], reading_of(view, "train")
     chosen = _chosen(int(reading.whole.argmax()), [int(row) for row in reading.tokens.cut_rows])
     return tuple(

@@ -11,6 +11,7 @@ from tunewise.audit.finding import EXAMPLES, Example
 from tunewise.audit.settings import CheckConfig
 from tunewise.config.reading import Reading
 from tunewise.data.language_rows import prompt_of
+from tunewise.data.picture import shown_text
 from tunewise.data.table import short
 from tunewise.data.tags import is_plain, type_of
 from tunewise.models.locate import LocatedModel
@@ -58,6 +59,13 @@ class View:
         """The rows as training gets them."""
         return self.raw or self.data
 
+    @property
+    def what(self) -> str:
+        """What a row is: a text, a prompt or an image."""
+        if self.data.schema.image:
+            return "image"
+        return "text" if self.data.schema.form in (None, "text") else "prompt"
+
     def alike(self, split: Split) -> tuple[tuple[str, ...], ...]:
         """By what rows of two splits are the same to a model: their texts; of language tasks, their prompts."""
         form = self.data.schema.form
@@ -101,7 +109,7 @@ class View:
 
 def shown(texts: Sequence[str]) -> str:
     """The text of a row, or both of a pair, shortened."""
-    return short(" | ".join(texts), LETTERS)
+    return short(" | ".join(map(shown_text, texts)), LETTERS)
 
 
 def row_numbers(split: Split, places: Iterable[int]) -> tuple[int, ...]:

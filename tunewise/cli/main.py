@@ -18,8 +18,13 @@ from tunewise.cli.options import (
     FileKind,
     Jobs,
     MaxNewTokens,
+    MethodNames,
+    ModelName,
+    MoreMethods,
     Out,
+    OutOfComparison,
     Overrides,
+    RecipeOrImages,
     RecipePath,
     RepetitionPenalty,
     RunPath,
@@ -54,28 +59,31 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def compare(
-    recipe: RecipePath,
-    out: Out,
+    recipe: RecipeOrImages,
+    more: MoreMethods = None,
+    out: OutOfComparison = None,
+    model: ModelName = None,
+    methods: MethodNames = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006 - typer wants the list itself
     jobs: Jobs = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Train with every method and seed of the recipe, and show what each gives and costs.
 
-    The same command again goes on where an earlier one stopped.
+    The same command again goes on where an earlier one stopped. Instead of a recipe, a folder of images will do:
+    `tunewise compare photos/ --model FOLDER --methods features head full`.
     """
     with told_errors():
-        from tunewise.api import load_recipe
+        from tunewise.cli.on_the_spot import out_of, recipe_of
         from tunewise.cli.watching import make_watcher
         from tunewise.comparison.compare import compare as compare_runs
         from tunewise.report.table import print_comparison
 
-        loaded = load_recipe(recipe, overrides)
+        loaded, folder = recipe_of(recipe, overrides, model, methods, more or ())
+        out = out_of(recipe, out)
         watcher = make_watcher()
         try:
-            done = compare_runs(
-                loaded, out, folder=recipe.resolve().parent, watcher=watcher, allow_code=allow_code, side_by_side=jobs
-            )
+            done = compare_runs(loaded, out, folder=folder, watcher=watcher, allow_code=allow_code, side_by_side=jobs)
         finally:
             watcher.close()
         print_comparison(done.content)

@@ -38,6 +38,17 @@ class Proof(StrEnum):
 
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
+RecipeOrImages = Annotated[
+    Path, typer.Argument(help="The recipe, a YAML file; or a folder of images.", metavar="RECIPE")
+]
+MoreMethods = Annotated[list[str] | None, typer.Argument(help="More methods, after --methods.", metavar="[METHOD]...")]
+OutOfComparison = Annotated[
+    Path | None, typer.Option("--out", help="Folder for the results; for a folder of images runs/NAME unless given.")
+]
+ModelName = Annotated[str | None, typer.Option("--model", help="The model, in the place of the recipe's.")]
+MethodNames = Annotated[
+    list[str], typer.Option("--methods", help="The methods, in the place of the recipe's: one or several, or all.")
+]
 RunPath = Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Overrides = Annotated[list[str], typer.Option("--set", help="Change a key of the recipe: train.epochs=5.")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewise.cli.predicting_rewards import reward_lines
 from tunewise.commit import export_file
+from tunewise.data.picture import shown_text
 from tunewise.data.prepare import load_split
 from tunewise.data.settings import DataConfig
 from tunewise.engine.model_meta import schema_from
@@ -71,9 +72,9 @@ def _loaded(run: Path, options: Mapping[str, Any]) -> TextModel | LanguageModel:
 def predict_file(
     run: Path, data: Path | None, out: Path | None, batch_size: int, options: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes a CSV file with one line per row of the data, in its order: texts, decision, probabilities; for entities
-    the words, their tags, and the entities; of a language model the prompt, and what it wrote; of a reward model the
-    answers, and what each is worth.
+    """Writes a CSV file with one line per row of the data, in its order: texts or names of images, decision,
+    probabilities; for entities the words, their tags, and the entities; of a language model the prompt, and what it
+    wrote; of a reward model the answers, and what each is worth.
 
     Args:
         options: of generation.
@@ -126,16 +127,16 @@ def _lines(model: TextModel, split: Split, batch_size: int) -> Iterator[list[Any
     scores = model.scores(split.texts, batch_size)
     decisions = model.decisions(scores)
     if model.task == "regression":
-        yield [*model.schema.text, "prediction"]
-        yield from ([*texts, float(value)] for texts, value in zip(split.texts, scores, strict=True))
+        yield [*model.schema.columns, "prediction"]
+        yield from ([*map(shown_text, texts), float(value)] for texts, value in zip(split.texts, scores, strict=True))
         return
-    yield [*model.schema.text, "prediction", *(f"p({label})" for label in model.labels)]
+    yield [*model.schema.columns, "prediction", *(f"p({label})" for label in model.labels)]
     for texts, row, decision in zip(split.texts, scores, decisions, strict=True):
         if model.task == "multilabel":
             chosen = "|".join(label for label, marked in zip(model.labels, decision, strict=True) if marked)
         else:
             chosen = model.labels[int(decision)]
-        yield [*texts, chosen, *(f"{value:.6f}" for value in row)]
+        yield [*map(shown_text, texts), chosen, *(f"{value:.6f}" for value in row)]
 
 
 def csv_line(values: list[Any]) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from tunewise.audit.rendered import Piece, folded
 from tunewise.report.audit_words import (
-    LENGTH_HEADS,
     group_tables,
     headline,
     label_table,
     length_cells,
+    length_heads,
     limit_told,
     summary_rows,
 )
@@ -80,7 +80,7 @@ def _print_overview(console: Console, overview: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     _line(console, f"\nThe data ({plain_text(overview['task'])}; {plain_text(limit_told(overview))})", "bold")
-    table = _table(*LENGTH_HEADS)
+    table = _table(*length_heads(overview))
     for split in overview["splits"]:
         table.add_row(*(Text(plain_text(cell)) for cell in length_cells(split)))
     _show(console, table)

@@ -245,7 +245,7 @@ def list_entries(recipe: Recipe, checked: Checked, out: Path) -> list[Entry]:
             name, name, "-", recipe.all_seeds[0], "baseline", out / "runs" / "-".join([name, *_part(fold)]), fold=fold
         )
         for fold in folds
-        for name in baselines_for(checked.data.schema.task)
+        for name in baselines_for(checked.data.schema.task, bool(checked.data.schema.image))
     ]
     several = len(recipe.all_models) > 1
     for seed, fold in product(recipe.all_seeds, folds):

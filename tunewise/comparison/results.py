@@ -18,6 +18,7 @@ from tunewise.comparison.judged import judge
 from tunewise.comparison.recommend import choose, recommend
 from tunewise.comparison.records import Records
 from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
+from tunewise.data.picture import shown_text
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.report.contents import Kind
 from tunewise.tracking.environment import environment
@@ -107,8 +108,9 @@ def build_comparison(
         "recommendation": asdict(recommendation) if recommendation else None,
         "pairs": [asdict(pair) for pair in pairs],
         "disagreements": [
-            {**asdict(row), "text": texts[row.index][0] if len(texts[row.index]) == 1 else list(texts[row.index])}
+            {**asdict(row), "text": shown[0] if len(shown) == 1 else shown}
             for row in split_rows
+            for shown in [list(map(shown_text, texts[row.index]))]
         ],
     }
     if folds is not None:

@@ -83,7 +83,9 @@ class Bench:
     def train(self, method: Method, folder: Path, watch: Watch) -> Trained:
         """Trains on the toy data. A `MethodError` before `watch.started` means that the method refuses the model."""
         job = self.job(method, folder, watch)
-        return train(self.net(), method, job) if self.images is None else descend(self.net(), method, job, self.images)
+        if self.images is None or not method.descends:
+            return train(self.net(), method, job)
+        return descend(self.net(), method, job, self.images)
 
     def job(self, method: Method, folder: Path, watch: Watch) -> Job:
         """What a training needs besides net and method."""
@@ -104,7 +106,7 @@ class Bench:
 
     def logits(self, net: Net, plan: Plan | None = None, head: FeatureHead | None = None) -> np.ndarray:
         """Outputs (n, C) for the training rows."""
-        if self.images is not None:
+        if self.images is not None and head is None:
             return predict_logits(net.model, self.images["train"], ROWS)
         return outputs(net, plan, head, self.data.splits["train"].texts, ROWS)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from tunewise.data.images import Images
+from tunewise.data.picture import MOST_PIXELS, Picture, picture_of
 from tunewise.types import DataBundle, DataStep, Schema, Split
 
 # Words that decide the label of a row, and words that say nothing.
@@ -42,7 +45,8 @@ def toy_texts(train: int, held_out: int) -> DataBundle:
 
 
 def toy_images(train: int, held_out: int, size: int = IMAGE_SIZE) -> tuple[DataBundle, dict[str, Images]]:
-    """Noise with one of three colour channels brighter; the pixels by split are beside the targets."""
+    """Noise with one of three colour channels brighter; the pixels by split are beside the targets. The rows are the
+    same noise as files of images, of 256 steps."""
     generator = np.random.default_rng(7)
 
     def images(count: int) -> Images:
@@ -51,7 +55,19 @@ def toy_images(train: int, held_out: int, size: int = IMAGE_SIZE) -> tuple[DataB
         return Images(pixels)
 
     pixels = {name: images(count) for name, count in _counts(train, held_out)}
-    return _bundle({name: () for name in pixels}, (), train, held_out), pixels
+    rows = {name: tuple((_picture(values),) for values in found.pixels) for name, found in pixels.items()}
+    bundle = _bundle(rows, (), train, held_out)
+    return replace(bundle, schema=replace(bundle.schema, image="image")), pixels
+
+
+def _picture(values_CHW: np.ndarray) -> Picture:
+    """Values of -4 to 4 as a PNG file in memory."""
+    from PIL import Image
+
+    steps_HWC = np.clip((values_CHW.transpose(1, 2, 0) + 4) * 32, 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(steps_HWC).save(file, "PNG")
+    return picture_of("toy image", None, file.getvalue(), MOST_PIXELS)
 
 
 def _counts(train: int, held_out: int) -> tuple[tuple[str, int], ...]:

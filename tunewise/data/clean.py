@@ -10,6 +10,7 @@ import numpy as np
 
 from tunewise.cleaning.exact_duplicates import exact_duplicates
 from tunewise.data.labels import Label, comparable, no_targets, to_targets
+from tunewise.data.picture import Picture
 from tunewise.data.table import Table, as_text, row_list, short
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Split
@@ -41,6 +42,16 @@ class Rows:
         return [index + 1 for index in self.indices]
 
     @property
+    def of(self) -> str:
+        """What a row is, for messages: a text or an image."""
+        return "image" if self.texts and isinstance(self.texts[0][0], Picture) else "text"
+
+    @property
+    def what(self) -> str:
+        """What stays on one side where it is equal."""
+        return "prompts" if self.prompts else f"{self.of}s"
+
+    @property
     def alike(self) -> tuple[tuple[str, ...], ...]:
         """By what rows are in one split where it is equal: texts; of language tasks, prompts."""
         return self.prompts or self.texts
@@ -63,7 +74,7 @@ class Rows:
         Args:
             known: whether `values` are labels; else targets are as `labels.no_targets` has them.
         """
-        others = [column for column in self.table.columns if column not in (*schema.text, *label)]
+        others = [column for column in self.table.columns if column not in (*schema.columns, *label)]
         return Split(
             name=name,
             texts=self.texts,
@@ -97,8 +108,10 @@ def usable_rows(
             steps.append(DataStep(name, len(keep), len(left), reason, out))
             keep = left
     if not keep:
+        what = "image" if table.holds_images else "text"
         raise DataError(
-            f"no row has both text and label: {len(empty):,} of {len(table):,} have no text, {len(missing):,} no label",
+            f"no row has both {what} and label: {len(empty):,} of {len(table):,} have no {what}, {len(missing):,} no "
+            "label",
             where=table.source,
             fix="is it the right column?",
         )
@@ -121,7 +134,7 @@ def repeat_steps(rows: Rows) -> list[DataStep]:
 def _repeat_step(rows: Rows, repeated: list[int]) -> list[DataStep]:
     if not repeated:
         return []
-    what = "" if rows.prompts else "text and label of "
+    what = "" if rows.prompts else f"{rows.of} and label of "
     reason = (
         f"{rows.table.source}: {len(repeated):,} of {len(rows):,} rows repeat {what}an earlier row: "
         f"{row_list(repeated)}. Kept as they are"
@@ -136,7 +149,7 @@ def _conflict_step(rows: Rows, conflicting: set[tuple[str, ...]]) -> list[DataSt
     first = rows.texts[bad[0]]
     same = [rows.indices[place] for place in bad if rows.texts[place] == first]
     reason = (
-        f"{rows.table.source}: {len(bad):,} rows share their text with a row of another label; no model can be right "
-        f"on all of them. For instance {row_list(same)}: {short(first[0])}. Kept as they are"
+        f"{rows.table.source}: {len(bad):,} rows share their {rows.of} with a row of another label; no model can be "
+        f"right on all of them. For instance {row_list(same)}: {short(first[0])}. Kept as they are"
     )
     return [DataStep("conflicting labels", len(rows), len(rows), reason)]

@@ -51,7 +51,7 @@ def load_table(config: DataConfig, source: str, folder: Path, purpose: str) -> T
         return read_hub(source, purpose)
     if source.startswith(EXAMPLE):
         return read_delimited(_example(source).read_bytes(), source)
-    path, split = _find(source, folder, purpose)
+    path, split = find_path(source, folder, purpose)
     kind = config.format or file_format(path, source)
     try:
         if kind == "parquet" and path.is_dir():
@@ -101,7 +101,7 @@ def file_format(path: Path, source: str) -> str:
     )
 
 
-def _find(source: str, folder: Path, purpose: str) -> tuple[Path, str | None]:
+def find_path(source: str, folder: Path, purpose: str) -> tuple[Path, str | None]:
     """The file or folder, and what stands after @ where the name as a whole is not there."""
     if "://" in source:
         raise DataError(f"'{source}' is a web address", where=f"data.{purpose}", fix="download it, and name the file")

@@ -17,7 +17,7 @@ CHOSEN_ON = ("train", "validation")
 
 Kind = Literal["text", "group"]
 _KINDS: tuple[Kind, ...] = ("text", "group")
-_HAVE = {"text": "have a text", "group": "are of a group"}
+_HAVE = {"group": "are of a group"}
 _HAS = {"text": "has a text", "group": "is of a group"}
 
 
@@ -48,7 +48,13 @@ def _of(rows: Rows, kind: Kind) -> Sequence[Hashable]:
 
 
 def _have(rows: Rows, kind: Kind) -> str:
-    return "have a prompt" if rows.prompts and kind == "text" else _HAVE[kind]
+    if kind == "text":
+        return "have a prompt" if rows.prompts else f"have {'an image' if rows.of == 'image' else 'a text'}"
+    return _HAVE[kind]
+
+
+def _new(found: Overlap) -> str:
+    return f"{found.rows.of if found.kind == 'text' else found.kind}s"
 
 
 def find_overlaps(parts: Mapping[str, Rows]) -> Iterator[Overlap]:
@@ -71,7 +77,7 @@ def overlap_steps(parts: Mapping[str, Rows]) -> list[DataStep]:
             "overlap",
             len(found.rows),
             len(found.rows),
-            f"{found.told()}. Scores on {found.later} are better than they will be on new {found.kind}s. Kept as they "
+            f"{found.told()}. Scores on {found.later} are better than they will be on new {_new(found)}. Kept as they "
             "are",
         )
         for found in find_overlaps(parts)

@@ -16,14 +16,16 @@ from tunewise.data.cleaned import clean_texts, respelled_label
 from tunewise.data.doubtful import Classes, twin_key
 from tunewise.data.folds import check_folds, fold_of_rows, split_fold
 from tunewise.data.groups import read_groups
+from tunewise.data.image_rows import as_trained_on, check_for_images, pictures_of, usable_pictures
 from tunewise.data.keys import check_keys, key_columns
 from tunewise.data.labels import check_known, count_names, is_missing, read_labels, sort_names
 from tunewise.data.language_source import LanguageSource, load_language_split, read_steps
 from tunewise.data.layouts import find_layout
-from tunewise.data.load import load_table
 from tunewise.data.near_overlap import near_apart
 from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
 from tunewise.data.personal_data import without_personal_data
+from tunewise.data.picture_folder import LABEL
+from tunewise.data.picture_table import PictureTable
 from tunewise.data.plausible import plausible_steps
 from tunewise.data.row_cleaning import row_cleaning
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
@@ -31,6 +33,7 @@ from tunewise.data.sensitive import check_sensitive
 from tunewise.data.sentences import read_tags, read_words
 from tunewise.data.settings import DataConfig
 from tunewise.data.share import draw_share
+from tunewise.data.source import load_source
 from tunewise.data.split import draw, draw_per_class
 from tunewise.data.split_off import split_off
 from tunewise.data.table import Table, row_list
@@ -96,11 +99,14 @@ def collect(config: DataConfig, folder: Path) -> Collected:
     """
     check_folds(config)
     tests = _test_sources(config)
-    table = load_table(config, config.train, folder, "train")
-    if (layout := find_layout(config, table)) is not None:
+    table = load_source(config, config.train, folder, "train")
+    images = isinstance(table, PictureTable)
+    if images:
+        check_for_images(config, table)
+    elif (layout := find_layout(config, table)) is not None:
         return _collect_language(config, folder, LanguageSource.of(config, layout, table), tests)
-    label = label_columns(config, table)
-    text = text_columns(config, table, label)
+    label = (LABEL,) if images and config.label is None else label_columns(config, table)
+    text = (table.image,) if images else text_columns(config, table, label)
     keys = key_columns(config, table)
     check_keys(keys, text, label)
     task, why = find_task(config, table, label, text)
@@ -111,13 +117,14 @@ def collect(config: DataConfig, folder: Path) -> Collected:
     steps += more
     classes = Classes(train.values, train.numbers, table.source, label)
     schema = find_schema(config, text, task, classes)
+    schema = replace(schema, text=(), image=text[0]) if images else schema
     steps += [*schema_steps(config, schema, why, classes), *repeat_steps(train)]
     steps += plausible_steps(train, task, given_validation=bool(config.validation))
     known = schema.labels if task == "token_classification" else sort_names(count_names(train.values))
     parts = {"train": train}
     for name, source in {**given, **tests}.items():
         purpose = "validation" if name == "validation" else "test"
-        rows, more = _read(config, load_table(config, source, folder, purpose), text, label, task)
+        rows, more = _read(config, load_source(config, source, folder, purpose), text, label, task)
         rows, cleaned = clean(rows, name)
         more += cleaned
         check_known(rows.values, rows.numbers, known, rows.table.source, config.train)
@@ -139,7 +146,7 @@ def _collect_language(config: DataConfig, folder: Path, train: LanguageSource, t
     for name, source in {"train": config.train, **given, **tests}.items():
         if name != "train":
             purpose = "validation" if name == "validation" else "test"
-            rows, more = train.read(config, load_table(config, source, folder, purpose))
+            rows, more = train.read(config, load_source(config, source, folder, purpose))
             steps += more
         check_sensitive(config, rows.table, train.layout.columns, ())
         rows, more = _with_keys(config, rows)
@@ -221,11 +228,15 @@ def load_split(config: DataConfig, source: str, folder: Path, schema: Schema, na
     Raises:
         DataError: the file cannot be read, a column is missing, or, with targets, a label is missing or unknown.
     """
-    table = load_table(config, source, folder, "test")
+    config = as_trained_on(config, schema)
+    table = load_source(config, source, folder, "test")
     if schema.is_language:
         return _private(load_language_split(config, table, schema, name, with_targets), config, schema)
     tagged = schema.task == "token_classification"
-    texts = read_words(table, table.find(schema.text[0]))[0] if tagged else check_texts(table, schema.text)
+    if schema.image:
+        texts = pictures_of(table, schema)
+    else:
+        texts = read_words(table, table.find(schema.text[0]))[0] if tagged else check_texts(table, schema.text)
     if config.clean.personal_data and config.clean.personal_data.do != "drop":
         # In the order of training; the other steps are the model's own, and change nothing a second time.
         texts, _ = clean_texts(config.clean, texts, table.source, words=tagged)
@@ -263,7 +274,7 @@ def load_answers(config: DataConfig, source: str, folder: Path, schema: Schema) 
     Raises:
         DataError: the file cannot be read, or a row has no prompt or no answer.
     """
-    table = load_table(config, source, folder, "test")
+    table = load_source(config, source, folder, "test")
     names = {name.casefold() for name in table.columns}
     if not {"chosen", "rejected"} <= names:
         schema, config = replace(schema, task="generation"), config.model_copy(update={"task": "generation"})
@@ -283,6 +294,7 @@ def fingerprint(schema: Schema, splits: Mapping[str, Split]) -> str:
     """sha256 over schema, texts, targets, and which rows are in which split; not over file names."""
     digest = hashlib.sha256()
     described: list = [schema.task, schema.text, schema.label, schema.labels]
+    described += [schema.image] if schema.image else []
     described += [schema.form, schema.between] if schema.is_language else []
     digest.update(json.dumps(described).encode())
     for name in sorted(splits):
@@ -317,9 +329,11 @@ def _read(
         values, changed = read_tags(table, label[0], texts)
         more = [*spaces, *changed]
     else:
-        texts, values = check_texts(table, text), read_labels(table, label, task, config.label_separator)
+        texts = usable_pictures(table) if isinstance(table, PictureTable) else check_texts(table, text)
+        values = read_labels(table, label, task, config.label_separator)
     texts, cleaned = clean_texts(config.clean, texts, table.source, words=task == "token_classification")
     rows, steps = usable_rows(table, texts, values, text, label)
+    steps = table.steps_of_reading(steps) if isinstance(table, PictureTable) else steps
     check_sensitive(config, table, text, label)
     rows, doubts = _with_keys(config, rows)
     return rows, [*read_steps(table), *more, *cleaned, *steps, *doubts]

@@ -226,8 +226,8 @@ def schema_steps(config: DataConfig, schema: Schema, why: str, classes: Classes)
     count = len(classes.values)
     what = "tags" if schema.task == "token_classification" else "classes"
     held = f", {len(schema.labels)} {what}" if schema.labels else ""
-    columns = " and ".join(f"'{name}'" for name in schema.text)
-    reason = f"text {columns}; label '{schema.label}': {schema.task}{held} ({why})"
+    columns = " and ".join(f"'{name}'" for name in schema.columns)
+    reason = f"{'text' if schema.text else 'image'} {columns}; label '{schema.label}': {schema.task}{held} ({why})"
     steps = [DataStep("schema", count, count, reason)]
     absent = [name for name in schema.labels if name not in classes.counts]
     if absent:

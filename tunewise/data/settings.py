@@ -8,12 +8,14 @@ from pydantic import Field, field_validator
 
 from tunewise.cleaning.settings import CleanConfig
 from tunewise.config.base import Config
+from tunewise.data.picture import MOST_PIXELS
 from tunewise.types import Task
 
 
 class DataConfig(Config):
     train: str
-    """File (CSV, TSV, JSON, JSONL, Parquet, CoNLL, plain text), a folder of Parquet files (the shards of one table, or
+    """File (CSV, TSV, JSON, JSONL, Parquet, CoNLL, plain text), a folder of images (one folder for each class, in
+    folders called train, val and test where it holds splits), of Parquet files (the shards of one table, or
     of splits by their names) or one saved by `datasets`, `hub:owner/name` (a dataset of the hub), or
     `example:customer-messages`, the data that comes with tunewise. `@split` after folder or id takes that split. Paths
     are relative to the recipe."""
@@ -28,6 +30,18 @@ class DataConfig(Config):
     """Column with the text; two columns for pairs of sentences; the column with the words (lists) for entities; for
     language models the column of texts, prompts or conversations. Where left out: the only column of text, or of words
     beside the tags; for language models told from the names of the columns."""
+
+    image: str | int | None = None
+    """Column with the image: paths, bytes, or both as `datasets` saves them. Where left out: the images of a folder, or
+    the only column of bytes; a table with paths needs it."""
+
+    image_folder: str | None = None
+    """Folder that paths of images start from, and must not leave, by `..` or links. Where left out: that of the file
+    with the paths."""
+
+    max_pixels: int = Field(default=MOST_PIXELS, ge=1, le=MOST_PIXELS)
+    """Images with more pixels (width times height) are not decoded: they count as broken. A few bytes can claim to be
+    a picture that fills all memory."""
 
     label: str | int | list[str | int] | None = None
     """Column with the label or the number to predict. Several columns of 0 and 1 make a multi-label task. May be left
@@ -59,7 +73,7 @@ class DataConfig(Config):
     labels: list[str] | None = None
     """Class names in the order of the model's outputs. Where left out: those of the data, sorted."""
 
-    format: Literal["csv", "tsv", "jsonl", "parquet", "conll", "text", "datasets"] | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet", "conll", "text", "datasets", "images"] | None = None
     """What the files are. Where left out: told from the file name."""
 
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)

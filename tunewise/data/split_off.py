@@ -118,7 +118,7 @@ def _by_class(train: Rows, task: Task, shares: Mapping[str, float], seed: int) -
         places,
         "each class (or range of the number) keeps at least one row for train, and equal texts stay together",
     )
-    reason = f"{_cut(places)}{_same_share(task)}; equal {'prompts' if train.prompts else 'texts'} together"
+    reason = f"{_cut(places)}{_same_share(task)}; equal {train.what} together"
     return places, [_split_step(train, places, reason)]
 
 
@@ -145,7 +145,7 @@ def _by_group(
     counts = ", ".join(f"{len(groups):,} in {name}" for name, groups in zip(places, named, strict=True))
     reason = (
         f"{_cut(places, len(train))}; rows of one '{column}' together ({counts})"
-        f"{_same_share(task, ' as near as these allow')}; equal {'prompts' if train.prompts else 'texts'} together"
+        f"{_same_share(task, ' as near as these allow')}; equal {train.what} together"
     )
     steps = [_split_step(train, places, reason)]
     steps += [DataStep("groups", len(train), len(train), line) for line in (*joined, *large)]

@@ -36,6 +36,7 @@ class Table:
     note: str = ""
     hint: str = ""
     repairs: tuple[str, ...] = ()
+    holds_images = False
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from tunewise.data.rewarded import encode_rewarded
 from tunewise.data.token_files import bytes_on_disk, read_tokens, tokens_key, write_tokens
 from tunewise.data.tokenise import Tokens, tokenise
 from tunewise.engine.kept import Context
+from tunewise.engine.pixels import encode_pictures
 from tunewise.errors import StoreError
 from tunewise.models.load import Net
 
@@ -26,14 +28,16 @@ KEPT_LETTERS = 100_000
 _THREADS = "RAYON_NUM_THREADS"
 
 
-def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None = None) -> Tokens:
+def encode(texts: Sequence[tuple[str, ...]], net: Net, context: Context | None = None) -> Any:
     """The tokens of texts, at most `net.max_length` each, cut or in windows as `net.kept` says; with the places of
-    words where the net answers for words. Of a reward model, rows are a prompt and an answer.
+    words where the net answers for words. Of a reward model, rows are a prompt and an answer. Of images, `Pixels`.
 
     Args:
         context: how to read what another run has kept, and to keep what is made; None where nothing is kept. Texts of
             less than 100,000 letters are encoded anew: that is about as quick.
     """
+    if net.processor is not None:
+        return encode_pictures(texts, net, context)
     if net.judges is not None:
         return encode_rewarded(texts, net.judges, net.tokenizer, net.max_length)
     if context is None or sum(len(text) for row in texts for text in row) < KEPT_LETTERS:

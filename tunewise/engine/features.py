@@ -20,12 +20,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from tunewise.data.batches import sorted_batches
 from tunewise.data.cuts import Losses
+from tunewise.data.pixels import Pixels
 from tunewise.data.sentences import words_of
 from tunewise.data.tokenise import Tokens
 from tunewise.data.windows import Windows
 from tunewise.engine.encode import encode
 from tunewise.engine.feature_head import FeatureHead, fit_head
 from tunewise.engine.kept import Context, Spent, kept_array
+from tunewise.engine.output_layer import read_by_output_layer
 from tunewise.engine.prefix_key import digest_of, key_of
 from tunewise.errors import MethodError
 from tunewise.models.cost import StepFlops, watch_flops
@@ -194,6 +196,8 @@ class Embedder:
     def _of_batch(self, tokens: Tokens, rows: np.ndarray) -> list[np.ndarray]:
         """The vectors of these rows in one array, or an array for the words of each."""
         self.stop()
+        if self.net.processor is not None:
+            return [self._of_images(tokens, rows)]
         encoder = self._encoder
         device = next(encoder.parameters()).device
         batch = {key: value.to(device) for key, value in tokens.batch(rows).items()}
@@ -206,6 +210,19 @@ class Embedder:
         if tokens.words is None:
             return [self._pool(hidden_BTD.float(), batch["attention_mask"]).cpu().numpy()]
         return self._of_words(hidden_BTD.float().cpu(), [tokens.words[row] for row in rows])
+
+    def _of_images(self, images: Pixels, rows: np.ndarray) -> np.ndarray:
+        """What the output layer reads of these images."""
+        model = self.net.model
+        device = next(model.parameters()).device
+        batch = {key: value.to(device) for key, value in images.batch(rows).items()}
+        watch = nullcontext(self._counted) if self._counted else watch_flops(model, self.net.map)
+        with torch.inference_mode(), watch as counted, self.autocast(), read_by_output_layer(self.net) as read:
+            model.eval()(**batch)
+        self._counted = counted
+        self.flops += counted.forward(*images.shape(rows))
+        vectors_BD = read[0].float()
+        return (nn.functional.normalize(vectors_BD, dim=-1) if self.normalize else vectors_BD).cpu().numpy()
 
     def _of_words(self, hidden_BTD: torch.Tensor, places_BW: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The vectors of the words of each row."""

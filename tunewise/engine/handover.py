@@ -64,7 +64,7 @@ def save_model(
     if language:
         settle_writing(net)
     meta = {
-        "format": format_of(net.kept, clean, language),
+        "format": format_of(net.kept, clean, language, bool(schema.image)),
         "kind": kind,
         "schema": asdict(schema),
         "max_length": net.max_length,
@@ -89,6 +89,8 @@ def save_model(
             model.save_pretrained(staging)
         if net.tokenizer is not None:
             net.tokenizer.save_pretrained(staging)
+        if net.processor is not None:
+            net.processor.whole.save_pretrained(staging)
         (staging / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         size = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())
         (staging / CARD).write_text(card(size), encoding="utf-8")

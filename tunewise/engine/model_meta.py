@@ -14,9 +14,10 @@ from tunewise.config.reading import Chunks, Pooling, Reading
 from tunewise.errors import CorruptError, StoreError
 from tunewise.types import CARD, LANGUAGE_TASKS, Form, Handover, Kept, Plan, Schema, Task
 
-FORMAT = 4
-"""What programs of an older format would do otherwise decides: 4 for language models, 3 for models that clean texts
-before they read them, or read long ones in windows, 2 for those that read the ends of long texts, else 1."""
+FORMAT = 5
+"""What programs of an older format would do otherwise decides: 5 for models of images, 4 for language models, 3 for
+models that clean texts before they read them, or read long ones in windows, 2 for those that read the ends of long
+texts, else 1."""
 META = "tunewise.json"
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
@@ -63,8 +64,18 @@ def is_language_model(folder: Path) -> bool:
         return False
 
 
-def format_of(kept: Reading, clean: Sequence[str], language: bool = False) -> int:
+def reads_images(folder: Path) -> bool:
+    """Whether tunewise.json of a model folder says that its rows are images; as `is_language_model`."""
+    try:
+        return bool(json.loads((folder / META).read_text(encoding="utf-8"))["schema"].get("image"))
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def format_of(kept: Reading, clean: Sequence[str], language: bool = False, images: bool = False) -> int:
     """The least format whose programs do right by a model."""
+    if images:
+        return 5
     if language:
         return 4
     return 3 if clean or isinstance(kept, Chunks) else 2 if kept != "head" else 1
@@ -73,7 +84,8 @@ def format_of(kept: Reading, clean: Sequence[str], language: bool = False) -> in
 def schema_from(stored: dict[str, Any]) -> Schema:
     """The schema that `asdict` gave."""
     labels, form, between = tuple(stored["labels"]), stored.get("form"), stored.get("between", "")
-    return Schema(stored["task"], tuple(stored["text"]), stored["label"], labels, form, between)
+    image = stored.get("image", "")
+    return Schema(stored["task"], tuple(stored["text"]), stored["label"], labels, form, between, image)
 
 
 def plan_of(meta: dict[str, Any]) -> Plan:
@@ -93,6 +105,7 @@ def _checked(stored: dict[str, Any]) -> dict[str, Any]:
     _expect(unlabelled or bool(schema["labels"]), "schema")
     _expect(schema.get("form") in ((*get_args(Form),) if schema["task"] in LANGUAGE_TASKS else (None,)), "schema")
     _expect(isinstance(schema.get("between", ""), str), "schema")
+    _expect(isinstance(schema.get("image", ""), str) and not (schema.get("image") and schema["text"]), "schema")
     _expect(type(meta["language"]) is bool and (not meta["language"] or schema["task"] in LANGUAGE_TASKS), "language")
     _expect(type(meta["max_length"]) is int and meta["max_length"] > 0, "max_length")
     meta["kept"] = reading_from(meta["kept"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from tunewise.errors import MethodError
@@ -20,6 +23,19 @@ def output_layer(net: Net) -> tuple[torch.nn.Parameter, torch.nn.Parameter | Non
         )
     name = matrices[-1]
     return tensors[name], tensors.get(name.removesuffix("weight") + "bias")
+
+
+@contextmanager
+def read_by_output_layer(net: Net) -> Iterator[list[torch.Tensor]]:
+    """Inside, what the output layer reads of each batch (B, D) is put into the list it yields."""
+    weight, _ = output_layer(net)
+    layer = next(module for module in net.model.modules() if getattr(module, "weight", None) is weight)
+    read: list[torch.Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
+    try:
+        yield read
+    finally:
+        handle.remove()
 
 
 def standardizes(objective: Objective) -> bool:

@@ -12,11 +12,12 @@ import torch
 
 from tunewise.data.cleaned import check_installed, cleaned_row
 from tunewise.data.cuts import Losses
+from tunewise.data.given_images import GivenImage, given_picture
 from tunewise.data.rewarded import rewarded_row
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import load_model
-from tunewise.engine.model_meta import is_language_model, schema_from
+from tunewise.engine.model_meta import is_language_model, reads_images, schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
@@ -164,8 +165,29 @@ class TextModel:
         return joined(words)
 
 
+class ImageModel(TextModel):
+    """Predicts for images, in batches, as `TextModel` does for texts: `predict(["a.jpg", ...])`, `scores`, `decisions`.
+    Images are paths, bytes of files, or images of Pillow; they are turned, made RGB, resized and scaled as in training.
+    """
+
+    def scores(self, texts: Sequence[GivenImage], batch_size: int = 64) -> np.ndarray:
+        """Probabilities (n, C), or values (n,) for regression, in the order of the images.
+
+        Raises:
+            DataError: an image cannot be read.
+            OutOfMemoryError: a single one does not fit.
+        """
+        if isinstance(texts, (str, bytes, Path)):
+            raise DataError("a list of images is expected; came one", fix="put it into a list")
+        return super().scores(texts, batch_size)
+
+    def _row(self, place: int, text: GivenImage) -> tuple[str, ...]:
+        return (given_picture(place, text),)
+
+
 def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
-    """Loads the model of a run folder, or a model folder itself: a `LanguageModel` where it gives the next token.
+    """Loads the model of a run folder, or a model folder itself: a `LanguageModel` where it gives the next token, an
+    `ImageModel` where rows are images.
 
     Raises:
         StoreError: there is no model of tunewise there, or it is damaged.
@@ -184,4 +206,6 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
         from tunewise.engine.language_model import LanguageModel
 
         return LanguageModel(path, device)
+    if reads_images(path):
+        return ImageModel(path, device)
     return TextModel(path, device)

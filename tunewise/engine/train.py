@@ -13,6 +13,7 @@ import torch
 from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
+from tunewise.data.pixels import Pixels
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
 from tunewise.engine.drawn_rows import DrawnRows
@@ -165,7 +166,7 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if job.data.schema.is_language:
         trained.inputs = {name: with_prompt(read, net.prompt) for name, read in inputs.items() if name != "train"}
         trained.add(spent)
-    elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, Tokens))
+    elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, (Tokens, Pixels)))
     trained.reader.spent += Spent(elsewhere_seconds=elsewhere)
     return trained
 

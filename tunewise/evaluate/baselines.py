@@ -66,9 +66,10 @@ class BaselineResult:
     settings: dict[str, float]
 
 
-def baselines_for(task: Task) -> list[str]:
-    """Names of the baselines of a task, simplest first."""
-    return [baseline.name for baseline in BASELINES.values() if task in baseline.tasks]
+def baselines_for(task: Task, images: bool = False) -> list[str]:
+    """Names of the baselines of a task, simplest first; of images, those that read no words."""
+    names = [baseline.name for baseline in BASELINES.values() if task in baseline.tasks]
+    return [name for name in names if not (images and name == "tfidf")]
 
 
 def run_baseline(name: str, data: DataBundle, evaluator: Evaluator, metric: str, seed: int = 0) -> BaselineResult:
@@ -81,10 +82,11 @@ def run_baseline(name: str, data: DataBundle, evaluator: Evaluator, metric: str,
         DataError: TF-IDF finds no word in the training texts.
     """
     schema, validation = data.schema, data.splits["validation"]
-    if name not in baselines_for(schema.task):
+    known = baselines_for(schema.task, bool(schema.image))
+    if name not in known:
         raise RecipeError(
-            f"there is no baseline '{name}' for {schema.task}",
-            fix=f"the baselines for it are: {', '.join(baselines_for(schema.task))}",
+            f"there is no baseline '{name}' for {schema.task}{' of images' * bool(schema.image)}",
+            fix=f"the baselines for it are: {', '.join(known)}",
         )
 
     def predictions(split: Split, scores: np.ndarray, threshold: float | None = None) -> Predictions:

@@ -14,7 +14,8 @@ from tunewise.types import LABEL_TASKS, ModelMap, Plan, Signals, Solver
 class FeaturesConfig(BaseConfig):
     pooling: Literal["mean", "first", "last"] | None = None
     """How token vectors become one: their mean, the first token, the last. Where left out: mean for encoders, last
-    for decoders. Not for entities, where each word has its first token's vector."""
+    for decoders. Not for entities, where each word has its first token's vector, nor for images, whose vector is what
+    the model's own output layer reads."""
 
     classifier: Literal["auto", "logistic", "ridge", "mlp"] = "auto"
     """logistic regression, ridge regression, or an MLP with one hidden layer of 128. auto: logistic for classes, ridge
@@ -34,7 +35,8 @@ class FeaturesConfig(BaseConfig):
 
 class Features(Method):
     """Embeddings are computed once, then a convex solver fits the rest: no gradient goes through the encoder. Pairs
-    of sentences (u, v) are encoded apart and joined as (u, v, |u - v|, u * v). Entities: a classifier of words."""
+    of sentences (u, v) are encoded apart and joined as (u, v, |u - v|, u * v). Entities: a classifier of words. Images:
+    what the model's output layer reads of them."""
 
     name = "features"
     tasks = LABEL_TASKS
@@ -47,6 +49,6 @@ class Features(Method):
     Config = FeaturesConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:
-        if model.modality != "text":
-            self.refuse("it embeds texts only")
+        if model.modality == "image" and self.config.pooling:
+            self.refuse("of an image it takes what the model's output layer reads: leave out pooling")
         return Plan(rules=(), learning_rate=0.0, solver=Solver("features", self.config.model_dump()))

@@ -29,6 +29,7 @@ from tunewise.models.from_files import choose_attention, from_weights, read_conf
 from tunewise.models.language import check_gives_next_token, check_output_layer
 from tunewise.models.loaded_weights import check_loaded
 from tunewise.models.locate import LocatedModel
+from tunewise.models.processor import Processor, check_reads, load_processor
 from tunewise.models.windows import WindowOutputs
 from tunewise.models.words import WordOutputs
 from tunewise.types import Kept, ModelMap, Schema
@@ -52,7 +53,7 @@ class Net:
     text that is too long; `loads_as` is by which class of transformers a language model is loaded; `judges` is the
     schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from;
     `updates_batch_norm` is whether trained batch norms move their running statistics. A model for images has no
-    tokeniser."""
+    tokeniser, but a `processor`."""
 
     model: nn.Module
     tokenizer: Any
@@ -68,6 +69,7 @@ class Net:
     loads_as: str | None = None
     judges: Schema | None = None
     updates_batch_norm: bool = False
+    processor: Processor | None = None
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -122,7 +124,9 @@ def load_net(
     if language:
         check_output_layer(model, missing, located)
     if tokenizer is None:
-        return Net(model, None, model_map, located, 1, tuple(notes))
+        processor, more = load_processor(located, config)
+        check_reads(model, processor.shape, located)
+        return Net(model, None, model_map, located, 1, (*notes, *more), processor=processor)
     net = _reading(model, tokenizer, model_map, located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept
     net.loads_as = _model_class(schema, config, language).__name__ if language else None

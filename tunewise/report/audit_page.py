@@ -10,11 +10,11 @@ from typing import Any
 
 from tunewise.audit.rendered import Piece, folded
 from tunewise.report.audit_words import (
-    LENGTH_HEADS,
     group_tables,
     headline,
     label_table,
     length_cells,
+    length_heads,
     limit_told,
     summary_rows,
 )
@@ -47,7 +47,7 @@ def render_audit(content: Mapping[str, Any]) -> str:
         sections=_sections(content),
         overview=overview,
         limit=limit_told(overview),
-        length_heads=LENGTH_HEADS,
+        length_heads=length_heads(overview),
         lengths=[length_cells(split) for split in overview["splits"]],
         labels=label_table(overview),
         groups=group_tables(overview, GROUPS_SHOWN),
@@ -67,10 +67,13 @@ def _facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _tiles(content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Rows of each split, with how many of them are cut."""
-    return [
-        (plain(split["name"], 40), f"{split['rows']:,}", f"{split['cut']:,} cut" if split["cut"] else "none cut")
-        for split in content["overview"]["splits"]
-    ]
+    return [(plain(split["name"], 40), f"{split['rows']:,}", _cut(split)) for split in content["overview"]["splits"]]
+
+
+def _cut(split: Mapping[str, Any]) -> str:
+    if split.get("width"):
+        return "images"
+    return f"{split['cut']:,} cut" if split["cut"] else "none cut"
 
 
 def _sections(content: Mapping[str, Any]) -> list[dict[str, Any]]:

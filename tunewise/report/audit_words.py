@@ -71,6 +71,8 @@ def _like(finding: Mapping[str, Any]) -> str:
 
 def limit_told(overview: Mapping[str, Any]) -> str:
     """What is read of a text at most."""
+    if overview["splits"][0].get("width"):
+        return "images"
     limit, most = overview["limit"], overview["model_limit"]
     if limit is None:
         return "texts of any length are read"
@@ -84,7 +86,9 @@ def limit_told(overview: Mapping[str, Any]) -> str:
 
 
 def length_cells(split: Mapping[str, Any]) -> list[str]:
-    """Split, rows, characters, tokens, longest, rows cut, tokens lost."""
+    """Split, rows, characters, tokens, longest, rows cut, tokens lost; of images their width and height."""
+    if split.get("width"):
+        return [split["name"], f"{split['rows']:,}", _quantiles(split["width"]), _quantiles(split["height"])]
     characters, tokens = split["characters"], split["tokens"]
     return [
         split["name"],
@@ -104,6 +108,13 @@ LENGTH_HEADS = (
     "cut",
     "tokens lost",
 )
+
+
+def length_heads(overview: Mapping[str, Any]) -> tuple[str, ...]:
+    """The heads of `length_cells`."""
+    if overview["splits"][0].get("width"):
+        return ("split", "images", "width in pixels (median / 95% / most)", "height")
+    return LENGTH_HEADS
 
 
 def _quantiles(lengths: Mapping[str, Any]) -> str:
@@ -145,14 +156,23 @@ def group_tables(overview: Mapping[str, Any], most: int) -> list[Table]:
         for column, groups in split["groups"].items():
             labels = _most_different(groups)
             numbers = overview["task"] == "regression"
-            heads = [column, "rows", "characters (median)", *(["mean", "spread"] if numbers else labels)]
+            images = bool(split.get("width"))
+            lengths = [] if images else ["characters (median)"]
+            heads = [column, "rows", *lengths, *(["mean", "spread"] if numbers else labels)]
             rows = []
             for group in groups[:most]:
                 shares = [f"{group['rates'][label]:.1%}" for label in labels]
                 known = (
                     [score(group["mean"]), score(group["sd"]) if is_number(group["sd"]) else ""] if numbers else shares
                 )
-                rows.append([group["value"], f"{group['rows']:,}", f"{group['median_characters']:g}", *known])
+                rows.append(
+                    [
+                        group["value"],
+                        f"{group['rows']:,}",
+                        *([] if images else [f"{group['median_characters']:g}"]),
+                        *known,
+                    ]
+                )
             if len(groups) > most:
                 rest = sum(group["rows"] for group in groups[most:])
                 rows.append([f"({len(groups) - most:,} smaller groups)", f"{rest:,}", *[""] * (len(heads) - 2)])

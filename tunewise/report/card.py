@@ -22,6 +22,7 @@ from tunewise.report.figures import (
     seconds,
     size,
 )
+from tunewise.report.image_card import TAG, image_task_in_words, is_for_images
 from tunewise.report.language_card import pipeline_tag, task_in_words
 from tunewise.report.metric_words import default_metric
 from tunewise.types import LANGUAGE_TASKS
@@ -67,7 +68,7 @@ def _front_matter(record: Mapping[str, Any]) -> str:
 
     kind, kind_of_task = record["handover"]["kind"], record["data"]["schema"]["task"]
     labels = "token-classification" if kind_of_task == "token_classification" else "text-classification"
-    task = pipeline_tag(record) or labels
+    task = pipeline_tag(record) or (TAG if is_for_images(record) else labels)
     tests = list(record["scores"])
     metrics = [
         {"type": plain(name), "name": metric_name(name), "value": round(value["value"], 6)}
@@ -100,6 +101,8 @@ def _what(record: Mapping[str, Any]) -> str:
     columns = " and ".join(text(column) for column in schema["text"])
     if schema["task"] in LANGUAGE_TASKS:
         does = task_in_words(schema, columns, writes=pipeline_tag(record) is not None)
+    elif is_for_images(record):
+        does = image_task_in_words(schema, text(schema["label"]))
     else:
         does = f"{_TASKS[schema['task']]}: from {columns} to {text(schema['label'])}"
     lines = [
@@ -156,7 +159,10 @@ def _costs(costs: Mapping[str, float]) -> str:
 
 def _data(data: Mapping[str, Any]) -> str:
     rows = ", ".join(f"{text(split)} {number:,}" for split, number in data["rows"].items())
-    lines = [f"Rows: {rows}. Fingerprint of texts, labels and split: `{re.sub('[^0-9a-f]', '', data['fingerprint'])}`."]
+    what = "images" if data["schema"].get("image") else "texts"
+    lines = [
+        f"Rows: {rows}. Fingerprint of {what}, labels and split: `{re.sub('[^0-9a-f]', '', data['fingerprint'])}`."
+    ]
     for step in data["steps"]:
         counts = f"{step['rows_in']:,} rows in, {step['rows_out']:,} out"
         lines.append(f"- {text(step['name'])}: {counts}; {text(step['reason'], 400)}")
@@ -184,8 +190,11 @@ def _without_folders(value: Any) -> Any:
 
 
 def _limits(record: Mapping[str, Any]) -> str:
+    rows, others = "texts", "another source, language or time"
+    if is_for_images(record):
+        rows, others = "images", "another camera, place or time"
     lines = [
-        "The scores hold for texts like the test rows; on others (another source, language or time) measure first.",
+        f"The scores hold for {rows} like the test rows; on others ({others}) measure first.",
         "The intervals show the luck of the test rows, not that of the seed: one run made this model.",
         "It was not examined for fairness or for what it may reveal of its training rows.",
         "The licences of the base model and of the data apply.",

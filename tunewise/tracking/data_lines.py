@@ -11,7 +11,7 @@ from tunewise.types import DataStep
 if TYPE_CHECKING:
     from tunewise.audit.finding import Finding
 
-USUAL = ("read", "schema")
+USUAL = ("read", "images", "schema")
 """Steps of every run; all others left something out, changed something, or make results doubtful."""
 
 

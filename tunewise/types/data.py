@@ -38,8 +38,8 @@ CUT, NO_WORD = -1, -2
 @dataclass(frozen=True)
 class Schema:
     """What the data is: task, columns and label names (in the order of the model's outputs). Without text columns, its
-    rows are images. `form`: what a row of a language task is; None for all other tasks. `between`: what stands between
-    prompt and answer where a decoder reads both as one text (form `completion`)."""
+    rows are images, and `image` is their column. `form`: what a row of a language task is; None for all other tasks.
+    `between`: what stands between prompt and answer where a decoder reads both as one text (form `completion`)."""
 
     task: Task
     text: tuple[str, ...]
@@ -47,6 +47,12 @@ class Schema:
     labels: tuple[str, ...] = ()
     form: Form | None = None
     between: str = ""
+    image: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a row is made of, beside its label."""
+        return self.text or ((self.image,) if self.image else ())
 
     @property
     def is_language(self) -> bool:
@@ -63,10 +69,10 @@ class Schema:
 class Split:
     """Rows that are used for one purpose.
 
-    `texts` has one tuple per row, of one string or two (a sentence pair). `targets` is int64 (n,) for
-    classification, float32 (n, C) of 0 and 1 for multi-label, float32 (n,) for regression. For token classification a
-    row's string is its words with a space between each (`data.sentences`), and `targets` is int64 (n, W): a tag for
-    each word, then -1.
+    `texts` has one tuple per row, of one string or two (a sentence pair); of images, one `data.picture.Picture`.
+    `targets` is int64 (n,) for classification, float32 (n, C) of 0 and 1 for multi-label, float32 (n,) for regression.
+    For token classification a row's string is its words with a space between each (`data.sentences`), and `targets` is
+    int64 (n, W): a tag for each word, then -1.
 
     Language tasks: the row's strings are a text, or prompt and answer (generation, unpaired preference), prompt, chosen
     and rejected answer (preference), or a prompt (prompts). In the form `chat` each of them is a JSON list of messages

@@ -1,0 +1,36 @@
+"""Options of a recipe that do not go with images."""
+
+from __future__ import annotations
+
+from tunewise.errors import RecipeError
+from tunewise.recipe import Recipe
+
+_TEXTS = "it is for texts; rows are images"
+
+
+def check_images(recipe: Recipe) -> None:
+    """Raises where an option is about texts, and would do nothing.
+
+    Raises:
+        RecipeError: names the option, and what to do.
+    """
+    train, augment, evaluate = recipe.train, recipe.augment, recipe.evaluate
+    given = {
+        "train.max_length": train.max_length is not None,
+        "train.batch_tokens": train.batch_tokens is not None,
+        "train.cut": train.cut != "head",
+        "train.packing": train.packing,
+        "augment.word_dropout": augment.word_dropout,
+        "augment.word_swap": augment.word_swap,
+        "augment.synonyms": augment.synonyms,
+        "evaluate.stride": evaluate.stride is not None,
+        "evaluate.forgetting": evaluate.forgetting is not None,
+        "check.language": recipe.check.language is not None,
+        "check.names": recipe.check.names is not None,
+    }
+    fixes = {"train.batch_tokens": "give train.batch_size: images all have one size"}
+    for where, is_given in given.items():
+        if is_given:
+            raise RecipeError(
+                f"{where} does not go with images: {_TEXTS}", where=where, fix=fixes.get(where, "leave it out")
+            )
