@@ -9,7 +9,7 @@ from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.tags import is_plain
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
-from tunewise.image_combinations import check_images
+from tunewise.image_combinations import check_images, check_only_images
 from tunewise.language_combinations import check_language
 from tunewise.models.locate import locate
 from tunewise.objectives.settings import ObjectiveConfig
@@ -32,6 +32,8 @@ def check_combinations(
     check_language(recipe, methods, schema, language)
     if schema.image:
         check_images(recipe)
+    else:
+        check_only_images(recipe)
     if recipe.objective.label_smoothing and schema.task not in ("classification", "token_classification"):
         raise RecipeError(
             f"label smoothing is for classification; the task is {schema.task}",
@@ -146,9 +148,10 @@ def _check_augmentation(
             where="augment.mixup",
             fix="leave it out; word_dropout, word_swap and synonyms go with entities",
         )
-    if augment.mixup and objective.r_drop:
+    if (augment.mixup or augment.cutmix) and objective.r_drop:
         raise RecipeError(
-            "mixup trains on mixtures of two rows, R-Drop compares two passes of one",
+            f"{'mixup' if augment.mixup else 'cutmix'} trains on mixtures of two rows, R-Drop compares two passes of "
+            "one",
             where="objective.r_drop",
             fix="leave out one of the two",
         )

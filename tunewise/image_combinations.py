@@ -1,7 +1,8 @@
-"""Options of a recipe that do not go with images."""
+"""Options of a recipe that do not go with images, or with nothing else."""
 
 from __future__ import annotations
 
+from tunewise.data.augment_settings import PICTURES
 from tunewise.errors import RecipeError
 from tunewise.recipe import Recipe
 
@@ -33,4 +34,19 @@ def check_images(recipe: Recipe) -> None:
         if is_given:
             raise RecipeError(
                 f"{where} does not go with images: {_TEXTS}", where=where, fix=fixes.get(where, "leave it out")
+            )
+
+
+def check_only_images(recipe: Recipe) -> None:
+    """Raises where rows are texts, and an option is about images.
+
+    Raises:
+        RecipeError: names the option, and what to do.
+    """
+    for name in (*PICTURES, "cutmix"):
+        if getattr(recipe.augment, name):
+            raise RecipeError(
+                f"augment.{name} does not go with texts: it is for images",
+                where=f"augment.{name}",
+                fix="leave it out; word_dropout, word_swap and synonyms change texts",
             )

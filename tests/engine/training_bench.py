@@ -147,7 +147,8 @@ def set_up(
     read = {"max_length": max_length, "kept": config.kept if "cut" in settings else None}
     aim = make_objective(ObjectiveConfig.model_validate(objective or {}), data)
     language = aim.answers == "language"
-    net = load_net(locate(str(model), folder), schema, seed=seed, dropout=dropout, language=language, **read)
+    located = locate(str(model), folder, reads_text=not schema.image)
+    net = load_net(located, schema, seed=seed, dropout=dropout, language=language, **read)
     choice = MethodChoice(name=method, options=options or {})
     job = Job(
         objective=aim,

@@ -112,9 +112,15 @@ def picture_of(shown: str, path: Path | None, content: bytes | None, most_pixels
     return Picture(hashlib.sha256(raw).hexdigest(), shown, path, None if path else raw, facts)
 
 
-def decode(content: bytes, most_pixels: int = MOST_PIXELS) -> tuple[Image, Facts]:
+def decode(
+    content: bytes, most_pixels: int = MOST_PIXELS, enough: tuple[int, int] | None = None
+) -> tuple[Image, Facts]:
     """The image in RGB of 8 bits: turned as its EXIF data says, transparent parts over white, 16 bits scaled to 8, of
     several frames the first.
+
+    Args:
+        enough: a width and height; a JPEG of 2, 4 or 8 times as many pixels on both sides is decoded to so many fewer,
+            which is quicker.
 
     Raises:
         BrokenImage: no image, cut off, or more than so many pixels, of which none is decoded then.
@@ -132,6 +138,8 @@ def decode(content: bytes, most_pixels: int = MOST_PIXELS) -> tuple[Image, Facts
                 raise BrokenImage(
                     f"{width:,} x {height:,} pixels are more than data.max_pixels ({most_pixels:,}): not decoded"
                 )
+            if enough is not None:
+                image.draft(None, enough)
             return _in_rgb(image)
     except UnidentifiedImageError:
         raise BrokenImage("it is no image of a known format") from None

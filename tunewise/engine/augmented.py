@@ -42,8 +42,9 @@ class StepRows:
         places: of the data's rows among the inputs; None where they are those of the data.
 
     Attributes:
-        changed, cut: how many rows have other words than in the data; how many of these were longer than the model
-            reads.
+        changed, cut: how many rows have other words (or pixels) than in the data; how many of these were longer than
+            the model reads.
+        others, share: rows are mixtures: `share` of each is itself, the rest the row of the target in `others`.
         figures, samples: for the log: numbers by name, and texts that the model wrote.
         passes: forward passes that were made for it besides those of the step.
     """
@@ -56,6 +57,8 @@ class StepRows:
     figures: Mapping[str, float] = field(default_factory=dict)
     samples: Sequence[Mapping[str, Any]] = ()
     passes: float = 0.0
+    others: torch.Tensor | None = None
+    share: float = 1.0
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """The arguments of the model's forward pass."""
@@ -63,6 +66,10 @@ class StepRows:
 
     def targets_of(self, rows: np.ndarray) -> torch.Tensor:
         return self.targets[self._at(rows)]
+
+    def others_of(self, rows: np.ndarray) -> torch.Tensor | None:
+        """The targets of what these rows are mixed with; None where they are not."""
+        return None if self.others is None else self.others[self._at(rows)]
 
     def lengths_of(self, rows: np.ndarray) -> np.ndarray:
         """Tokens of each row, int64 (B,)."""
@@ -226,7 +233,8 @@ def augmented_rows(
 
 def not_for_solvers(augment: AugmentConfig, objective: ObjectiveConfig) -> list[str]:
     """What a closed solver does without: it reads each row once, and minimises a loss of its own."""
-    given = [augment.told, "mixup" if augment.mixup else "", "R-Drop" if objective.r_drop else ""]
+    mixed = ["mixup" if augment.mixup else "", "cutmix" if augment.cutmix else ""]
+    given = [augment.told, *mixed, "R-Drop" if objective.r_drop else ""]
     return [f"augmentation ({what}) does not apply to a closed solver" for what in given if what]
 
 

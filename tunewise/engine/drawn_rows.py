@@ -14,11 +14,12 @@ from tunewise.engine.kept import Spent
 
 
 class DrawnRows(Protocol):
-    """Texts with other words than in the data (`engine.augmented`), or what the model writes (`engine.rollouts`)."""
+    """Texts with other words than in the data (`engine.augmented`), images with other pixels
+    (`engine.augmented_pictures`), or what the model writes (`engine.rollouts`)."""
 
     @property
     def described(self) -> str:
-        """What gives the model other texts than those of the data."""
+        """What gives the model other texts or images than those of the data."""
         ...
 
     def begin(self) -> Spent:

@@ -15,6 +15,7 @@ import numpy as np
 from tunewise.data.inputs import Inputs, items_of
 from tunewise.data.packing import PackedTokens
 from tunewise.data.pairs import PairTokens
+from tunewise.data.pixels import Pixels
 from tunewise.engine.apply import frozen_blocks
 from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.kept import Context, Spent
@@ -80,9 +81,9 @@ class Feed:
             self._note("the outputs of the frozen part are not kept, but computed each time: rows are two texts each")
             return before
         if self.augmented is not None and "train" in splits:
-            told = self.augmented.described
+            told, what = self.augmented.described, "images" if isinstance(self.inputs["train"], Pixels) else "texts"
             self._note(
-                f"the outputs of the frozen part are not kept for training rows: {told} gives the model other texts"
+                f"the outputs of the frozen part are not kept for training rows: {told} gives the model other {what}"
             )
             splits.remove("train")
             if not splits:

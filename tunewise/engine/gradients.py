@@ -21,7 +21,7 @@ from tunewise.engine.device import Tuned
 from tunewise.engine.dropout import Masks
 from tunewise.engine.events import Observers, Warned
 from tunewise.engine.feed import Feed
-from tunewise.engine.step_loss import mixed_loss, mixup_generator, r_drop_loss, twice
+from tunewise.engine.step_loss import loss_of_both, mixed_loss, mixup_generator, r_drop_loss, twice
 from tunewise.errors import OutOfMemoryError
 from tunewise.evaluate.predict import Outputs
 from tunewise.models.batch_norm import copied_statistics, put_back
@@ -153,7 +153,7 @@ class Gradients:
         reading = self.reading(step, rows)
         lengths_B = reading.lengths_of(rows) if self.feed.augmented else self.feed.inputs["train"].lengths[rows]
         sums = Sums(
-            self.objective.n_items(reading.targets_of(rows)),
+            self._n_items(reading, rows),
             rows=len(rows),
             tokens=int(lengths_B.sum()),
             changed=reading.changed,
@@ -166,6 +166,13 @@ class Gradients:
             for batch in self.course.micro_batches(step):
                 self._add(step, batch, reading, sums)
         return sums
+
+    def _n_items(self, reading: StepRows, rows: np.ndarray) -> float:
+        """What the sum of losses of a step is divided by."""
+        count, others = self.objective.n_items(reading.targets_of(rows)), reading.others_of(rows)
+        if others is None:
+            return count
+        return reading.share * count + (1 - reading.share) * self.objective.n_items(others)
 
     def _of_all_rows(self, step: int, reading: StepRows, wanted: Outputs) -> torch.Tensor:
         """Something (n, ...) of all rows of a step, without gradient."""
@@ -215,6 +222,8 @@ class Gradients:
         if r_drop:
             return r_drop_loss(self.objective, self._outputs(twice(batch), self.tuned.autocast), targets, r_drop)
         logits_BC = self._outputs(batch, self.tuned.autocast)
+        if (others := reading.others_of(rows)) is not None:
+            return loss_of_both(self.objective, logits_BC, targets, others, reading.share)
         if self.feed.mixup:
             generator = mixup_generator(self.course.seed, step, rows)
             return mixed_loss(self.objective, logits_BC, targets, self.feed.mixup, generator)

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tunewise.engine.kept import Context
 from tunewise.errors import DataError, StoreError
 from tunewise.models.load import Net
 from tunewise.models.processor import Processor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 AT_ONCE = 256
 """Images that are decoded before they are written; of 224 x 224 pixels they take 39 MB."""
@@ -99,17 +102,28 @@ def _parts(pictures: Sequence[str], processor: Processor, stop: Callable[[], Non
 
 
 def _geometry(picture: str, processor: Processor) -> np.ndarray:
+    return processor.geometry(decoded(picture))
+
+
+def decoded(picture: str, enough: tuple[int, int] | None = None) -> Image:
+    """The image of a row in RGB.
+
+    Args:
+        enough: see `data.picture.decode`.
+
+    Raises:
+        DataError: it has changed or gone since the data was read.
+    """
     if not isinstance(picture, Picture):
         raise DataError(f"the model reads images; a row is {picture!r:.80}", fix="give images")
     try:
-        image, _ = decode(picture.read())
+        return decode(picture.read(), enough=enough)[0]
     except BrokenImage as problem:
         raise DataError(
             f"an image cannot be used any more: {problem}",
             where=picture.shown,
             fix="leave the images as they are while a run reads them; start again with the data as it is now",
         ) from None
-    return processor.geometry(image)
 
 
 def _key(pictures: Sequence[str], processor: Processor) -> str:

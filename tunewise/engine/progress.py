@@ -21,8 +21,8 @@ class Progress:
     step is still to come. `halvings` and `pass_tokens`: how small batches had to become to fit into memory
     (`Course.halvings`, `PassSize.most`); `skipped`: how many steps were left out, not being finite. `collapsed`: the
     objective has stopped the training; `rounds`: what it told of answers (`told_rounds`). `read_rows`: rows of all
-    steps; `changed_rows` of them had other words than in the data, and `cut_rows` of these were longer than the model
-    reads."""
+    steps; `changed_rows` of them had other words or pixels than in the data, and `cut_rows` of these were longer than
+    the model reads."""
 
     step: int = 0
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""The loss of a batch in training: plain, of mixed rows (mixup), or of two passes (R-Drop).
+"""The loss of a batch in training: plain, of mixed rows (mixup, CutMix), or of two passes (R-Drop).
 
 Mixup of sentence vectors (Guo et al. 2019, "Augmenting data with mixup for sentence classification", senMixup): what
 the output layer reads of two rows is mixed, L of one and 1 - L of the other. Since that layer is linear, mixing what it
@@ -43,8 +43,16 @@ def mixed_loss(
     order = torch.from_numpy(generator.permutation(len(logits_BC))).to(logits_BC.device)
     logits_BC = logits_BC.float()
     mixed_BC = share * logits_BC + (1 - share) * logits_BC[order]
-    one, other = objective.loss(mixed_BC, targets), objective.loss(mixed_BC, targets[order])
-    return Loss(share * one.total + (1 - share) * other.total, one.n_items)
+    return loss_of_both(objective, mixed_BC, targets, targets[order], share)
+
+
+def loss_of_both(
+    objective: Objective, logits_BC: torch.Tensor, targets: torch.Tensor, others: torch.Tensor, share: float
+) -> Loss:
+    """`share` of the loss for one target, and the rest of that for the other; the loss for the mixed target, where that
+    is linear in the target (cross-entropy, also of each label)."""
+    one, other = objective.loss(logits_BC, targets), objective.loss(logits_BC, others)
+    return Loss(share * one.total + (1 - share) * other.total, share * one.n_items + (1 - share) * other.n_items)
 
 
 def twice(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from tunewise.data.inputs import Inputs
 from tunewise.data.pixels import Pixels
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
+from tunewise.engine.augmented_pictures import augmented_pictures
 from tunewise.engine.drawn_rows import DrawnRows
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Planned, Prepared, Started, Warned
@@ -251,6 +252,8 @@ def _drawn(net: Net, job: Job, inputs: Mapping[str, Inputs]) -> DrawnRows | None
             size=job.pass_size,
             stop=job.stop.check,
         )
+    if job.data.schema.image:
+        return augmented_pictures(net, job.data.splits["train"], inputs["train"], job.augment, job.seed)
     return augmented_rows(
         net,
         job.data.splits["train"],
@@ -284,7 +287,8 @@ def descend(
         objective.without_bias()
     batch_size = job.evaluator.config.batch_size
     context, size = job.context, job.pass_size
-    feed = Feed(net, None if rollouts else context, dict(inputs), augmented=augmented, mixup=job.augment.mixup)
+    mixup = 0.0 if job.data.schema.image else job.augment.mixup  # of images, pixels are mixed as they are read
+    feed = Feed(net, None if rollouts else context, dict(inputs), augmented=augmented, mixup=mixup)
 
     def validate() -> tuple[float, float, Mapping[str, float]]:
         # Reads `net`, not the training: a cycle would keep the optimiser's moments alive after the last step.

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from tunewise.data.inputs import Inputs, items_of
+from tunewise.data.pixels import Pixels
 from tunewise.engine.kept import Spent
 from tunewise.engine.loop import Training
 from tunewise.engine.prefix import FrozenPrefix
@@ -93,7 +94,10 @@ class Calibration(Training):
         self.feed.open = self._open
         if self.feed.augmented is not None:
             self._not_spent += self.feed.augmented.not_spent
-            self.notes.append("FLOPs are those of the texts as they are: with other words they are a little different")
+            if not isinstance(self.inputs, Pixels):
+                self.notes.append(
+                    "FLOPs are those of the texts as they are: with other words they are a little different"
+                )
 
     def _check_disk(self) -> None:
         """It saves no checkpoint, and tells what they would take."""

@@ -52,7 +52,7 @@ class StepFlops:
 
     def backward(self, rows: int, tokens: int, items: int = 0) -> float:
         per_row = self.row_backward + tokens * (self.token_backward + tokens * self.square_backward)
-        per_item = self.item_backward + (self.item_again if items > self.again_beyond else 0.0)
+        per_item = self.item_backward + (items > self.again_beyond) * self.item_again  # of many batches, arrays
         return self.batch_backward + items * per_item + rows * per_row
 
 

@@ -26,6 +26,9 @@ SIZE = 224
 CHANNELS = 3
 CLOSE = 1e-5
 
+_COLOUR = (40, 120, 230)  # red, green and blue that cannot be taken for each other
+_BILINEAR = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Processor:
@@ -51,6 +54,23 @@ class Processor:
     def shape(self) -> tuple[int, ...]:
         """(C, H, W) of every image."""
         return self.geometry(_blank(0)).shape
+
+    @cached_property
+    def order(self) -> tuple[int, ...] | None:
+        """Where red, green and blue stand in what `geometry` gives; None where that is not bytes of these."""
+        from PIL import Image
+
+        made = self.geometry(Image.new("RGB", (64, 64), _COLOUR))
+        middle = made[:, made.shape[1] // 2, made.shape[2] // 2].tolist()
+        if self.scale_C is None or sorted(middle) != sorted(_COLOUR):
+            return None
+        return tuple(middle.index(value) for value in _COLOUR)
+
+    @property
+    def resample(self) -> int:
+        """The filter that it resizes with, by Pillow's number; bilinear where it does not say."""
+        found = getattr(self.whole, "resample", None)
+        return _BILINEAR if found is None else int(found)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything that decides what it gives, as plain data."""
