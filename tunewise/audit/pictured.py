@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,15 @@ ODD = 6
 """Kinds of odd images."""
 THUMBNAILS = 120
 
+Place = tuple[Split, int]
+"""A row by its split and its place there."""
+
 
 def pictured(view: View, findings: Sequence[Finding]) -> dict[str, Any]:
     """Plain data; empty where rows are no images.
 
     `classes` and `odd` are groups with `name`, `rows` (how many there are) and `shown`; `findings` has for each finding
-    the thumbnails of its examples; `thumbnails` as of a report. All but the findings are of train.
+    the thumbnails of its examples; `thumbnails` as of a report. Classes are those of train.
     """
     if not view.data.schema.image:
         return {}
@@ -36,11 +39,14 @@ def pictured(view: View, findings: Sequence[Finding]) -> dict[str, Any]:
         for finding in findings
     ]
     classes = dict(_classes(view, train))
-    odd = dict(_odd(train))
+    odd = _odd(view.data.splits.values())
     return {
-        "classes": [_group(name, places, train, thumbnails) for name, places in list(classes.items())[:CLASSES]],
+        "classes": [
+            _group(name, [(train, place) for place in places], thumbnails)
+            for name, places in list(classes.items())[:CLASSES]
+        ],
         "more_classes": max(0, len(classes) - CLASSES),
-        "odd": [_group(name, places, train, thumbnails) for name, places in list(odd.items())[:ODD]],
+        "odd": [_group(name, places, thumbnails) for name, places in list(odd.items())[:ODD]],
         "findings": of_findings,
         "thumbnails": thumbnails.as_dict(),
     }
@@ -58,26 +64,31 @@ def _classes(view: View, split: Split) -> Iterator[tuple[str, list[int]]]:
         yield label, np.flatnonzero(marks[:, number] > 0).tolist()
 
 
-def _odd(split: Split) -> Iterator[tuple[str, list[int]]]:
-    """Places of images of odd sizes, and of those that had to become RGB of 8 bits, by what was done."""
-    facts = [picture.facts for (picture,) in split.texts]
-    yield from _some(f"a side below {TINY} pixels", facts, lambda fact: min(fact.width, fact.height) < TINY)
-    sides = f"{LONG:g} times as long as high, or the other way round"
-    yield from _some(sides, facts, lambda fact: max(fact.width, fact.height) > LONG * min(fact.width, fact.height))
-    for what in sorted({what for fact in facts if fact for what in fact.converted}):
-        yield from _some(what, facts, lambda fact, what=what: what in fact.converted)
+def _odd(splits: Iterable[Split]) -> dict[str, list[Place]]:
+    """Images of odd sizes, and those that had to become RGB of 8 bits, by what was done."""
+    found: dict[str, list[Place]] = {}
+    for split in splits:
+        for place, (picture,) in enumerate(split.texts):
+            for what in _oddities(picture.facts):
+                found.setdefault(what, []).append((split, place))
+    return dict(sorted(found.items()))
 
 
-def _some(name: str, facts: Sequence[Facts | None], is_odd: Any) -> Iterator[tuple[str, list[int]]]:
-    if places := [place for place, fact in enumerate(facts) if fact and is_odd(fact)]:
-        yield name, places
+def _oddities(fact: Facts) -> Iterator[str]:
+    short, long = sorted((fact.width, fact.height))
+    if short < TINY:
+        yield f"a side below {TINY} pixels"
+    if long > LONG * short:
+        yield f"{LONG:g} times as long as high, or the other way round"
+    yield from fact.converted
 
 
-def _group(name: str, places: Sequence[int], split: Split, thumbnails: Thumbnails) -> Mapping[str, Any]:
+def _group(name: str, places: Sequence[Place], thumbnails: Thumbnails) -> Mapping[str, Any]:
     shown = []
-    for place in places[:EACH]:
+    for split, place in places[:EACH]:
         picture = split.texts[place][0]
-        shown.append({"row": int(split.rows[place]), "name": picture.shown, "thumbnail": thumbnails.key(picture)})
+        row = {"split": split.name, "row": int(split.rows[place]), "name": picture.shown}
+        shown.append({**row, "thumbnail": thumbnails.key(picture)})
     return {"name": name, "rows": len(places), "shown": shown}
 
 

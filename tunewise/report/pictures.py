@@ -58,7 +58,12 @@ def audit_pictures(content: Mapping[str, Any]) -> dict[str, Any]:
                 "name": plain(group["name"], NAME_LIMIT),
                 "rows": group["rows"],
                 "shown": [
-                    {"row": row["row"], "name": plain(row["name"], NAME_LIMIT), "image": uris.of(row["thumbnail"])}
+                    {
+                        "split": plain(row["split"], NAME_LIMIT),
+                        "row": row["row"],
+                        "name": plain(row["name"], NAME_LIMIT),
+                        "image": uris.of(row["thumbnail"]),
+                    }
                     for row in group["shown"]
                 ],
             }
