@@ -131,8 +131,8 @@ def _tried_with() -> str:
     return (
         "Each was tried with a tiny model of every kind by `tunewise conformance` "
         f"({versions}): it trains, saves and loads (●), or is refused before training with the reason and the nearest "
-        "method that works (–). With a kind that is not listed, the method decides when it sees the model. Models "
-        "of the columns under *writes* give the next token and were tuned to answer; elsewhere their names end in `-lm`."
+        "method that works (–). With a kind that is not listed, the method decides when it sees the model. Models of "
+        "the columns under *writes* give the next token and were tuned to answer; elsewhere their names end in `-lm`."
     )
 
 

@@ -196,6 +196,7 @@ def check_data(
     Raises:
         DataError, ModelError: the data cannot be used at all, or there is no such model.
     """
+    recipe = recipe.as_stage(folder)
     located = _located(recipe.all_models[0], folder, reads_text=not may_hold_pictures(recipe.data, folder))
     data = data or prepare(recipe.data, folder)
     if not data.schema.image:

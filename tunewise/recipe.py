@@ -23,6 +23,7 @@ from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
 from tunewise.evaluate.settings import EvaluateConfig
 from tunewise.methods import DEFAULT, METHODS, Method, find_method
+from tunewise.models.from_runs import named_path, written_as
 from tunewise.objectives.settings import ObjectiveConfig
 
 
@@ -175,6 +176,18 @@ class Recipe(Config):
             }
         )
 
+    def as_stage(self, folder: Path) -> Recipe:
+        """The same; where `model` is the run of a language model, with what `data.chat` and `data.between` leave open
+        as that run had it: the model goes on from prompts that it knows."""
+        ways = {written_as(named_path(name, folder)) for name in self.all_models}
+        form, between = (ways.pop() if len(ways) == 1 else None) or (None, "")
+        update: dict[str, Any] = {}
+        if form == "chat" and self.data.chat is None:
+            update["chat"] = True
+        if form == "completion" and self.data.between is None:
+            update["between"] = between
+        return self.model_copy(update={"data": self.data.model_copy(update=update)}) if update else self
+
     def anchored(self, folder: Path) -> Recipe:
         """The same with absolute paths, so that it means the same from any folder. Names of the hub stay."""
 
@@ -199,7 +212,7 @@ class Recipe(Config):
         if self.evaluate.forgetting:
             name = anchor(self.evaluate.forgetting)
             update["evaluate"] = self.evaluate.model_copy(update={"forgetting": name})
-        return self.model_copy(update={**update, "model": self.model and anchor(self.model)})
+        return self.model_copy(update={**update, "model": self.model and anchor(self.model)}).as_stage(folder)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, methods in short form, only what differs from the defaults; loads back to the same recipe."""

@@ -37,7 +37,8 @@ def test_a_classifier_of_other_classes_gets_a_new_output_layer_and_keeps_the_res
         model(pixel_values=torch.rand(4, 3, IMAGE_SIZE, IMAGE_SIZE))
     model.save_pretrained(tmp_path / "model")
     net, stored = load(tmp_path / "model"), load_file(tmp_path / "model" / "model.safetensors")
-    assert net.notes == ("the output layer of the checkpoint, for 1,000 labels, gave way to a new one for 3",)
+    assert net.notes[0] == "the output layer of the checkpoint, for 1,000 labels, gave way to a new one for 3"
+    assert len(net.notes) == 2 and "preprocessor_config.json" in net.notes[1]
     new = {tensor.name for tensor in net.map.tensors if not tensor.pretrained}
     assert len(new) == 2 and new <= {tensor.name for tensor in net.map.head}
     now = net.model.state_dict()

@@ -112,6 +112,7 @@ def check_recipe(
         check_writable(out)
     if written:
         check_target(written[0])
+    recipe = recipe.as_stage(folder)
     data = prepare(recipe.data, folder)
     if written:
         write_cleaned(recipe, folder, data, *written)

@@ -217,7 +217,7 @@ def find_between(config: DataConfig, form: Form, rows: Rows) -> tuple[str, str]:
     if form != "completion":
         return "", ""
     if config.between is not None:
-        return config.between, "as data.between says"
+        return config.between, "as data.between says, or the run that the model is from"
     spaced = sum(row[0][-1:].isspace() or any(text[:1].isspace() for text in row[1:]) for row in rows.texts)
     if spaced * 2 > len(rows):
         return "", "most prompts end, or answers begin, with a space or line break"

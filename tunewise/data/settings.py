@@ -56,12 +56,13 @@ class DataConfig(Config):
 
     chat: bool | None = None
     """For language models: whether prompts and answers are turns of a conversation, which the tokeniser's chat template
-    writes (a plain one where it has none). Where left out: yes for conversations and for instructions, else prompt and
-    answer are read as they are."""
+    writes (a plain one where it has none). Where left out: yes for conversations and for instructions, and where
+    `model` names a run that learnt conversations; else prompt and answer are read as they are."""
 
     between: str | None = None
     """For language models: what stands between a prompt and its answer, where both are read as they are. Where left
-    out: a line break, or nothing where most prompts end or answers begin with space."""
+    out: as the run had it that `model` names; else a line break, or nothing where most prompts end or answers begin
+    with space."""
 
     documents: Literal["endoftext", "blank_lines", "lines"] | None = None
     """What parts the documents of a plain text file: lines of `<|endoftext|>`, blank lines, or every line end. Where

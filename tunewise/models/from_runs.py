@@ -66,6 +66,17 @@ def base_folder(path: Path) -> tuple[Path, str | None]:
     return merged_folder(place), f"the model is what the run in {path} handed over, merged with its base"
 
 
+def written_as(path: Path) -> tuple[str, str] | None:
+    """How the run of a language model wrote prompts and answers: the form of its rows, and what stood between the two
+    (`types.Schema`); None where a path means no such run."""
+    place = handed_over(path)
+    held = {} if place is None else _read(place)
+    schema = held.get("schema")
+    if not held.get("language") or not isinstance(schema, dict):
+        return None
+    return str(schema.get("form")), str(schema.get("between", ""))
+
+
 def named_path(name: str, folder: Path) -> Path:
     """What a recipe's `model` means as a path."""
     return folder / os.path.expanduser(name)
