@@ -258,3 +258,39 @@ def test_check_shows_images(tmp_path, tiny_model):
     page = (tmp_path / "out" / "check.html").read_text()
     assert page.count('<img src="data:image/jpeg;base64,') == 4 * 3 + 2 + 1
     assert "long.png" in page and "token by token" not in page
+
+
+def test_labels_and_numbers_are_shown_too(data, net, tmp_path):
+    """Of labels maps and mistakes, of numbers the largest errors and no maps."""
+    rows = sorted((data / "train").glob("*/*.png"))
+    lines = ["file,kinds,number"]
+    for place, file in enumerate(rows):
+        kinds = "|".join(["any"] * (place % 2) + ([file.parent.name] if place % 3 else []))
+        lines.append(f"{file.relative_to(data)},{kinds},{place / 7}")
+    (data / "table.csv").write_text("\n".join(lines) + "\n")
+    for task, label in (("multilabel", "kinds"), ("regression", "number")):
+        columns = {"image": "file", "label": label, "label_separator": "|" if task == "multilabel" else None}
+        whole = {
+            "model": str(net("resnet")),
+            "methods": ["features"],
+            "seeds": [0],
+            "data": {"train": str(data / "table.csv"), "task": task, **columns},
+            "train": {**TRAIN, "epochs": 1},
+            "evaluate": {"resamples": 100},
+        }
+        (tmp_path / f"{task}.yaml").write_text(json.dumps(whole))
+        out = tmp_path / task
+        done = CliRunner().invoke(app, ["compare", str(tmp_path / f"{task}.yaml"), "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        pictures = unsealed((out / "comparison.json").read_bytes(), out)["pictures"]
+        (told,) = pictures["mistakes"].values()
+        page = (out / "report.html").read_text()
+        if task == "regression":
+            errors = [row["error"] for row in told["rows"]]
+            assert errors == sorted(errors, reverse=True) and errors[0] > 0 and not pictures["looked_at"]
+            assert "Largest errors" in page and "What they looked at" not in page
+            assert not (next((out / "runs").glob("features*")) / LOOKED_AT).exists()
+        else:
+            (seen,) = pictures["looked_at"]["methods"].values()
+            assert seen["how"] == "grad-cam" and {row["output"] for row in seen["rows"]} <= {"any", "green", "red"}
+            assert "Most certain mistakes" in page and "What they looked at" in page
