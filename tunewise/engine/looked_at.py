@@ -28,6 +28,7 @@ from tunewise.types import DataBundle, Predictions, Schema
 LOOKED_AT = 6
 """Images, where the recipe does not say how many."""
 DIGITS = 5
+"""Of a number of a map: its scale is that of the model's outputs, which may be small."""
 
 
 def images_looked_at(config: EvaluateConfig, schema: Schema) -> int:
@@ -71,7 +72,7 @@ def look(
                 "right": said[number].right,
                 "why": why,
                 "image": as_the_model_sees(pixels.stored[number]),
-                "map": [[round(float(value), DIGITS) for value in row] for row in maps[number]],
+                "map": [[float(f"{value:.{DIGITS}g}") for value in row] for row in maps[number]],
             }
         )
     return {"test": test.name, "how": how, "passes": spent, "images": images}
