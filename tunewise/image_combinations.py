@@ -5,6 +5,7 @@ from __future__ import annotations
 from tunewise.data.augment_settings import PICTURES
 from tunewise.errors import RecipeError
 from tunewise.recipe import Recipe
+from tunewise.types import Schema
 
 _TEXTS = "it is for texts; rows are images"
 
@@ -50,3 +51,18 @@ def check_only_images(recipe: Recipe) -> None:
                 where=f"augment.{name}",
                 fix="leave it out; word_dropout, word_swap and synonyms change texts",
             )
+
+
+def check_looked_at(recipe: Recipe, schema: Schema) -> None:
+    """Raises where a model is to show what it looked at, and no output of it is a class of images.
+
+    Raises:
+        RecipeError: names the option, and what to do.
+    """
+    if recipe.evaluate.looked_at and not (schema.image and schema.task in ("classification", "multilabel")):
+        rows = "images" if schema.image else "texts"
+        raise RecipeError(
+            f"what a model looked at is shown of classes and labels of images; the task is {schema.task} of {rows}",
+            where="evaluate.looked_at",
+            fix="leave it out",
+        )

@@ -20,6 +20,7 @@ from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
 from tunewise.engine.forgetting import Forgetting
 from tunewise.engine.handover import handover_kind, save_model
 from tunewise.engine.job import Job
+from tunewise.engine.looked_at import look
 from tunewise.engine.loop import Training
 from tunewise.engine.rewards import rewards_of
 from tunewise.engine.stop import Stop
@@ -34,6 +35,7 @@ from tunewise.models.memory import memory_told
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
 from tunewise.tracking.jsonl_log import JsonlLog
+from tunewise.tracking.looked_at import write_looked_at
 from tunewise.tracking.peak_memory import peak_memory_bytes
 from tunewise.tracking.predictions import write_predictions
 from tunewise.tracking.record import Problem, RunRecord, write_record
@@ -211,8 +213,11 @@ class _Run:
             )
             if forgetting is not None:
                 results = replace(results, forgetting=forgetting.told(recipe.evaluate.confidence))
+            main = results.predictions[next(iter(checked.data.tests))]
+            seen = look(trained, checked.data, main, recipe.evaluate, self.stop.check)
         self.watchers.emit(Phase("exporting"))
         write_predictions(self.out, results.predictions)
+        write_looked_at(self.out, seen)
         with memory_told("handing over the model"):
             return self._hand_over(method, trained, results, device)
 

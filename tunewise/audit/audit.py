@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from tunewise.audit.checks import CHECKS, Check
 from tunewise.audit.finding import CannotLook, Finding
 from tunewise.audit.language_read import as_read_by_people
 from tunewise.audit.overview import Overview, overview
+from tunewise.audit.pictured import pictured
 from tunewise.audit.rendered import Rendered, rendered
 from tunewise.audit.settings import CheckConfig, Kind
 from tunewise.audit.view import View
@@ -39,6 +40,7 @@ class Audit:
         blocking: what the recipe wants to be stopped by.
         overview: what the data is; None where it was only looked at briefly.
         rendered: rows as the model gets them; none where the data was only looked at briefly.
+        pictures: of images, what the page shows (`audit.pictured`).
     """
 
     findings: tuple[Finding, ...]
@@ -47,9 +49,15 @@ class Audit:
     blocking: tuple[Kind, ...] = ()
     overview: Overview | None = None
     rendered: tuple[Rendered, ...] = ()
+    pictures: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, kinds: Collection[Kind]) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.kind in kinds)
+
+    @property
+    def by_weight(self) -> list[Finding]:
+        """Findings of what the recipe wants to be stopped by first."""
+        return sorted(self.findings, key=lambda finding: finding.kind not in self.blocking)
 
     @property
     def blocked(self) -> bool:
@@ -70,7 +78,7 @@ class Audit:
             for check in CHECKS
             if check.kind in self.seconds
         ]
-        by_weight = sorted(self.findings, key=lambda finding: finding.kind not in self.blocking)
+        by_weight = self.by_weight
         return {
             "blocked": self.blocked,
             "blocking": list(self.blocking),
@@ -80,6 +88,7 @@ class Audit:
             "left_out": dict(self.left_out),
             "overview": self.overview and asdict(self.overview),
             "rendered": [asdict(row) for row in self.rendered],
+            **({"pictures": dict(self.pictures)} if self.pictures else {}),
         }
 
 
@@ -132,7 +141,12 @@ def audit(
     found = Audit(tuple(findings), seconds, left_out, tuple(config.block))
     if not whole:
         return found
-    return replace(found, overview=overview(view, lambda share: on_check(OVERVIEW, share)), rendered=rendered(view))
+    return replace(
+        found,
+        overview=overview(view, lambda share: on_check(OVERVIEW, share)),
+        rendered=rendered(view),
+        pictures=pictured(view, found.by_weight),
+    )
 
 
 def before_training(data: DataBundle, located: LocatedModel, config: CheckConfig, **options: Any) -> Audit:

@@ -123,7 +123,7 @@ def check_recipe(
     if out is not None:
         write_audit(out, {"created": _now(), "recipe": recipe.as_dict(), **content})
     if as_json:
-        print(json.dumps(content, allow_nan=False))
+        print(json.dumps({key: value for key, value in content.items() if key != "pictures"}, allow_nan=False))
     else:
         print_audit(content)
         if suspects:

@@ -15,6 +15,7 @@ from tunewise.check import Checked
 from tunewise.comparison.disagreements import disagreements
 from tunewise.comparison.folds import Folds
 from tunewise.comparison.judged import judge
+from tunewise.comparison.pictures import pictured
 from tunewise.comparison.recommend import choose, recommend
 from tunewise.comparison.records import Records
 from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
@@ -113,11 +114,21 @@ def build_comparison(
             for shown in [list(map(shown_text, texts[row.index]))]
         ],
     }
+    best = sorted(validation, key=lambda name: -validation[name] if content["greater_is_better"] else validation[name])
+    runs_of = {entry.name: entry.folder for entry in reversed(finished)}
+    if shown := pictured(judged, _methods(best, recommendation, kinds), runs_of, content["disagreements"], data.schema):
+        content["pictures"] = shown
     if folds is not None:
         content["folds"] = folds.as_dict()
         for summary in content["summary"]:
             summary["seeds"] = [values[checked.metric] for values in judged.scores.get(summary["name"], [])]
     return plain(content)
+
+
+def _methods(best: Sequence[str], recommendation: Any, kinds: dict[str, Kind]) -> list[str]:
+    """What was trained, the recommended one first."""
+    chosen = [recommendation.method] if recommendation else []
+    return list(dict.fromkeys(name for name in [*chosen, *best] if kinds[name] != "baseline"))
 
 
 def plain(value: Any) -> Any:

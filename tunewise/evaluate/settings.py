@@ -56,6 +56,11 @@ class EvaluateConfig(Config):
     """A file of plain text from another domain: how likely the model holds it is measured before and after training,
     by perplexity. Language models without an encoder, and encoders whose pretrained model fills in words."""
 
+    looked_at: int | None = Field(default=None, ge=0, le=50)
+    """Images, classes or labels: of so many images of the first test set, what the model looked at is shown in the
+    report (Grad-CAM for convolutional nets, occlusion for others); 0 for none, 6 where left out. It takes a pass for
+    each image by Grad-CAM, 50 by occlusion, after evaluation; it is no part of the time and FLOPs of training."""
+
     def writing(self, longest: int | None) -> EvaluateConfig:
         """The same, with texts of at most so many tokens where the recipe does not say how many."""
         if longest is None or self.generation is None or self.generation.max_new_tokens is not None:

@@ -21,6 +21,7 @@ from tunewise.report.audit_words import (
 from tunewise.report.entries import last_part
 from tunewise.report.figures import plain, seconds
 from tunewise.report.page import render_page
+from tunewise.report.pictures import audit_pictures
 from tunewise.report.sections import recipe_text
 
 TOKENS_SHOWN = 240
@@ -35,16 +36,17 @@ def render_audit(content: Mapping[str, Any]) -> str:
     Args:
         content: `Audit.as_dict` of a whole audit, with `created` and `recipe`.
     """
-    overview = content["overview"]
+    overview, pictures = content["overview"], audit_pictures(content)
     return render_page(
         "audit.html.j2",
         {},
-        ("report.css", "audit.css"),
+        ("report.css", "audit.css", *(["pictures.css"] if pictures else [])),
+        pictures=pictures,
         headline=headline(content),
         facts=_facts(content),
         tiles=_tiles(content),
         summary=[{**row, "seconds": seconds(row["seconds"])} for row in summary_rows(content)],
-        sections=_sections(content),
+        sections=_sections(content, pictures.get("findings") or {}),
         overview=overview,
         limit=limit_told(overview),
         length_heads=length_heads(overview),
@@ -76,20 +78,27 @@ def _cut(split: Mapping[str, Any]) -> str:
     return f"{split['cut']:,} cut" if split["cut"] else "none cut"
 
 
-def _sections(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sections(content: Mapping[str, Any], images: Mapping[int, list[str | None]]) -> list[dict[str, Any]]:
     """One for each kind of trouble that was found, what stops the work first."""
     sections = []
     for check in summary_rows(content):
-        found = [_finding(finding) for finding in content["findings"] if finding["kind"] == check["kind"]]
+        found = [
+            _finding(finding, images.get(place, []))
+            for place, finding in enumerate(content["findings"])
+            if finding["kind"] == check["kind"]
+        ]
         if found:
             sections.append({**check, "findings": found})
     return sections
 
 
-def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+def _finding(finding: Mapping[str, Any], images: list[str | None]) -> dict[str, Any]:
+    """With the images of its examples, where these are some."""
     rows = finding["rows"]
     more = f" and {len(rows) - ROWS_SHOWN:,} more, in check.json" if len(rows) > ROWS_SHOWN else ""
-    return {**finding, "listed": ", ".join(str(row) for row in rows[:ROWS_SHOWN]) + more}
+    shown = images or [None] * len(finding["examples"])
+    examples = [{**row, "image": image} for row, image in zip(finding["examples"], shown, strict=True)]
+    return {**finding, "examples": examples, "listed": ", ".join(str(row) for row in rows[:ROWS_SHOWN]) + more}
 
 
 def _pieces(row: Mapping[str, Any]) -> list[dict[str, Any]]:

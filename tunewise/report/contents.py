@@ -112,10 +112,44 @@ class Data(TypedDict):
     findings: NotRequired[list[dict[str, Any]]]
 
 
+class Thumbnails(TypedDict):
+    """Small images of the page: data URIs by key; the names of images that could not be read any more; how many are
+    shown by name alone, since a page has so many images and no more."""
+
+    made: dict[str, str]
+    gone: list[str]
+    beyond: int
+
+
+class SaidOfImage(TypedDict):
+    """What a method says of an image; `probability` is that of the class or label `about`, `error` how far a number is
+    off, `right` None for numbers."""
+
+    decision: str | float
+    about: str | None
+    probability: float | None
+    error: float | None
+    right: bool | None
+
+
+class Pictures(TypedDict):
+    """What is shown of images. `methods`: how many there are, of which the best are shown; `samples`: some of each
+    class, `said` by method; `mistakes` by method: their number, of how many rows, and the most certain ones;
+    `looked_at`: `images` by key as the models get them, and by method how it was found, in how many forward passes, and
+    the maps (`engine.looked_at.look`)."""
+
+    methods: int
+    samples: list[dict[str, Any]]
+    mistakes: dict[str, dict[str, Any]]
+    looked_at: dict[str, Any]
+    thumbnails: Thumbnails
+
+
 class Disagreement(TypedDict):
     """A test row on which the entries decide differently; labels by name, numbers, or lists of label names.
 
-    As in `comparison.disagreements`, with the text (two for sentence pairs) added.
+    As in `comparison.disagreements`, with the text (two for sentence pairs) added; of an image its name, and the key of
+    its thumbnail.
     """
 
     row: int
@@ -124,6 +158,7 @@ class Disagreement(TypedDict):
     truth: Any
     decisions: dict[str, Any]
     split: float
+    thumbnail: NotRequired[str | None]
 
 
 class Rate(TypedDict):
@@ -164,3 +199,4 @@ class Comparison(TypedDict):
     rates: NotRequired[list[Rate]]
     left_out: NotRequired[list[LeftOut]]
     folds: NotRequired[Folds]
+    pictures: NotRequired[Pictures]

@@ -13,6 +13,7 @@ from tunewise.report.figures import COSTS, is_number, metric_name, plain
 from tunewise.report.interval_bar import HEIGHT, WIDTH
 from tunewise.report.metric_words import meaning
 from tunewise.report.page import plain_figure, render_page
+from tunewise.report.pictures import picture_sections, with_thumbnails
 from tunewise.report.plots import CURVES, confusion_heat_map, learning_curves, quality_against_cost
 from tunewise.report.rounds import round_table
 from tunewise.report.samples import forgotten_lines, how_written, sample_table
@@ -23,9 +24,12 @@ def render_html(comparison: Comparison) -> str:
     """The page as text."""
     entries = entries_of(comparison)
     groups, figures = _figures(entries, comparison)
+    pictures = picture_sections(comparison)
     return render_page(
         "report.html.j2",
         figures,
+        ("report.css", "pictures.css") if pictures else ("report.css",),
+        pictures=pictures,
         groups=groups,
         comparison=comparison,
         folds=comparison.get("folds"),
@@ -42,7 +46,7 @@ def render_html(comparison: Comparison) -> str:
         tests=sections.test_table(entries, comparison),
         rates=sections.rate_table(comparison),
         left_out=sections.left_out(comparison),
-        examples=sections.examples(comparison),
+        examples=with_thumbnails(sections.examples(comparison), comparison),
         samples=sample_table(entries, comparison),
         how_written=how_written(comparison),
         forgotten=forgotten_lines(comparison),

@@ -4,6 +4,7 @@ recipe.yaml      what was asked for           log.jsonl      every event, one pe
 tuned.json       what was fitted to the machine    tensorboard/   the same for TensorBoard
 checkpoints/     to resume from               predictions/   on validation and test, Parquet
 model/           the model handed over        record.json    the result
+looked_at.json   of images, what the model looked at
 
 A comparison's folder holds recipe.yaml, tuned.json, its runs in runs/, comparison.json, and report.html made of that;
 that of a curve has curve.json and curve.html. One folder may hold both.

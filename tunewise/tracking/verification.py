@@ -12,6 +12,7 @@ from tunewise.commit.files import explained
 from tunewise.config.yaml_file import read_yaml
 from tunewise.errors import CorruptError, RecipeError, StoreError
 from tunewise.tracking.jsonl_log import has_ended, unreadable_rows
+from tunewise.tracking.looked_at import damaged_looked_at
 from tunewise.tracking.record import RECORD, RunRecord, read_record
 from tunewise.tracking.run_folder import (
     CHECKPOINTS,
@@ -143,7 +144,8 @@ def _of_log(log: Path, needed: bool) -> Iterator[StoreError]:
 
 def damaged_results(folder: Path, *, model: bool, predictions: bool) -> list[StoreError]:
     """What is wrong with the model and the predictions of a run; each must be there only where it is said to be."""
-    return [*_of_folder(folder / MODEL, model), *_of_folder(folder / PREDICTIONS, predictions)]
+    folders = [*_of_folder(folder / MODEL, model), *_of_folder(folder / PREDICTIONS, predictions)]
+    return [*folders, *damaged_looked_at(folder)]
 
 
 def _of_folder(folder: Path, needed: bool) -> list[StoreError]:

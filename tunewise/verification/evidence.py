@@ -11,6 +11,7 @@ from typing import Any
 from tunewise.commit.folder import MANIFEST
 from tunewise.commit.leftovers import is_leftover
 from tunewise.tracking.jsonl_log import read_log
+from tunewise.tracking.looked_at import read_looked_at
 from tunewise.tracking.record import read_record
 from tunewise.tracking.run_folder import LOG, MODEL, PREDICTIONS
 from tunewise.types import CARD
@@ -30,6 +31,7 @@ def evidence_of(run: Path) -> dict[str, str]:
     return {
         **_files(run, MODEL, leave_out=(MANIFEST, CARD)),
         **_files(run, PREDICTIONS, leave_out=(MANIFEST,)),
+        "looked at": _digest(read_looked_at(run)),
         "log": _digest(rows),
         **{name: _digest(value) for name, value in results.items()},
     }
