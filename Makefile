@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart rlhf-demo test test-all soak lint docs conformance bench clean
+.PHONY: quickstart rlhf-demo images-demo test test-all soak lint docs conformance bench clean
 
 quickstart: $(VENV)/installed-quickstart
 	$(BIN)/tunewise compare recipes/quickstart.yaml --out runs/quickstart
@@ -18,6 +18,14 @@ rlhf-demo: $(VENV)/installed
 	    WORK=$(abspath $(RLHF)) $(BIN)/tunewise train examples/rlhf/$$stage.yaml --out $(RLHF)/$$stage --resume || exit 1; \
 	done
 	$(BIN)/python examples/rlhf/table.py $(RLHF) sft dpo grpo ppo control
+
+# A small vision model, pretrained on eight digits and tuned on all ten; what was finished is not done again.
+DIGITS := runs/digits
+images-demo: $(VENV)/installed
+	$(BIN)/python examples/digits/digits.py $(DIGITS)
+	$(BIN)/python examples/digits/make_model.py $(DIGITS)/model
+	WORK=$(abspath $(DIGITS)) $(BIN)/tunewise train examples/digits/pretrained.yaml --out $(DIGITS)/pretrained --resume
+	WORK=$(abspath $(DIGITS)) $(BIN)/tunewise compare examples/digits/compared.yaml --out $(DIGITS)/compared
 
 # Files of tests side by side, each process with one thread.
 test: $(VENV)/installed-test

@@ -1,0 +1,1 @@
+"""tunewise beside transformers.Trainer on images: the output layer alone, and the whole model."""
