@@ -14,7 +14,8 @@ from training_bench import Recorder, Setup
 from transformers import AutoModel, AutoTokenizer, T5EncoderModel
 
 from tunewise.engine.events import Planned, Started
-from tunewise.engine.features import GRIDS, Embedder, fit_features
+from tunewise.engine.features import Embedder, fit_features
+from tunewise.engine.strengths import Judged
 from tunewise.errors import Interrupted, MethodError
 from tunewise.models.load import load_net
 from tunewise.types import DataBundle, Split
@@ -95,33 +96,23 @@ def test_cut_texts_are_counted(training: Callable[..., Setup]) -> None:
     ]
 
 
-def scripted(values: dict[float, float]) -> Callable[..., float]:
-    told = iter(values.values())
-    return lambda logits_NC: next(told)
-
-
-@pytest.mark.parametrize(
-    ("values", "best"),
-    [((0.1, 0.9, 0.3), 10.0), ((0.5, 0.5, 0.5), 1.0), ((float("nan"), 0.2, 0.1), 10.0), ((0.1, 0.2, 0.3), 100.0)],
-)
-def test_the_best_strength_on_validation_is_taken(
-    values: tuple[float, ...], best: float, training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+def test_the_strength_that_validation_judges_best_is_taken(
+    training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(GRIDS, "logistic", (1.0, 10.0, 100.0))
     setup = training("features")
-    told = dict(zip(GRIDS["logistic"], values, strict=True))
+    monkeypatch.setattr("tunewise.engine.features.strengths_to_try", lambda kind, features_NF: (1.0, 10.0, 100.0))
+    told = iter((0.3, 0.1, 0.2))
+
+    def judge(logits_NC: np.ndarray) -> Judged:
+        return Judged(0.5, np.full(5, 0.5), next(told))
+
     options = {"classifier": "auto", "strength": None}
-    fit = fit_features(Embedder(setup.net), setup.job.data, setup.job.objective, options, 0, scripted(told))
-    assert (fit.classifier, fit.strength) == ("logistic", best)
-    assert list(fit.tried) == list(GRIDS["logistic"])
-    given = fit_features(
-        Embedder(setup.net),
-        setup.job.data,
-        setup.job.objective,
-        {"classifier": "auto", "strength": best},
-        0,
-        lambda logits: 0.0,
-    )
+    fit = fit_features(Embedder(setup.net), setup.job.data, setup.job.objective, options, 0, judge)
+    assert (fit.classifier, fit.strength, list(fit.tried)) == ("logistic", 10.0, [1.0, 10.0, 100.0])
+    told = iter((0.3,))
+    options["strength"] = 10.0
+    given = fit_features(Embedder(setup.net), setup.job.data, setup.job.objective, options, 0, judge)
+    assert list(given.tried) == [10.0]
     np.testing.assert_array_equal(given.head.layers[0][0], fit.head.layers[0][0])
 
 
@@ -147,9 +138,13 @@ def test_features_end_to_end(task: str, training: Callable[..., Setup], toy_data
     assert [event.trainable_parameters for event in recorder.of(Planned)] == [trained.head.size]
     assert len(recorder.of(Started)) == 1
     solved = trained.plans[0]["solved"]
-    chosen = max(solved["tried"], key=lambda strength: solved["tried"][strength])
-    assert str(solved["strength"]) == chosen
-    assert solved["at_edge"] == (float(chosen) in (min(map(float, solved["tried"])), max(map(float, solved["tried"]))))
+    sign = 1 if setup.job.evaluator.greater_is_better(setup.job.metric) else -1
+    tried, chosen = [float(strength) for strength in solved["tried"]], solved["strength"]
+    assert solved["losses"].keys() == solved["tried"].keys() and chosen in tried
+    worth = {key: (sign * solved["tried"][key], -solved["losses"][key]) for key in solved["tried"]}
+    mine = worth[str(chosen)]
+    assert not any(each[0] > mine[0] and each[1] > mine[1] for each in worth.values())
+    assert solved["at_edge"] == (chosen in (min(tried), max(tried)))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from tunewise.commit import Series
 from tunewise.engine.apply import insert
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Planned, Step
-from tunewise.engine.features import GRIDS
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
+from tunewise.engine.strengths import GRIDS
 from tunewise.engine.train import Job, Trained, outputs, train
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric

@@ -12,11 +12,11 @@ import numpy as np
 from tunewise.data.cuts import Losses
 from tunewise.data.strided import in_windows, summed
 from tunewise.data.tokenise import with_prompt
-from tunewise.engine.train import Trained, to_predictions
+from tunewise.engine.train import Trained
 from tunewise.engine.written import Written, by_package, texts_told, writer_of
 from tunewise.errors import RecipeError
 from tunewise.evaluate.cut_rows import told_effect
-from tunewise.evaluate.decide import choose_threshold
+from tunewise.evaluate.decide import choose_threshold, to_predictions
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
 from tunewise.evaluate.predict import predict_logits

@@ -29,6 +29,7 @@ from tunewise.engine.feature_head import FeatureHead, fit_head
 from tunewise.engine.kept import Context, Spent, kept_array
 from tunewise.engine.output_layer import read_by_output_layer
 from tunewise.engine.prefix_key import digest_of, key_of
+from tunewise.engine.strengths import Judged, best_strength, strengths_to_try
 from tunewise.errors import MethodError
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
@@ -37,14 +38,6 @@ from tunewise.models.windows import pooled
 from tunewise.models.words import CERTAIN
 from tunewise.objectives.base import Objective
 from tunewise.types import CUT, DataBundle, Split
-
-# Embeddings of length 1 need weak regularisation: on 384 dimensions the best C was 1 to 100 (the example data and
-# sms-spam), the best alpha of ridge 10 (stsb). Usual strengths first: of equals on validation, the first is taken.
-GRIDS = {
-    "logistic": (10.0, 3.0, 30.0, 1.0, 100.0, 0.1, 1000.0),
-    "ridge": (1.0, 10.0, 0.1, 100.0, 0.01),
-    "mlp": (1e-4, 1e-2),
-}
 
 POOLED_AT_ONCE = 1000  # texts in windows: 8 windows of 384 numbers each are 12 MB
 
@@ -282,12 +275,12 @@ def _in_rows(logits: np.ndarray, net: Net, texts: Sequence[tuple[str, ...]]) -> 
 
 @dataclass(frozen=True)
 class FeatureFit:
-    """What the solver found: the head, the regularisation it chose, and every strength tried with its value."""
+    """What the solver found: the head, the regularisation it chose, and what each tried is worth on validation."""
 
     head: FeatureHead
     classifier: str
     strength: float
-    tried: Mapping[float, float]
+    tried: Mapping[float, Judged]
     seconds: float
 
 
@@ -297,12 +290,12 @@ def fit_features(
     objective: Objective,
     options: Mapping[str, Any],
     seed: int,
-    value_of: Callable[[np.ndarray], float],
+    judge: Callable[[np.ndarray], Judged],
 ) -> FeatureFit:
-    """Embeds train and validation, fits a head for each strength, and takes the best on validation.
+    """Embeds train and validation, fits a head for each strength, and takes the best on validation (`best_strength`).
 
     Args:
-        value_of: from outputs on validation to the metric to choose by, higher being better.
+        judge: says what outputs on validation are worth.
 
     Raises:
         MethodError: the classifier or pooling is not one for the task.
@@ -330,13 +323,13 @@ def fit_features(
     schema = replace(data.schema, task="classification") if embed.net.by_word else data.schema
     seconds = time.perf_counter() - start
     tried, heads = {}, {}
-    for strength in [options["strength"]] if options["strength"] else GRIDS[kind]:
+    for strength in [options["strength"]] if options["strength"] else strengths_to_try(kind, train_NF):
         embed.stop()
         start = time.perf_counter()
         heads[strength] = fit_head(kind, schema, train_NF, targets, strength, seed, getattr(objective, "weights", None))
         seconds += time.perf_counter() - start
-        tried[strength] = value_of(_in_rows(heads[strength].logits(validation_NF), embed.net, validation.texts))
-    best = max(tried, key=lambda strength: tried[strength] if np.isfinite(tried[strength]) else -np.inf)
+        tried[strength] = judge(_in_rows(heads[strength].logits(validation_NF), embed.net, validation.texts))
+    best = best_strength(tried)
     return FeatureFit(heads[best], kind, best, tried, seconds)
 
 

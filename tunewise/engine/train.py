@@ -29,15 +29,14 @@ from tunewise.engine.language_inputs import encoded_splits
 from tunewise.engine.output_layer import fold, output_layer, standardizes
 from tunewise.engine.packed import packed_rows
 from tunewise.engine.rollouts import Rollouts
-from tunewise.evaluate.decide import decide
-from tunewise.evaluate.evaluator import Evaluator
+from tunewise.engine.strengths import Judge
+from tunewise.evaluate.decide import to_predictions
 from tunewise.evaluate.predict import predict_logits
-from tunewise.evaluate.scores import to_scores
 from tunewise.methods.base import Method
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
 from tunewise.objectives.base import Objective
-from tunewise.types import Plan, Predictions, Signals, Split
+from tunewise.types import Plan, Signals, Split
 
 
 @dataclass
@@ -174,13 +173,8 @@ def train(net: Net, method: Method, job: Job) -> Trained:
 
 def _solve(net: Net, plan: Plan, job: Job) -> Trained:
     net.to(torch.device(job.tuned.device))
-    validation = job.data.splits["validation"]
-    sign = 1.0 if job.evaluator.greater_is_better(job.metric) else -1.0
-
-    def value_of(logits_NC: np.ndarray) -> float:
-        predictions = to_predictions(logits_NC, validation, job.evaluator)
-        return sign * job.evaluator.score_one(job.metric, predictions)
-
+    weights = getattr(job.objective, "weights", None)
+    judge = Judge(job.data.splits["validation"], job.evaluator, job.metric, weights)
     job.observers.emit(Started(1, job.label))
     if job.objective.config.label_smoothing:
         job.observers.emit(Warned("label smoothing does not apply to a closed solver"))
@@ -203,7 +197,7 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
         context=context,
         size=job.pass_size,
     )
-    fit = fit_features(embed, job.data, job.objective, options, job.seed, value_of)
+    fit = fit_features(embed, job.data, job.objective, options, job.seed, judge)
     job.observers.emit(Planned(step=0, trainable_parameters=fit.head.size))
     if embed.losses:
         job.observers.emit(Warned(embed.losses.told("texts", net.max_length, net.kept)))
@@ -216,7 +210,8 @@ def _solve(net: Net, plan: Plan, job: Job) -> Trained:
             "classifier": fit.classifier,
             "strength": fit.strength,
             "at_edge": fit.strength in edges,
-            "tried": {str(key): sign * value for key, value in fit.tried.items()},
+            "tried": {str(key): judge.sign * each.value for key, each in fit.tried.items()},
+            "losses": {str(key): each.loss for key, each in fit.tried.items()},
         },
     }
     total = fit.head.size + sum(parameter.numel() for parameter in net.model.base_model.parameters())
@@ -353,15 +348,6 @@ def descend(
         elsewhere_seconds=progress.elsewhere_seconds,
         elsewhere_flops=progress.elsewhere_flops,
     )
-
-
-def to_predictions(
-    logits_NC: np.ndarray, split: Split, evaluator: Evaluator, threshold: float | None = None
-) -> Predictions:
-    """Outputs in the unit of the targets -> scores and decisions."""
-    scores = to_scores(evaluator.schema.task, logits_NC)
-    decisions = decide(scores, evaluator.schema, threshold, evaluator.config.positive)
-    return Predictions(scores, decisions, split.targets, split.rows)
 
 
 def _inputs(net: Net, job: Job) -> tuple[Job, Mapping[str, Inputs], Spent]:

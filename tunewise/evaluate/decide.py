@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from tunewise.evaluate.evaluator import Evaluator
-from tunewise.types import Predictions, Schema
+from tunewise.evaluate.scores import to_scores
+from tunewise.types import Predictions, Schema, Split
 
 # Thresholds tried at most; beyond it they are taken evenly from the distinct scores.
 MAX_THRESHOLDS = 500
@@ -39,6 +40,15 @@ def decide(
         return scores.argmax(axis=1).astype(np.int64)
     wanted = 1 if positive is None else schema.labels.index(positive)
     return np.where(scores[:, wanted] >= threshold, wanted, 1 - wanted).astype(np.int64)
+
+
+def to_predictions(
+    logits_NC: np.ndarray, split: Split, evaluator: Evaluator, threshold: float | None = None
+) -> Predictions:
+    """Outputs in the unit of the targets -> scores and decisions."""
+    scores = to_scores(evaluator.schema.task, logits_NC)
+    decisions = decide(scores, evaluator.schema, threshold, evaluator.config.positive)
+    return Predictions(scores, decisions, split.targets, split.rows)
 
 
 def choose_threshold(metric: str, predictions: Predictions, evaluator: Evaluator) -> float:

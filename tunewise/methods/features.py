@@ -26,7 +26,9 @@ class FeaturesConfig(BaseConfig):
 
     strength: float | None = Field(default=None, gt=0)
     """Regularisation: the C of logistic regression, the alpha of ridge and MLP. Where left out: chosen on validation
-    from a grid."""
+    from a grid that goes by the spread of the embeddings: by the metric where it can tell strengths apart (by more than
+    1.5 standard errors of the difference, bootstrap over rows), and among those that it cannot tell from the best by
+    the loss. Few validation rows would else choose by the luck of a row."""
 
     embed_whole: bool = False
     """With `data.share`: embed all the training rows that the share is drawn from, and learn from the share. Runs with
