@@ -40,7 +40,7 @@ def test_a_folder_that_cannot_be_written(
 ) -> None:
     out = tmp_path / "out"
     path = recipe()
-    monkeypatch.setattr("tunewise.data.prepare.load_table", lambda *_: pytest.fail("the data would be read now"))
+    monkeypatch.setattr("tunewise.data.prepare.load_source", lambda *_: pytest.fail("the data would be read now"))
     real = os.open
 
     def read_only(name: Any, flags: int, *more: Any, **others: Any) -> int:

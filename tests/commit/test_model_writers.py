@@ -157,6 +157,7 @@ def hand_over(kind: str, word: str) -> Callable[[Path], object]:
         located=SimpleNamespace(name="m", path=Path("m"), fingerprint="f"),
         adapter_start=None,
         map=SimpleNamespace(tensors=()),
+        processor=None,
     )
     head = FeatureHead(((np.full((20, 20), VALUES[word], np.float32), np.zeros(20, np.float32)),))
     trained = SimpleNamespace(net=net, plan=SimpleNamespace(as_dict=dict), head=head)

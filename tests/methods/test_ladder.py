@@ -206,7 +206,7 @@ def test_models_that_it_is_not_for(tiny_model):
     net = net_of(tiny_model("bert"))
     (chain,) = net.map.chains
     net.map = replace(net.map, chains=(replace(chain, blocks=tuple(replace(b, attention=()) for b in chain.blocks)),))
-    with pytest.raises(MethodError, match="it is for blocks with attention"):
+    with pytest.raises(MethodError, match="it is for blocks that all have attention"):
         plan_of(net, "ladder")
     with pytest.raises(MethodError, match="'Linear' do not take a mask"):
         read_blocks(nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]), SideNetwork(2, 8, 2))

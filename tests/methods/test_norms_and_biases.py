@@ -120,7 +120,9 @@ def test_image_models():
         for stage in (0, 1)
         for end in ("weight", "bias")
     }
-    config = ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=8)
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=8, patch_size=4
+    )
     vit = map_model(ViTForImageClassification(config))
     last = trained(vit, "output_norm")
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in last} == {"layernorm_after"} and len(last) == 4

@@ -21,7 +21,9 @@ def text_map(folder) -> ModelMap:
 
 @pytest.fixture(scope="module")
 def vit() -> ModelMap:
-    config = ViTConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, image_size=8)
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, image_size=8, patch_size=4
+    )
     return map_model(ViTForImageClassification(config))
 
 

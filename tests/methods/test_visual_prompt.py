@@ -41,7 +41,7 @@ def plan_for(model: torch.nn.Module, **options) -> Plan:
 
 
 def with_prompts(model: torch.nn.Module, **options) -> tuple[SimpleNamespace, set[str]]:
-    net = SimpleNamespace(model=model, map=map_model(model), tokenizer=None)
+    net = SimpleNamespace(model=model, map=map_model(model), tokenizer=None, updates_batch_norm=False)
     plan = plan_for(model, **options)
     insert(plan, net, 0)
     trained = {tensor.name for tensor in choose_trained(plan, net)}
