@@ -132,7 +132,9 @@ def _tried_with() -> str:
         "Each was tried with a tiny model of every kind by `tunewise conformance` "
         f"({versions}): it trains, saves and loads (●), or is refused before training with the reason and the nearest "
         "method that works (–). With a kind that is not listed, the method decides when it sees the model. Models of "
-        "the columns under *writes* give the next token and were tuned to answer; elsewhere their names end in `-lm`."
+        "the columns under *writes* give the next token and were tuned to answer; elsewhere their names end in `-lm`. "
+        "The tests try every method with every objective for language models on a Llama: `dpo`, `kto`, `grpo`, `rloo` "
+        "and `ppo` go with what `sft` goes with, a reward model with what gives labels."
     )
 
 

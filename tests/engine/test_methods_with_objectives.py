@@ -1,4 +1,5 @@
-"""Every method with dpo, reward, grpo and ppo: it learns and leaves the rest alone, or is refused."""
+"""Every method with dpo, kto, reward, grpo, rloo and ppo: it learns and leaves the rest alone, or is refused where the
+support matrix says so."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from policy_bench import policy_training
-from preference_rows import language_model, preferences
+from preference_rows import judged_answers, language_model, preferences
 from training_bench import Recorder, Setup, set_up
 
 from tunewise.conformance.matrix import missing_packages
@@ -28,8 +29,10 @@ ABLE = [
 ]
 SAMPLE = {
     "dpo": ("gradual", "adaptive", "prompt_tuning"),
+    "kto": ("lora",),
     "reward": ("head", "vera", "ladder"),
     "grpo": ("last_k", "ia3"),
+    "rloo": ("norms",),
     "ppo": ("fisher_norms",),
 }
 
@@ -53,7 +56,7 @@ def preferring(model: Path, tmp_path: Path) -> Callable[[str, str], tuple[Setup,
         recorder = Recorder()
         setup = set_up(
             model,
-            preferences(24, 6),
+            judged_answers(24, 6) if objective == "kto" else preferences(24, 6),
             tmp_path,
             method,
             objective={objective: {}},
@@ -114,6 +117,20 @@ def test_dpo(method, preferring):
     check_what_changed(setup, trained, before)
 
 
+@pytest.mark.parametrize("method", cases("kto"))
+def test_kto(method, preferring):
+    """The loss is 1/2 where the method begins with the base model, and falls."""
+    setup, recorder = preferring("kto", method)
+    before = setup.weights
+    if (trained := trained_or_refused(setup, recorder, method)) is None:
+        return
+    losses = [event.loss for event in recorder.of(Step)]
+    if METHODS[method].starts_unchanged:
+        assert losses[0] == pytest.approx(0.5, abs=2e-6)
+    assert losses[-1] < 0.997 * losses[0]  # a step reads all rows, without dropout: there is no noise
+    check_what_changed(setup, trained, before)
+
+
 @pytest.mark.parametrize("method", cases("reward"))
 def test_reward(method, preferring):
     setup, recorder = preferring("reward", method)
@@ -125,14 +142,21 @@ def test_reward(method, preferring):
     check_what_changed(setup, trained, before)
 
 
-@pytest.mark.parametrize("method", cases("grpo"))
-def test_grpo(method, tmp_path_factory, tmp_path):
+@pytest.mark.parametrize(
+    ("objective", "method"),
+    [
+        pytest.param(name, *getattr(case, "values", (case,)), marks=getattr(case, "marks", ()))
+        for name in ("grpo", "rloo")
+        for case in cases(name)
+    ],
+)
+def test_grpo_and_rloo(objective, method, tmp_path_factory, tmp_path):
     """Two rounds of answers; the second round is written by the model that the first has changed."""
     recorder = Recorder()
     setup = policy_training(
         tmp_path_factory.getbasetemp(),
         tmp_path,
-        {"grpo": {"samples": 4, "beta": 0.1}},
+        {objective: {"samples": 4, "beta": 0.1}},
         method,
         learning_rate=None,
         max_steps=2,
