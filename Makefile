@@ -23,7 +23,7 @@ rlhf-demo: $(VENV)/installed
 DIGITS := runs/digits
 images-demo: $(VENV)/installed
 	$(BIN)/python examples/digits/digits.py $(DIGITS)
-	$(BIN)/python examples/digits/make_model.py $(DIGITS)/model
+	$(BIN)/python examples/digits/make_vision_model.py $(DIGITS)/model
 	WORK=$(abspath $(DIGITS)) $(BIN)/tunewise train examples/digits/pretrained.yaml --out $(DIGITS)/pretrained --resume
 	WORK=$(abspath $(DIGITS)) $(BIN)/tunewise compare examples/digits/compared.yaml --out $(DIGITS)/compared
 

@@ -21,13 +21,11 @@ def example():
     sys.path.insert(0, str(EXAMPLE))
     try:
         import digits
-        import make_model
+        import make_vision_model
 
-        yield {"digits": digits, "make_model": make_model}
+        yield {"digits": digits, "make_vision_model": make_vision_model}
     finally:
         sys.path.remove(str(EXAMPLE))
-        for name in ("digits", "make_model"):  # the example of language models has a module of that name too
-            sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def work(example, tmp_path_factory) -> Path:
     """The folder that the recipes call WORK, with images and model."""
     folder = tmp_path_factory.mktemp("digits")
     example["digits"].write(folder)
-    example["make_model"].make(folder / "model")
+    example["make_vision_model"].make(folder / "model")
     return folder
 
 

@@ -1,6 +1,6 @@
 """Makes a small vision transformer with random weights for images of 8 x 8 pixels: something to pretrain.
 
-python make_model.py FOLDER
+python make_vision_model.py FOLDER
 """
 
 from __future__ import annotations
