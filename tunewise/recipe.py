@@ -20,6 +20,7 @@ from tunewise.config.yaml_text import write_yaml
 from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.settings import DataConfig
 from tunewise.engine.settings import TrainConfig
+from tunewise.engine.soup_settings import SoupConfig
 from tunewise.errors import RecipeError
 from tunewise.evaluate.settings import EvaluateConfig
 from tunewise.methods import DEFAULT, METHODS, Method, find_method
@@ -119,6 +120,8 @@ class Recipe(Config):
     validation for all seeds: [0.3, 1, 3] leaves no method looking poor for want of the right rate. Where left out: each
     method's own rate."""
 
+    soups: SoupConfig = SoupConfig()
+
     @field_validator("rate_grid")
     @classmethod
     def _each_once(cls, value: list[float]) -> list[float]:
@@ -173,6 +176,7 @@ class Recipe(Config):
                 "seed": seed,
                 "seeds": 1,
                 "rate_grid": [],
+                "soups": SoupConfig(),
             }
         )
 

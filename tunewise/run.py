@@ -136,7 +136,7 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
     net = load_net(
         checked.models[recipe.model],
         checked.data.schema,
-        seed=recipe.seed,
+        seed=recipe.seed if recipe.train.head_seed is None else recipe.train.head_seed,
         dropout=_dropout(recipe, checked),
         max_length=recipe.train.max_length,
         attention=tuned.attention,

@@ -18,6 +18,7 @@ from tunewise.comparison.rates import Trial, is_tried, list_trials, with_best_ra
 from tunewise.comparison.records import Records
 from tunewise.comparison.results import Entry, build_comparison
 from tunewise.comparison.schedule import Pool
+from tunewise.comparison.soups import check_soups, is_made, list_soups, ready
 from tunewise.comparison.worker import Task, probe, work
 from tunewise.engine.cores import gpu_is_here, physical_cores, runs_that_fit
 from tunewise.engine.stop import Stop
@@ -81,18 +82,23 @@ def compare(
     check_writable(out)
     folds = read_folds(recipe, folder)
     checked = check(recipe, folder, recipe.all_methods, allow_code, folds and folds.found(1))
+    check_soups(recipe, checked)
     entries = list_entries(recipe, checked, out)
     with lock(out), Stop(fix=GO_ON) as stop:
         claim(recipe, out)
         verify_kept(out / "runs", stop.check)
         work_on = Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side, folds)
         trials = list_trials(recipe, entries) if recipe.rate_grid else []
-        work_on.announce([*trials, *(entry for entry in entries if not trials or not is_tried(recipe, entry))])
+        soups = list_soups(recipe, entries, trials, out)
+        work_on.announce([*trials, *(entry for entry in entries if not trials or not is_tried(recipe, entry)), *soups])
         tried: list[Trial] = []
         if trials:
             work_on.carry_out(trials)
             entries, tried = with_best_rates(recipe, checked, entries, trials, work_on.records)
         work_on.carry_out(entries)
+        soups = list_soups(recipe, entries, trials, out)
+        work_on.carry_out(ready(soups, work_on.records))
+        entries = [*entries, *soups]
         content = build_comparison(recipe, checked, entries, work_on.records, tried, folds)
         write_results(out, content)
         work_on.check_finished(content)
@@ -199,6 +205,7 @@ class Work:
             allow_code=self.allow_code,
             packages=packages_of(choice.name, self.checked.models[model]),
             baseline=entry.name if entry.kind == "baseline" else None,
+            soup=entry.soup and (entry.soup, entry.method, [str(folder) for folder in entry.members], entry.warnings),
         )
 
     def _is_finished(self, entry: Entry) -> bool:
@@ -216,6 +223,9 @@ class Work:
                 where=str(entry.folder),
                 fix="put the data back, or give another --out",
             )
+        if entry.soup and not is_made(entry, self.records):
+            self.records.forget(entry.folder)
+            return False
         return True
 
     def _ended(self, entry: Entry, exit_code: int | None) -> RunRecord:
@@ -225,7 +235,7 @@ class Work:
         if record is None:
             how = "was killed" if exit_code is None else f"ended with exit code {exit_code}"
             problem = Problem(f"the process {how} before the run began", str(entry.folder))
-            method = entry.choice.label if entry.choice else entry.name
+            method = entry.choice.label if entry.choice and not entry.soup else entry.name
             record = RunRecord(status=status, method=method, seed=entry.seed, recipe={}, error=problem)
             write_record(entry.folder, record)
         elif record.status == "running":

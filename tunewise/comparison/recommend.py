@@ -66,9 +66,10 @@ def mean_scores(runs: Runs, evaluator: Evaluator, metric: str) -> dict[str, floa
 def choose(
     validation: Mapping[str, float], greater_is_better: bool, kinds: Mapping[str, Kind], costs: Mapping[str, float]
 ) -> str | None:
-    """The method with the best validation mean; of equals the cheapest. Baselines may win, the control may not."""
-    sign = 1 if greater_is_better else -1
-    candidates = [name for name, value in validation.items() if kinds.get(name) != "control" and math.isfinite(value)]
+    """The method with the best validation mean; of equals the cheapest. Baselines may win; the control may not, nor may
+    soups, which are made by what validation says."""
+    sign, apart = 1 if greater_is_better else -1, ("control", "soup")
+    candidates = [name for name, value in validation.items() if kinds.get(name) not in apart and math.isfinite(value)]
     return max(candidates, key=lambda name: (sign * validation[name], -costs.get(name, math.inf)), default=None)
 
 

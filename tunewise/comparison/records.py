@@ -8,7 +8,7 @@ from tunewise.tracking.record import RECORD, RunRecord, read_record
 
 
 class Records:
-    """By run folder. A record changes until its run has finished, and never after."""
+    """By run folder. A record changes until its run has finished, and after that only where it is forgotten first."""
 
     def __init__(self) -> None:
         self._finished: dict[Path, RunRecord] = {}
@@ -30,3 +30,7 @@ class Records:
         """The record of a run that has finished, else None."""
         record = self.read(folder)
         return record if record and record.status == "finished" else None
+
+    def forget(self, folder: Path) -> None:
+        """For a run that is to be carried out again though it has finished."""
+        self._finished.pop(folder, None)

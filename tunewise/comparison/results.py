@@ -31,7 +31,8 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Entry:
     """A run that belongs to the comparison. Runs of one `name` differ in seed and fold alone. `share`: of the training
-    rows that the seed draws, where it does not train on all. `fold`: what tests, in a cross-validation."""
+    rows that the seed draws, where it does not train on all. `fold`: what tests, in a cross-validation. `soup`: its
+    kind, where the run is one, made of the runs in the folders `members`; `warnings` are to be told of it."""
 
     name: str
     method: str
@@ -42,6 +43,9 @@ class Entry:
     choice: MethodChoice | None = field(default=None, compare=False)
     share: float | None = None
     fold: int | None = None
+    soup: str | None = None
+    members: tuple[Path, ...] = field(default=(), compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def build_comparison(
@@ -168,7 +172,7 @@ def run_lines(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
         "folder": f"runs/{entry.folder.name}",
         "error": known.get("error"),
         "warnings": known.get("warnings", []),
-        **{name: known[name] for name in ("rounds", "texts", "forgetting") if known.get(name)},
+        **{name: known[name] for name in ("rounds", "texts", "forgetting", "soup") if known.get(name)},
     }
 
 

@@ -19,7 +19,7 @@ from tunewise.evaluate.intervals import interval, resamples
 from tunewise.evaluate.many_tests import holm
 from tunewise.types import Predictions
 
-Kind = Literal["method", "baseline", "control"]
+Kind = Literal["method", "baseline", "control", "soup"]
 Runs = Mapping[str, Sequence[Predictions]]
 
 

@@ -28,7 +28,8 @@ SECONDS_FOR_ORPHANS = 30.0
 @dataclass(frozen=True)
 class Task:
     """One process's work. `recipe` is a single run's recipe as plain data, `found` the data and model that it names;
-    `baseline` names one instead of a method."""
+    `baseline` names one instead of a method; `soup` is its kind, its label, the folders of its members and what is to
+    be warned of."""
 
     recipe: dict[str, Any]
     out: str
@@ -38,6 +39,7 @@ class Task:
     allow_code: bool
     packages: tuple[str, ...]
     baseline: str | None = None
+    soup: tuple[str, str, list[str], tuple[str, ...]] | None = None
 
 
 class Reporter(Observer):
@@ -85,7 +87,7 @@ def work(task: Task, pipe: Connection) -> None:
     """Carries out a task; what happened is in its record, and whether it finished in the exit code."""
     stop = stop_with_parent()
     await_owner(Path(task.out))
-    _guarded(lambda: _run_baseline(task) if task.baseline else _run(task, pipe, stop))
+    _guarded(lambda: _run_baseline(task) if task.baseline else (_run_soup if task.soup else _run)(task, pipe, stop))
 
 
 def await_owner(folder: Path) -> None:
@@ -145,3 +147,20 @@ def _run_baseline(task: Task) -> None:
     recipe = recipe_from(task.recipe)
     checked = check(recipe, Path(task.folder), [], task.allow_code, task.found)
     run_baseline_run(task.baseline, recipe, Path(task.out), checked)
+
+
+def _run_soup(task: Task, pipe: Connection, stop: Stop) -> None:
+    from tunewise.comparison.soup import make_soup
+
+    kind, label, members, warnings = task.soup
+    recipe, folder = recipe_from(task.recipe), Path(task.folder)
+    make_soup(
+        [Path(member) for member in members],
+        Path(task.out),
+        kind,
+        checked=check(recipe, folder, recipe.all_methods, task.allow_code, task.found),
+        label=label,
+        warnings=warnings,
+        replace_earlier=True,
+        stop=stop,
+    )

@@ -49,6 +49,10 @@ class TrainConfig(Config):
     """How many optimiser steps, in all, may be skipped because the loss or the gradient is NaN or infinite; one more
     stops the training. Each is told with its rows; the training loss of a validation is the mean over the others."""
 
+    head_seed: int | None = Field(default=None, ge=0)
+    """Decides the first values of the output layer in the place of `seed`, so that runs of several seeds begin alike,
+    as the members of a soup have to. Where the model brings an output layer for the task, it decides nothing."""
+
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout probability everywhere in the model. Where left out: what the model's configuration says."""
 

@@ -25,6 +25,7 @@ from tunewise.report.figures import (
 from tunewise.report.image_card import TAG, image_task_in_words, is_for_images
 from tunewise.report.language_card import pipeline_tag, task_in_words
 from tunewise.report.metric_words import default_metric
+from tunewise.report.soups import card_line
 from tunewise.types import LANGUAGE_TASKS
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -110,6 +111,8 @@ def _what(record: Mapping[str, Any]) -> str:
         f"{text(record['model']['name'])}. Method: {text(record['method'])}"
         + (f" ({text(method.trains)}; {text(method.source)})." if method else "."),
     ]
+    if soup := record.get("soup"):
+        lines.append(text(card_line(soup), 2000))
     if labels := schema.get("labels"):
         names = ", ".join(text(label, 80) for label in labels[:_LABELS_SHOWN])
         more = f", and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
@@ -190,12 +193,14 @@ def _without_folders(value: Any) -> Any:
 
 
 def _limits(record: Mapping[str, Any]) -> str:
-    rows, others = "texts", "another source, language or time"
+    rows, others, made = "texts", "another source, language or time", "one run made this model"
+    if record.get("soup"):
+        made = "these runs made this model"
     if is_for_images(record):
         rows, others = "images", "another camera, place or time"
     lines = [
         f"The scores hold for {rows} like the test rows; on others ({others}) measure first.",
-        "The intervals show the luck of the test rows, not that of the seed: one run made this model.",
+        f"The intervals show the luck of the test rows, not that of the seed: {made}.",
         "It was not examined for fairness or for what it may reveal of its training rows.",
         "The licences of the base model and of the data apply.",
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-Kind = Literal["method", "baseline", "control"]
+Kind = Literal["method", "baseline", "control", "soup"]
 
 
 class Interval(TypedDict):
@@ -41,7 +41,7 @@ class Problem(TypedDict):
 class Run(TypedDict):
     """One method on one model with one seed, in a cross-validation on one fold (from 1). `scores` and `confusion` go by
     test set, the first being the main one. `texts`: what a language model wrote (`RunRecord.texts`);
-    `rounds` and `forgetting`: as in `RunRecord`."""
+    `rounds`, `forgetting` and `soup`: as in `RunRecord`."""
 
     id: str
     name: NotRequired[str]
@@ -61,6 +61,7 @@ class Run(TypedDict):
     rounds: NotRequired[dict[str, Any]]
     texts: NotRequired[dict[str, Any]]
     forgetting: NotRequired[dict[str, Any]]
+    soup: NotRequired[dict[str, Any]]
     folder: str
     error: Problem | None
     warnings: list[str]

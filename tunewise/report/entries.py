@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def mark(self) -> str:
-        """What sets it apart from a method: "baseline", "control", or nothing."""
+        """What sets it apart from a method: "baseline", "control", "soup", or nothing."""
         return "" if self.kind == "method" else self.kind
 
     def cost(self, name: str) -> float | None:
@@ -158,4 +158,6 @@ def explained(entry: Entry) -> str:
     name = entry.method.partition("(")[0]
     if name in METHODS:
         return METHODS[name].trains
+    if entry.kind == "soup":
+        return "mean of the weights of several runs"
     return BASELINES[name].words.partition(",")[0] if name in BASELINES else ""

@@ -17,6 +17,7 @@ from tunewise.report.pictures import picture_sections, with_thumbnails
 from tunewise.report.plots import CURVES, confusion_heat_map, learning_curves, quality_against_cost
 from tunewise.report.rounds import round_table
 from tunewise.report.samples import forgotten_lines, how_written, sample_table
+from tunewise.report.soups import soup_table
 from tunewise.report.words import advise
 
 
@@ -45,6 +46,7 @@ def render_html(comparison: Comparison) -> str:
         rounds=round_table(entries),
         tests=sections.test_table(entries, comparison),
         rates=sections.rate_table(comparison),
+        soups=soup_table(comparison),
         left_out=sections.left_out(comparison),
         examples=with_thumbnails(sections.examples(comparison), comparison),
         samples=sample_table(entries, comparison),

@@ -24,6 +24,7 @@ from tunewise.report.figures import (
     score,
     seconds,
 )
+from tunewise.report.soups import soup_pairs
 
 _CHEAPER = {
     "train_seconds": "{ratio} cheaper to train ({cost})",
@@ -76,6 +77,7 @@ def advise(comparison: Comparison) -> Advice:
         *_rivals(found, comparison["pairs"], entries),
         *_baseline(found),
         *_control(found, comparison["pairs"], entries),
+        *_soups(comparison, found, entries),
         *_seeds(chosen, found),
         *_folds(comparison, found),
         *run_points(comparison),
@@ -192,6 +194,17 @@ def _control(found: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]], entri
         for pair in pairs
         if pair["first"] == found["method"] and pair["second"] in controls
     ]
+
+
+def _soups(comparison: Comparison, found: Mapping[str, Any], entries: Sequence[Entry]) -> list[Point]:
+    """How the means of several runs stand to the choice, and what they cost."""
+    train = {entry.name: entry.cost("train_seconds") for entry in entries}
+    points = []
+    for pair in soup_pairs(comparison, found):
+        cost = train.get(pair["second"])
+        told = "" if cost is None else f" All its runs together take {seconds(cost)} to train."
+        points.append(Point("Soups", f"{plain(pair['second'], 60)} is {gap(pair, found)}.{told}"))
+    return points
 
 
 def _folds(comparison: Comparison, found: Mapping[str, Any]) -> list[Point]:

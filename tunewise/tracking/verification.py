@@ -99,12 +99,14 @@ def verify_comparison(folder: Path) -> Verified:
 
 
 def _problems(folder: Path, record: RunRecord | None) -> Iterator[StoreError]:
-    """All that is wrong beside the record. A baseline trains nothing, so it has predictions alone."""
+    """All that is wrong beside the record. A baseline trains nothing, so it has predictions alone; a soup takes no
+    steps, so it has no recipe or log of its own."""
     finished = record is not None and record.status == "finished"
-    trains = record is not None and "device" in record.tuned
+    has_model = record is not None and "device" in record.tuned
+    trains = has_model and not record.soup
     yield from _of_settings(folder, record if trains else None)
     yield from _of_log(folder / LOG, needed=finished and trains)
-    yield from damaged_results(folder, model=finished and trains, predictions=finished)
+    yield from damaged_results(folder, model=finished and has_model, predictions=finished)
     yield from Series(folder / CHECKPOINTS).damages()
 
 
