@@ -84,7 +84,8 @@ def test_soup_of_identical_members_is_the_member(kind: str, three: list[Path], t
     assert [member["taken"] for member in record.soup["members"]] == [True] * 3
     member, made = weights(three[0]), weights(tmp_path / "soup")
     assert made.keys() == member.keys() and all(torch.equal(made[name], member[name]) for name in member)
-    assert record.scores == read_record(three[0]).scores and record.validation == read_record(three[0]).validation
+    told, alone = record.as_dict(), read_record(three[0]).as_dict()
+    assert told["scores"] == alone["scores"] and told["validation"] == alone["validation"]
     for split in ("validation", "test"):
         ours, theirs = (read_predictions(folder, split) for folder in (tmp_path / "soup", three[0]))
         assert np.array_equal(ours.scores, theirs.scores) and np.array_equal(ours.decisions, theirs.decisions)
@@ -151,13 +152,12 @@ def test_the_order_of_members_changes_nothing_but_ties(three: list[Path], tmp_pa
     ours, theirs = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert all(torch.allclose(ours[name], theirs[name], rtol=1e-6, atol=1e-9) for name in ours)
     again = make_soup(three, tmp_path / "again", "greedy", metric="log_loss")
-    assert again.scores == first.scores and all(
-        torch.equal(value, ours[name]) for name, value in weights(tmp_path / "again").items()
-    )
+    assert again.as_dict()["scores"] == first.as_dict()["scores"]
+    assert all(torch.equal(value, ours[name]) for name, value in weights(tmp_path / "again").items())
 
 
 def test_of_equals_the_first_named_comes_first(three: list[Path], tmp_path: Path) -> None:
-    """A bad run after it with equal metrics is tried second, whatever it is called."""
+    """Whatever its folder is called."""
     equals = [shutil.copytree(folder, tmp_path / name) for folder, name in zip(three[:2], "ab", strict=True)]
     for folder in equals:
         record = read_record(folder)
@@ -223,7 +223,7 @@ def test_what_has_no_sound_mean_is_refused(trained: Trained, rows: Path, tiny_mo
         (trained("head", data={"train": str(other_rows)}), ModelError, "not the same rows"),
         (trained("head", train={"max_length": 8}), ModelError, "train.max_length"),
         (trained("head", train={"cut": "tail"}), ModelError, "train.cut"),
-        (trained("head", data={"clean": {"whitespace": True}}), ModelError, "rows|data.clean"),
+        (trained("head", data={"clean": {"normalise": True}}), ModelError, "rows|data.clean"),
         (unfinished, StoreError, "not finished"),
         (damaged, CorruptError, "model.safetensors"),
         (tmp_path / "nothing", StoreError, "no run"),
@@ -275,7 +275,7 @@ def test_images(tiny_model: Any, tmp_path: Path) -> None:
                 values[..., channel] += 100
                 Image.fromarray(values).save(tmp_path / "photos" / split / name / f"{number}.png")
     photos = tmp_path / "photos"
-    for family, updated in (("vit", False), ("resnet", False), ("resnet", True)):
+    for family, updated in (("vit", False), ("resnet", True)):
         runs = []
         for method in ("full", {"last_k": {"k": 1}}):
             batch_norm = {"batch_norm": "updated"} if updated else {}
@@ -283,7 +283,7 @@ def test_images(tiny_model: Any, tmp_path: Path) -> None:
                 "model": str(tiny_model(family)),
                 "method": method,
                 "data": {"train": f"{photos}@train", "validation": f"{photos}@val", "test": f"{photos}@test"},
-                "train": {**TRAIN, "max_steps": 3, **batch_norm},
+                "train": {**TRAIN, "max_steps": 2, **batch_norm},
                 "evaluate": {"resamples": 100},
             }
             runs.append(tmp_path / f"{family}-{updated}-{len(runs)}")
@@ -292,7 +292,7 @@ def test_images(tiny_model: Any, tmp_path: Path) -> None:
         if updated:
             with pytest.raises(ModelError, match="other running statistics"):
                 make_soup(runs, out, "uniform")
-            assert read_record(out).status == "failed" if out.exists() else True
+            assert not out.exists()
             continue
         record = make_soup(runs, out, "greedy")
         assert record.status == "finished" and verify_run(out).ok and (out / "looked_at.json").is_file()

@@ -24,7 +24,7 @@ from tunewise.cleaning.texts import text_steps
 from tunewise.commit import lock, sweep
 from tunewise.comparison.soup_members import Member, check_members, read_members
 from tunewise.data.tokenise import with_prompt
-from tunewise.engine.averaging import check_holds, check_same_statistics, pour
+from tunewise.engine.averaging import check_holds, pour
 from tunewise.engine.device import Tuned
 from tunewise.engine.encode import encode
 from tunewise.engine.evaluation import Results, evaluate
@@ -37,6 +37,7 @@ from tunewise.engine.train import Trained
 from tunewise.errors import Interrupted, NonFiniteError, RecipeError, StoreError
 from tunewise.evaluate.decide import choose_threshold, to_predictions
 from tunewise.evaluate.predict import predict_logits
+from tunewise.models.attention import use_attention
 from tunewise.models.load import Net
 from tunewise.models.memory import memory_told
 from tunewise.recipe import recipe_from
@@ -92,6 +93,7 @@ def make_soup(
     check_members(members, checked.models[recipe.model])
     _check_data(members[0], checked)
     work = _Soup(members, out, kind, metric, checked, list(warnings), begun)
+    record = work.begin(label or f"soup({kind})")
     with lock(out), stop or Stop(fix="run the same command again") as stop:
         if replace_earlier and not _is_of(out, work.fingerprint):
             sweep(out)
@@ -99,7 +101,6 @@ def make_soup(
             earlier = earlier_record(out, work.fingerprint, resume=True)
             if earlier and earlier.status == "finished":
                 return earlier
-        record = work.begin(label or f"soup({kind})")
         write_record(out, record)
         try:
             with stop.at_once():
@@ -190,13 +191,14 @@ class _Soup:
         return self._hand_over(record, trained, results, device, stop)
 
     def _load(self, places: Sequence[Path], device: torch.device, tuned: Tuned) -> Net:
-        """The first member's model, ready to take the weights of others."""
+        """The first member's model, ready to take other weights; attention is computed as when that was evaluated."""
         net, *_ = load_model(places[0], torch.device("cpu"))
         check_holds(net.model, places[0])
-        check_same_statistics(places)
         net.located = self.checked.models[recipe_from(self.first.recipe).model]
-        tuned.turn_to_prediction(net.to(device).model)
-        return net
+        wanted, own = tuned.attention_prediction or tuned.attention, net.model.config._attn_implementation
+        if wanted and wanted != own:
+            use_attention(net.model, wanted, instead_of=own)
+        return net.to(device)
 
     def _scorer(self, net: Net, stop: Stop) -> Callable[[], float]:
         """Tells the metric on validation of the weights that the net has then; NaN where outputs are not finite."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunewise.engine.averaging import check_same_shapes
+from tunewise.engine.averaging import check_same_shapes, check_same_statistics
 from tunewise.engine.model_meta import read_meta, schema_from
 from tunewise.errors import ModelError, RecipeError, StoreError
 from tunewise.models.from_runs import handed_over, manifest_digest
@@ -97,7 +97,9 @@ def check_members(members: Sequence[Member], base: LocatedModel) -> None:
     for what, of, fix in _SAME:
         _check_same(members, what, of, fix)
     _check_base(members)
-    check_same_shapes([member.place for member in members])
+    places = [member.place for member in members]
+    check_same_shapes(places)
+    check_same_statistics(places)
     _check_output_layer(members, base)
 
 
