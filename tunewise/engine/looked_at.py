@@ -18,9 +18,9 @@ from tunewise.engine.output_layer import read_by_output_layer
 from tunewise.engine.pixels import encode_pictures
 from tunewise.engine.train import Trained
 from tunewise.evaluate.notable_rows import rows_to_look_at, said_of
-from tunewise.evaluate.predict import eval_mode
 from tunewise.evaluate.scores import to_scores
 from tunewise.evaluate.settings import EvaluateConfig
+from tunewise.models.modes import eval_mode
 from tunewise.models.saliency import Logits, grad_cam, map_layer, occlusion, passes
 from tunewise.models.wrapped import plain_model
 from tunewise.types import DataBundle, Predictions, Schema

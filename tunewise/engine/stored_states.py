@@ -29,6 +29,7 @@ from tunewise.data.batches import sorted_batches
 from tunewise.data.inputs import Inputs
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 from tunewise.models.prefix import STATES, Batch, Prefix, narrowed, read_by_the_model
 from tunewise.types import ModelMap
 
@@ -71,15 +72,9 @@ class Pass:
         batch = {key: value.to(self.device) for key, value in read_by_the_model(batch).items()}
         model = self.prefix.model
         watch = nullcontext(self.flops) if self.flops else watch_flops(model, self.model_map)
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            with torch.no_grad(), watch as flops, self.autocast():
-                hidden = self.prefix.capture(batch)
-            self.flops = flops
-        finally:
-            for module, training in modes:
-                module.training = training
+        with eval_mode(model), torch.no_grad(), watch as flops, self.autocast():
+            hidden = self.prefix.capture(batch)
+        self.flops = flops
         self.done_flops += self.flops.forward(len(hidden), _width(batch))
         if self.kind in ONE_POSITION:
             hidden = hidden[torch.arange(len(hidden)), places(self.kind, batch, self.pad)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 from tunewise.data.batches import sorted_batches
 from tunewise.data.inputs import Inputs
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 
 Outputs = Callable[[nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
 
@@ -60,18 +61,6 @@ def predict_logits(
             found.append(logits_BC)
     order = np.argsort(np.concatenate(rows))
     return np.concatenate(_of_one_width(found))[order]
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Inside, no module is in training mode; afterwards each is as it was."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _of_one_width(outputs: list[np.ndarray]) -> list[np.ndarray]:

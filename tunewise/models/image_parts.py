@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from tunewise.errors import ModelError
+from tunewise.models.modes import eval_mode
 
 STAGE_LISTS = ("layers", "blocks", "stage")
 """What transformers and timm call the list of layers in a stage."""
@@ -114,15 +115,13 @@ def _traced(model: nn.Module) -> _Trace:
 
         return enter, leave
 
-    modes = [(module, module.training) for module in model.modules()]
     weight = next(model.parameters())
     pixels = torch.zeros(1, *image_shape(model.config), device=weight.device, dtype=weight.dtype)
     for path, module in model.named_modules():
         enter, leave = note(path)
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             model(pixel_values=pixels)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as problem:
         said = (str(problem).strip() or type(problem).__name__).splitlines()[0]
@@ -134,8 +133,6 @@ def _traced(model: nn.Module) -> _Trace:
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     return trace
 
 
