@@ -241,11 +241,17 @@ def _first_of_head(parts: list[Part], model: nn.Module) -> int:
 
 
 def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """The width of what a module gave: of an image, that of its two outer axes which a tensor of the module has."""
+    """The width of what a module gave."""
     if len(shape) != 4:
         return shape[-1] if shape else 0
+    return shape[channel_axis(module, shape)]
+
+
+def channel_axis(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """1 or 3: the axis of channels in a map of this shape (4 axes) that a module gave, which is the outer axis as wide
+    as a tensor of the module; of both or none, the first."""
     sizes = {size for tensor in module.parameters() for size in tensor.shape[:1]}
-    return next((size for size in (shape[1], shape[3]) if size in sizes), shape[1])
+    return 3 if shape[3] in sizes and shape[1] not in sizes else 1
 
 
 def _common_path(paths: list[str]) -> str:
