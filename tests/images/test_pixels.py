@@ -15,6 +15,7 @@ from tunewise.engine import pixels as room
 from tunewise.engine.kept import Context
 from tunewise.engine.pixels import encode_pictures
 from tunewise.errors import DataError
+from tunewise.evaluate.predict import predict_logits
 from tunewise.models.locate import LocatedModel
 from tunewise.models.processor import load_processor
 
@@ -63,6 +64,25 @@ def test_a_batch_holds_the_values_of_its_rows_in_their_order_as_a_copy():
         assert np.array_equal(batch["pixel_values"].numpy(), values[[2, 0]])
         batch["pixel_values"].add_(1)
         assert np.array_equal(pixels.stored, values)
+
+
+@pytest.mark.parametrize(("size", "most"), [((1, 1), 32), ((90, 90), 32), ((224, 224), 5), ((2000, 1000), 1)])
+def test_large_images_make_small_batches_in_passes(size, most):
+    """Of 32 rows of 90 x 90 pixels; 5 of 224 x 224 are 251,000 pixels, and 32 of 90 x 90 are 259,000."""
+    asked = []
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, pixel_values):
+            asked.append(len(pixel_values))
+            return SimpleNamespace(logits=pixel_values[:, :, 0, 0])
+
+    pixels = Pixels(np.broadcast_to(np.float32(0), (33, 3, *size)))
+    assert predict_logits(Model(), pixels, 32).shape == (33, 3)
+    assert max(asked) == most and sum(asked) == 33
 
 
 def test_other_images_or_another_processor_are_another_entry(net, rows, tmp_path):

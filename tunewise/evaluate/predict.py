@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tunewise.data.batches import sorted_batches
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, sizes_of
 from tunewise.models.memory import PassSize
 from tunewise.models.modes import eval_mode
 
@@ -54,7 +54,7 @@ def predict_logits(
             wanted = model(**batch).logits if outputs is None else outputs(model, batch)
             return wanted.float().cpu().numpy()
 
-    batches = sorted_batches(inputs.lengths, batch_size)
+    batches = sorted_batches(sizes_of(inputs), batch_size)
     with eval_mode(model):
         for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
             rows.append(batch_rows)
