@@ -71,14 +71,14 @@ def recipe_page() -> str:
 
 def bad_input_page() -> str:
     """Every kind of bad input of the tests, and what tunewise says to it."""
-    sys.path.insert(0, str(HERE.parent / "tests" / "bad_inputs"))
+    sys.path[:0] = [str(HERE.parent / "tests" / "bad_inputs"), str(HERE.parent)]
     try:
         from case import all_cases
         from kinds import KINDS, WAITING
 
         cases = all_cases()
     finally:
-        sys.path.pop(0)
+        del sys.path[:2]
     parts = [
         "# Bad input",
         "Made from the tests by `make docs`: each line is a test that holds tunewise to these very words. An error "

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.estimated_run import assert_flops_are_estimated
 from tunewise.check import check
 from tunewise.errors import ModelError, RecipeError
 from tunewise.recipe import Recipe, load_recipe, recipe_from, write_recipe
@@ -127,23 +128,7 @@ def test_the_record_tells_what_was_changed(recipe: Callable[..., Recipe], tmp_pa
 def test_an_estimate_counts_both_passes_and_tells_of_other_words(
     objective: dict[str, Any], recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunewise.comparison.worker import Task
-    from tunewise.engine.device import Tuned
-    from tunewise.estimation.answers import Question
-    from tunewise.estimation.run_cost import measure
-
     augment = {} if objective else {"word_swap": 0.4}
-    made = recipe({"last_k": {"k": 1}}, objective=objective, augment=augment).anchored(tmp_path)
-    tuned = {"device": "cpu", "precision": "fp32", "threads": 1}
-    monkeypatch.setenv("TUNEWISE_CACHE", str(tmp_path / "cache of the run"))
-    record = run(made, tmp_path / "run", folder=tmp_path, tuned=Tuned.from_dict(tuned))
-    found = check(made, tmp_path, made.all_methods).found
-    task = Task(
-        recipe=made.as_dict(), out="", folder=str(tmp_path), tuned=tuned, found=found, allow_code=False, packages=()
-    )
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setenv("TUNEWISE_CACHE", str(tmp_path / "cache of the estimate"))
-    cost = measure(Question(task, str(tmp_path / "scratch"), 0.2, reserve_bytes=0), lambda words: None)
-    assert cost.forward_flops == pytest.approx(record.costs.forward_flops)
-    assert cost.backward_flops == pytest.approx(record.costs.backward_flops)
+    made = recipe({"last_k": {"k": 1}}, objective=objective, augment=augment)
+    cost = assert_flops_are_estimated(made, tmp_path, monkeypatch)
     assert any("other words" in note for note in cost.notes) == bool(augment)

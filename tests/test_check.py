@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tunewise.check import Checked, check, only_choice
+from tunewise import check as room
+from tunewise.check import Checked, check, check_data, only_choice
 from tunewise.data.prepare import fingerprint
 from tunewise.errors import DataError, MethodError, ModelError, RecipeError
 from tunewise.methods import DEFAULT
@@ -63,6 +64,21 @@ def test_what_was_found_before_is_not_read_again(recipe: Callable[..., Recipe], 
         check(recipe(metric="f1_marco"), tmp_path, wanted.all_methods, found=sent)
     with pytest.raises(DataError):
         checked(wanted, tmp_path)
+
+
+@pytest.mark.parametrize(("might_be_images", "with_tokeniser"), [(False, [True]), (True, [False, True])])
+def test_checking_the_data_looks_for_a_tokeniser_later_only_where_rows_might_be_images(
+    might_be_images: bool,
+    with_tokeniser: list[bool],
+    recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, real = [], room.locate
+    monkeypatch.setattr(room, "locate", lambda *given, **how: asked.append(how["reads_text"]) or real(*given, **how))
+    monkeypatch.setattr(room, "may_hold_pictures", lambda *_: might_be_images)
+    check_data(recipe(), tmp_path)
+    assert asked == with_tokeniser
 
 
 def test_only_the_model_of_a_run(recipe: Callable[..., Recipe], tmp_path: Path, tiny_model) -> None:

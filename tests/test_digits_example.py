@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.example_modules import modules_of
+
 EXAMPLE = Path(__file__).parent.parent / "examples" / "digits"
 
 
 @pytest.fixture(scope="module")
 def example():
     """The modules of the example."""
-    sys.path.insert(0, str(EXAMPLE))
-    try:
-        import digits
-        import make_vision_model
-
-        yield {"digits": digits, "make_vision_model": make_vision_model}
-    finally:
-        sys.path.remove(str(EXAMPLE))
+    with modules_of(EXAMPLE, "digits", "make_vision_model") as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")

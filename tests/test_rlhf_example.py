@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
+
+from tests.example_modules import modules_of
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "rlhf"
 STAGES = ("pretrained", "sft", "reward", "dpo", "grpo", "ppo", "control")
@@ -16,16 +17,8 @@ STAGES = ("pretrained", "sft", "reward", "dpo", "grpo", "ppo", "control")
 @pytest.fixture(scope="module")
 def example():
     """The modules of the example."""
-    sys.path.insert(0, str(EXAMPLE))
-    try:
-        import endings
-        import make_model
-        import stories
-        import table
-
-        yield {"endings": endings, "make_model": make_model, "stories": stories, "table": table}
-    finally:
-        sys.path.remove(str(EXAMPLE))
+    with modules_of(EXAMPLE, "endings", "make_model", "stories", "table") as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")

@@ -197,9 +197,10 @@ def check_data(
         DataError, ModelError: the data cannot be used at all, or there is no such model.
     """
     recipe = recipe.as_stage(folder)
-    located = _located(recipe.all_models[0], folder, reads_text=not may_hold_pictures(recipe.data, folder))
+    images = may_hold_pictures(recipe.data, folder)
+    located = _located(recipe.all_models[0], folder, reads_text=not images)
     data = data or prepare(recipe.data, folder)
-    if not data.schema.image:
+    if images and not data.schema.image:  # as in `find`
         located = _located(recipe.all_models[0], folder)
     return audit(data, located, recipe.check, on_check=on_check, whole=True, **_as_read(recipe))
 

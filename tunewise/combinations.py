@@ -45,10 +45,6 @@ def check_combinations(
         raise RecipeError(
             "class weights are for classes; the task is regression", where="objective.class_weights", fix="leave it out"
         )
-    if recipe.train.cut != "head" and not schema.text:
-        raise RecipeError(
-            f"images are not cut; train.cut is '{recipe.train.cut}'", where="train.cut", fix="leave it out"
-        )
     if recipe.train.cut != "head" and schema.task == "token_classification":
         raise RecipeError(
             f"entities are found from the beginning of a text on; train.cut is '{recipe.train.cut}'",

@@ -9,6 +9,7 @@ from tunewise.data.batches import (
     BatchSize,
     epoch_steps,
     padded_tokens,
+    rows_at_once,
     sorted_batches,
     written_batches,
 )
@@ -138,6 +139,12 @@ def test_sorted_batches_begin_with_the_longest() -> None:
     assert [rows.tolist() for rows in batches] == [[1, 3], [2, 0, 4]]
     assert sorted_batches(np.array([], dtype=np.int64), 2) == []
     assert [rows.tolist() for rows in sorted_batches(np.ones(5, dtype=np.int64), 2)] == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize("length", [1, 40, 128, 129, 784, 9000])
+def test_rows_at_once_are_those_of_a_batch_of_rows_of_one_length(length: int) -> None:
+    batches = sorted_batches(np.full(100, length), 32)
+    assert {len(rows) for rows in batches[:-1]} == {rows_at_once(length, 32)}
 
 
 def test_sorted_batches_are_few_and_hold_little_padding() -> None:

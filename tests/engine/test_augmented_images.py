@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_resume import interrupted, told
+from test_resume import resumed_exactly
 from torch.nn import functional
 from training_bench import Recorder, Setup
 
@@ -128,15 +128,7 @@ def test_neither_order_nor_step_nor_threads_matter(
 @pytest.mark.parametrize("case", CASES)
 def test_resumed_is_uninterrupted(case: str, of_images: Callable[..., Setup]) -> None:
     settings, steps = CASES[case]
-    settings = {"epochs": 3, "dropout": 0.2, **settings}
-    whole = of_images(at="a", **settings)
-    trained = whole.train()
-    resumed, again = interrupted(lambda **more: of_images(**{**settings, **more}), steps)
-    assert resumed.digest == whole.digest
-    assert told(again) == told(trained)
-    assert resumed.log() == whole.log()
-    assert resumed.checkpoint() == whole.checkpoint()
-    assert resumed.job.observers.warnings == whole.job.observers.warnings
+    resumed_exactly(of_images, steps, **{"epochs": 3, "dropout": 0.2, **settings})
 
 
 def test_what_draws_nothing_changes_no_bit_and_another_seed_does(of_images: Callable[..., Setup]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_resume import interrupted, told
+from test_resume import resumed_exactly
 from torch.nn import functional
 from training_bench import Recorder, Setup
 
@@ -55,26 +55,14 @@ def kinds() -> list[tuple[str, int]]:
 @pytest.mark.parametrize("case", CASES)
 def test_resumed_is_uninterrupted(case: str, training: Callable[..., Setup]) -> None:
     settings, steps = CASES[case]
-    settings = {"epochs": 3, "dropout": 0.2, **settings}
-    whole = training(at="a", **settings)
-    trained = whole.train()
-    resumed, again = interrupted(lambda **more: training(**{**settings, **more}), steps)
-    assert resumed.digest == whole.digest
-    assert told(again) == told(trained)
-    assert resumed.log() == whole.log()
-    assert resumed.checkpoint() == whole.checkpoint()
-    assert resumed.job.observers.warnings == whole.job.observers.warnings
+    resumed_exactly(training, steps, **{"epochs": 3, "dropout": 0.2, **settings})
 
 
 def test_resumed_is_uninterrupted_with_entities(
     training: Callable[..., Setup], tagged_data: Callable[..., Any]
 ) -> None:
     settings = {"data": tagged_data(), "epochs": 2, "dropout": 0.2, "save_steps": 3, "augment": WORDS}
-    settings["objective"] = {"r_drop": 0.5}
-    whole = training(at="a", **settings)
-    trained = whole.train()
-    resumed, again = interrupted(lambda **more: training(**{**settings, **more}), [4])
-    assert (resumed.digest, resumed.log(), told(again)) == (whole.digest, whole.log(), told(trained))
+    resumed_exactly(training, [4], **settings, objective={"r_drop": 0.5})
 
 
 # ---- what is read

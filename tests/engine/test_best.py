@@ -154,7 +154,14 @@ def scripted_losses(monkeypatch: pytest.MonkeyPatch, per_validation: list[float]
 
 @pytest.mark.parametrize(
     ("train", "validation", "warned_at"),
-    [([3, 2, 1], [1, 2, 3], [18]), ([3, 2, 1], [3, 2, 3], []), ([1, 2, 3], [1, 2, 3], []), ([3, 2, 1], [1, 2, 2], [])],
+    [
+        ([3, 2, 1], [1, 2, 3], [18]),
+        ([3, 2, 1], [3, 2, 3], []),
+        ([1, 2, 3], [1, 2, 3], []),
+        ([3, 2, 1], [1, 2, 2], []),
+        ([5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [18]),
+        ([5, 4, 3, 2, 3, 2, 1], [4, 2, 3, 4, 4, 5, 6], [24]),
+    ],
 )
 def test_overfitting_is_told(
     train: list[float],
@@ -164,9 +171,9 @@ def test_overfitting_is_told(
     validated: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    validated([0.1, 0.2, 0.3], validation)
+    validated([place / 10 for place in range(len(validation))], validation)
     scripted_losses(monkeypatch, train)
-    setup = training("full", epochs=3)
+    setup = training("full", epochs=len(train))
     setup.train()
     found = [warning for warning in setup.job.observers.warnings if "over-fitting" in warning]
     assert found == [

@@ -83,6 +83,22 @@ def interrupted(make: Callable[..., Setup], steps: list[int]) -> tuple[Setup, Tr
     return setup, setup.train()
 
 
+def resumed_exactly(make: Callable[..., Setup], steps: list[int], **settings: Any) -> tuple[Setup, Trained, Trained]:
+    """Trains with these settings at once, and interrupted after each of the steps: everything must be the same. The
+    uninterrupted one, what it trained, and what the other did."""
+    whole = make(at="a", **settings)
+    trained = whole.train()
+    resumed, again = interrupted(lambda **more: make(**{**settings, **more}), steps)
+    assert resumed.digest == whole.digest
+    assert told(again) == told(trained)
+    assert resumed.log() == whole.log()
+    assert resumed.job.observers.warnings == whole.job.observers.warnings
+    if "save_steps" in settings:
+        assert resumed.checkpoint() == whole.checkpoint()
+        assert any(name.startswith("optimizer/") for name in whole.checkpoint())
+    return whole, trained, again
+
+
 def told(trained: Trained) -> str:
     """What the training says of itself, but for seconds."""
     counted = (
@@ -101,17 +117,8 @@ def test_resumed_is_uninterrupted(case: str, training: Callable[..., Setup], toy
     settings = {**COMMON, **settings}
     data = toy_data(settings.pop("task", "classification"))
     data = with_counts(data, *settings.pop("counts", ()))
-    whole = training(at="a", data=data, **settings)
-    trained = whole.train()
-    resumed, again = interrupted(lambda **more: training(data=data, **{**settings, **more}), steps)
-    assert resumed.digest == whole.digest
-    assert told(again) == told(trained)
-    assert resumed.log() == whole.log()
-    assert resumed.job.observers.warnings == whole.job.observers.warnings
+    whole, trained, again = resumed_exactly(training, steps, data=data, **settings)
     assert len([row for row in whole.log() if row["event"] == "step"]) == trained.curve[-1]["step"]
-    if "save_steps" in settings:
-        assert resumed.checkpoint() == whole.checkpoint()
-        assert any(name.startswith("optimizer/") for name in whole.checkpoint())
     if case == "early_stopping":
         assert trained.curve[-1]["step"] < 18
     assert again.earlier_seconds > 0
@@ -126,12 +133,7 @@ DESCENDING = [
 
 @pytest.mark.parametrize("method", DESCENDING)
 def test_every_method_goes_on_exactly(method: str, training: Callable[..., Setup]) -> None:
-    settings = {"method": method, "save_steps": 2, "max_steps": 6, "dropout": 0.2}
-    whole = training(at="a", **settings)
-    trained = whole.train()
-    resumed, again = interrupted(lambda **more: training(**{**settings, **more}), [3])
-    assert told(again) == told(trained)
-    assert (resumed.digest, resumed.log(), resumed.checkpoint()) == (whole.digest, whole.log(), whole.checkpoint())
+    resumed_exactly(training, [3], method=method, save_steps=2, max_steps=6, dropout=0.2)
 
 
 def test_killed_between_saves(training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch) -> None:

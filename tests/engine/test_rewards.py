@@ -121,28 +121,35 @@ def test_a_regression_is_a_reward_model(runs, folder):
     assert found == pytest.approx(TextModel(one / "model").scores(["onea b", "twoc"]), abs=1e-6)
 
 
-@pytest.mark.parametrize("form", ["completion", "chat"])
-def test_a_reward_model_reads_prompt_and_answer(form, folder, tmp_path, tiny_model):
-    def row(*texts):
-        if form == "completion":
-            return texts
-        roles = ("user", "assistant", "assistant")
-        return tuple(json.dumps([{"role": role, "content": text}]) for role, text in zip(roles, texts, strict=True))
+def message(form, role, text):
+    return json.dumps([{"role": role, "content": text}]) if form == "chat" else text
 
-    rows = tuple(row(f"{a} {b}", a, b) for a, b in pairwise(FILLER[:9]))
+
+def preference_run(form, folder, tiny_model):
+    pairs = list(pairwise(FILLER[:9]))
+    rows = tuple(
+        (message(form, "user", f"{a} {b}"), message(form, "assistant", a), message(form, "assistant", b))
+        for a, b in pairs
+    )
     splits = {
         name: Split(name, rows, np.zeros(8, np.float32), np.arange(1, 9), "toy")
         for name in ("train", "validation", "test")
     }
     schema = Schema("preference", ("prompt", "chosen", "rejected"), "", (), form)
-    setup = set_up(tiny_model("gpt2", 2), DataBundle(splits, schema, (), "toy"), tmp_path, max_steps=2)
+    setup = set_up(tiny_model("gpt2", 2), DataBundle(splits, schema, (), "toy"), folder, max_steps=2)
     trained = setup.train()
     decision = {"threshold": None, "positive": None}
-    save_model(trained, "transformers", tmp_path / "model", schema, decision, card=lambda size: "card")
-    judge = rewards([str(tmp_path)], folder)
+    save_model(trained, "transformers", folder / "model", schema, decision, card=lambda size: "card")
+    return folder
+
+
+@pytest.mark.parametrize("form", ["completion", "chat"])
+def test_a_reward_model_reads_prompt_and_answer(form, folder, tmp_path, tiny_model):
+    run = preference_run(form, tmp_path, tiny_model)
+    judge = rewards([str(run)], folder)
     judge._judges[0].chat = form == "chat"
-    prompts = [row("one", "", "")[0], row("two", "", "")[0]]
-    wanted = TextModel(tmp_path / "model").scores(list(zip(PROMPTS, ANSWERS, strict=True)))
+    prompts = [message(form, "user", text) for text in ("one", "two")]
+    wanted = TextModel(run / "model").scores(list(zip(PROMPTS, ANSWERS, strict=True)))
     assert judge(prompts, ANSWERS, {}) == pytest.approx(wanted, abs=1e-6)
 
 
@@ -209,24 +216,6 @@ def chat_rewards(sources, folder, **functions):
         if hasattr(judge, "chat"):
             judge.chat = True
     return made
-
-
-def preference_run(form, folder, tiny_model):
-    def message(role, text):
-        return json.dumps([{"role": role, "content": text}]) if form == "chat" else text
-
-    pairs = list(pairwise(FILLER[:9]))
-    rows = tuple((message("user", f"{a} {b}"), message("assistant", a), message("assistant", b)) for a, b in pairs)
-    splits = {
-        name: Split(name, rows, np.zeros(8, np.float32), np.arange(1, 9), "toy")
-        for name in ("train", "validation", "test")
-    }
-    schema = Schema("preference", ("prompt", "chosen", "rejected"), "", (), form)
-    setup = set_up(tiny_model("gpt2", 2), DataBundle(splits, schema, (), "toy"), folder, max_steps=2)
-    trained = setup.train()
-    decision = {"threshold": None, "positive": None}
-    save_model(trained, "transformers", folder / "model", schema, decision, card=lambda size: "card")
-    return folder
 
 
 def test_a_reward_model_reads_the_tools_and_calls_of_a_conversation(folder, tmp_path, tiny_model):

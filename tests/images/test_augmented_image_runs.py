@@ -11,6 +11,7 @@ import pytest
 from image_files import file_of, write_photos
 from PIL import Image
 
+from tests.estimated_run import assert_flops_are_estimated
 from tunewise.check import check
 from tunewise.commit import default_cache
 from tunewise.errors import RecipeError
@@ -101,23 +102,8 @@ def test_options_of_images_are_refused_for_texts(tmp_path, tiny_bert, option):
 
 
 def test_an_estimate_carries_out_steps_with_augmentation(recipe, tmp_path, monkeypatch):
-    from tunewise.comparison.worker import Task
-    from tunewise.engine.device import Tuned
-    from tunewise.estimation.answers import Question
-    from tunewise.estimation.run_cost import measure
-
-    made = recipe({"last_k": {"k": 1}}, augment={**ALL, "mixup": 0.2}).anchored(tmp_path)
-    tuned = {"device": "cpu", "precision": "fp32", "threads": 1}
-    record = run(made, tmp_path / "run", folder=tmp_path, tuned=Tuned.from_dict(tuned))
-    found = check(made, tmp_path, made.all_methods).found
-    task = Task(
-        recipe=made.as_dict(), out="", folder=str(tmp_path), tuned=tuned, found=found, allow_code=False, packages=()
-    )
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setenv("TUNEWISE_CACHE", str(tmp_path / "cache of the estimate"))
-    cost = measure(Question(task, str(tmp_path / "scratch"), 0.2, reserve_bytes=0), lambda words: None)
-    assert cost.forward_flops == pytest.approx(record.costs.forward_flops)
-    assert cost.backward_flops == pytest.approx(record.costs.backward_flops)
+    made = recipe({"last_k": {"k": 1}}, augment={**ALL, "mixup": 0.2})
+    cost = assert_flops_are_estimated(made, tmp_path, monkeypatch)
     assert not any("texts" in note for note in cost.notes)
 
 

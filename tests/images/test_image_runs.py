@@ -203,7 +203,8 @@ def test_commands_predict_evaluate_and_check(trained, photos, tmp_path):
 def test_options_of_texts_are_refused_before_weights(recipe, tmp_path, sections, where):
     with pytest.raises(RecipeError) as told:
         run(recipe(**sections), tmp_path / "out", folder=tmp_path)
-    assert told.value.where == where and "images" in told.value.what and told.value.fix
+    assert (told.value.where, told.value.fix) == (where, "leave it out")
+    assert told.value.what == f"{where} does not go with images: it is for texts; rows are images"
 
 
 def test_methods_and_models_for_texts_are_refused(recipe, tiny_model, tmp_path):
@@ -237,6 +238,8 @@ def test_a_recipe_on_the_spot(photos, tmp_path):
     file.write_text("models: [a, b]\ndata: {train: photos}\n")
     other, folder = recipe_of(file, [], "c", ["all"])
     assert (other.model, other.models, other.methods, folder) == ("c", [], "all", tmp_path)
+    other, _ = recipe_of(file, [], "#1: c", ["head", "lora"])
+    assert (other.model, [choice.name for choice in other.methods]) == ("#1: c", ["head", "lora"])
     for arguments, what in (
         ((photos, [], None, ["head"]), "no model"),
         ((tmp_path, [], "vit", ["head"]), "folder without images"),

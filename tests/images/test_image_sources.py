@@ -176,12 +176,12 @@ def test_what_was_done_with_images_is_told(photos, tmp_path):
     red = photos / "train" / "red"
     (red / "grey.png").write_bytes(file_of(noise(1).convert("L")))
     (red / "tiny.png").write_bytes(file_of(noise(2, 1, 1)))
-    (red / "long.png").write_bytes(file_of(noise(3, 300, 20)))
+    (red / "long.png").write_bytes(file_of(noise(3, 100, 20)))
     data = prepare(DataConfig(train="photos"), tmp_path)
     assert steps(data, "converted images") == ["photos: read as RGB of 8 bits: 1 grey to RGB"]
     tiny, long = steps(data, "odd images")
     assert "1 of 15 images have a side of less than 16 pixels: 'red/tiny.png'" in tiny and "'red/long.png'" in long
-    assert steps(data, "images")[0] == "photos: 15 images, 1x1 to 300x20 pixels; modes: 14 RGB, 1 L"
+    assert steps(data, "images")[0] == "photos: 15 images, 1x1 to 100x20 pixels; modes: 14 RGB, 1 L"
 
 
 def test_equal_images_are_on_one_side_or_told(photos, tmp_path):

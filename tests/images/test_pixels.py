@@ -10,10 +10,12 @@ from image_files import file_of, noise, write_classes
 from tunewise.commit import Cache
 from tunewise.commit.arrays import write_array_of
 from tunewise.data.picture import MOST_PIXELS, decode, picture_of
+from tunewise.data.pixels import Pixels
 from tunewise.engine import pixels as room
 from tunewise.engine.kept import Context
 from tunewise.engine.pixels import encode_pictures
 from tunewise.errors import DataError
+from tunewise.evaluate.predict import predict_logits
 from tunewise.models.locate import LocatedModel
 from tunewise.models.processor import load_processor
 
@@ -50,6 +52,37 @@ def test_what_is_kept_is_what_is_made(net, rows, tmp_path, monkeypatch):
     batch = again.batch([5, 0])["pixel_values"].numpy()
     assert np.abs(batch - (expected[[5, 0]] / 127.5 - 1)).max() < 1e-6
     assert np.array_equal(again.stored, expected)  # a batch is a copy
+
+
+def test_a_batch_holds_the_values_of_its_rows_in_their_order_as_a_copy():
+    values = np.arange(4 * 3 * 2 * 2, dtype=np.float32).reshape(4, 3, 2, 2)
+    pixels = Pixels(values.copy())
+    assert len(pixels) == 4 and pixels.lengths.tolist() == [1, 1, 1, 1] and pixels.lengths.dtype == np.int64
+    for rows in ([2, 0], np.array([2, 0])):
+        batch = pixels.batch(rows)
+        assert list(batch) == ["pixel_values"] and batch["pixel_values"].dtype == torch.float32
+        assert np.array_equal(batch["pixel_values"].numpy(), values[[2, 0]])
+        batch["pixel_values"].add_(1)
+        assert np.array_equal(pixels.stored, values)
+
+
+@pytest.mark.parametrize(("size", "most"), [((1, 1), 32), ((90, 90), 32), ((224, 224), 5), ((2000, 1000), 1)])
+def test_large_images_make_small_batches_in_passes(size, most):
+    """Of 32 rows of 90 x 90 pixels; 5 of 224 x 224 are 251,000 pixels, and 32 of 90 x 90 are 259,000."""
+    asked = []
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, pixel_values):
+            asked.append(len(pixel_values))
+            return SimpleNamespace(logits=pixel_values[:, :, 0, 0])
+
+    pixels = Pixels(np.broadcast_to(np.float32(0), (33, 3, *size)))
+    assert predict_logits(Model(), pixels, 32).shape == (33, 3)
+    assert max(asked) == most and sum(asked) == 33
 
 
 def test_other_images_or_another_processor_are_another_entry(net, rows, tmp_path):

@@ -47,6 +47,18 @@ def test_a_classifier_of_other_classes_gets_a_new_output_layer_and_keeps_the_res
     assert net.model.config.id2label == {0: "a", 1: "b", 2: "c"} and net.tokenizer is None
 
 
+@pytest.mark.parametrize(("family", "passes"), [("vit", 1), ("resnet", 2)])
+def test_a_model_reads_an_image_of_the_size_of_its_processor_once(family, passes, tiny_model, monkeypatch):
+    """A ResNet's configuration does not say how large its images are, so that it is mapped with another size."""
+    from transformers import ResNetForImageClassification, ViTForImageClassification
+
+    read, kind = [], {"vit": ViTForImageClassification, "resnet": ResNetForImageClassification}[family]
+    real = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda *given, **how: read.append(how["pixel_values"]) or real(*given, **how))
+    net = load(tiny_model(family))
+    assert len(read) == passes and tuple(read[-1].shape) == (1, *net.processor.shape)
+
+
 def timm_folder(folder: Path, **config: object) -> Path:
     folder.mkdir()
     save_file({"a.weight": torch.zeros(2, 2)}, folder / "model.safetensors")

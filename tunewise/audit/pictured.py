@@ -9,8 +9,7 @@ import numpy as np
 
 from tunewise.audit.finding import Finding
 from tunewise.audit.view import View
-from tunewise.data.picture import Facts
-from tunewise.data.picture_table import LONG, TINY
+from tunewise.data.picture import LONG, TINY, Facts
 from tunewise.data.thumbnails import Thumbnails
 from tunewise.types import Split
 
@@ -75,10 +74,9 @@ def _odd(splits: Iterable[Split]) -> dict[str, list[Place]]:
 
 
 def _oddities(fact: Facts) -> Iterator[str]:
-    short, long = sorted((fact.width, fact.height))
-    if short < TINY:
+    if fact.tiny:
         yield f"a side below {TINY} pixels"
-    if long > LONG * short:
+    if fact.long:
         yield f"{LONG:g} times as long as high, or the other way round"
     yield from fact.converted
 

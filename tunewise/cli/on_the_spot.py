@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,10 @@ def recipe_of(
             fix="write --methods before the names of methods",
         )
     methods = [*methods, *more]
-    named: dict[str, Any] = {}
-    if methods:
-        named["methods"] = "all" if list(methods) == ["all"] else list(methods)
+    named: dict[str, Any] = {"methods": "all" if methods == ["all"] else methods} if methods else {}
     if not path.is_dir():
-        given = [f"methods=[{', '.join(methods)}]"] if methods and methods != ["all"] else []
-        given += ["methods=all"] if methods == ["all"] else []
-        given += ["models=[]", f"model={model}"] if model else []
+        given = [f"{key}={json.dumps(value)}" for key, value in named.items()]
+        given += ["models=[]", f"model={json.dumps(model)}"] if model else []
         return load_recipe(path, [*given, *overrides]), path.resolve().parent
     if not holds_pictures(path):
         raise RecipeError(

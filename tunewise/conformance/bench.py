@@ -12,7 +12,7 @@ import numpy as np
 from tunewise.commit import Series
 from tunewise.conformance.models import IMAGE, IMAGE_SIZES, TIMM, make_folder
 from tunewise.conformance.toy_data import IMAGE_SIZE, toy_images, toy_texts
-from tunewise.data.images import Images
+from tunewise.data.pixels import Pixels
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Observer, Observers, Started, Step
 from tunewise.engine.feature_head import FeatureHead
@@ -59,7 +59,7 @@ class Bench:
     family: str
     located: LocatedModel
     data: DataBundle
-    images: dict[str, Images] | None = None
+    images: dict[str, Pixels] | None = None
     language: bool = False
     learned: ClassVar[float] = 0.98  # the share of its loss that a model has after training, at most
     chance: ClassVar[float | None] = None  # how often what an update of the same size does by chance the fall must be

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tunewise.data.images import Images
 from tunewise.data.picture import MOST_PIXELS, Picture, picture_of
+from tunewise.data.pixels import Pixels
 from tunewise.types import DataBundle, DataStep, Schema, Split
 
 # Words that decide the label of a row, and words that say nothing.
@@ -44,18 +44,18 @@ def toy_texts(train: int, held_out: int) -> DataBundle:
     return _bundle({name: texts(count) for name, count in _counts(train, held_out)}, ("message",), train, held_out)
 
 
-def toy_images(train: int, held_out: int, size: int = IMAGE_SIZE) -> tuple[DataBundle, dict[str, Images]]:
+def toy_images(train: int, held_out: int, size: int = IMAGE_SIZE) -> tuple[DataBundle, dict[str, Pixels]]:
     """Noise with one of three colour channels brighter; the pixels by split are beside the targets. The rows are the
     same noise as files of images, of 256 steps."""
     generator = np.random.default_rng(7)
 
-    def images(count: int) -> Images:
+    def images(count: int) -> Pixels:
         pixels = generator.normal(size=(count, 3, size, size)).astype(np.float32)
         pixels[np.arange(count), np.arange(count) % 3] += 1.0
-        return Images(pixels)
+        return Pixels(pixels)
 
     pixels = {name: images(count) for name, count in _counts(train, held_out)}
-    rows = {name: tuple((_picture(values),) for values in found.pixels) for name, found in pixels.items()}
+    rows = {name: tuple((_picture(values),) for values in found.stored) for name, found in pixels.items()}
     bundle = _bundle(rows, (), train, held_out)
     return replace(bundle, schema=replace(bundle.schema, image="image")), pixels
 

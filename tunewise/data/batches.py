@@ -129,6 +129,11 @@ def sorted_batches(lengths: np.ndarray, batch_size: int, similar: float = SIMILA
     return batches
 
 
+def rows_at_once(length: int, batch_size: int) -> int:
+    """How many rows of this length are a batch of `sorted_batches`."""
+    return max(1, batch_size * min(TOKENS_PER_ROW, length) // length)
+
+
 def padded_tokens(rows: np.ndarray, lengths: np.ndarray) -> int:
     """What a batch of these rows takes."""
     return len(rows) * int(lengths[rows].max())

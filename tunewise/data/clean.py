@@ -10,8 +10,7 @@ import numpy as np
 
 from tunewise.cleaning.exact_duplicates import exact_duplicates
 from tunewise.data.labels import Label, comparable, no_targets, to_targets
-from tunewise.data.picture import Picture
-from tunewise.data.table import Table, as_text, row_list, short
+from tunewise.data.table import Table, as_text, nothing_in, row_list, short
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Split
 
@@ -44,7 +43,7 @@ class Rows:
     @property
     def of(self) -> str:
         """What a row is, for messages: a text or an image."""
-        return "image" if self.texts and isinstance(self.texts[0][0], Picture) else "text"
+        return self.table.of
 
     @property
     def what(self) -> str:
@@ -99,19 +98,19 @@ def usable_rows(
     keep = range(len(table))
     empty = {index for index, row in enumerate(texts) if not all(cell.strip() for cell in row)}
     missing = {index for index, value in enumerate(values) if value is None}
-    for name, bad, column in (("empty text", empty, text), ("missing label", missing - empty, label)):
+    unlabelled = missing - empty
+    reasons = (*table.told_empty(text, empty), empty), ("missing label", nothing_in(label, unlabelled), unlabelled)
+    for name, why, bad in reasons:
         if bad:
             left = [index for index in keep if index not in bad]
-            where = " or ".join(f"'{one}'" for one in column)
-            reason = f"{table.source}: nothing in {where} in {row_list(sorted(bad))}; left out"
+            reason = f"{table.source}: {why}; left out"
             out = tuple(index + 1 for index in keep if index in bad)
             steps.append(DataStep(name, len(keep), len(left), reason, out))
             keep = left
     if not keep:
-        what = "image" if table.holds_images else "text"
         raise DataError(
-            f"no row has both {what} and label: {len(empty):,} of {len(table):,} have no {what}, {len(missing):,} no "
-            "label",
+            f"no row has both {table.of} and label: {len(empty):,} of {len(table):,} have no {table.of}, "
+            f"{len(missing):,} no label",
             where=table.source,
             fix="is it the right column?",
         )

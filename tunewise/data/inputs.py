@@ -29,6 +29,12 @@ class Inputs(Protocol):
         ...
 
 
+def sizes_of(inputs: Inputs) -> np.ndarray:
+    """What each row takes in a pass without gradients, int64 (n,), in tokens: its length; of an image, which has no
+    tokens, by its pixels."""
+    return getattr(inputs, "sizes", inputs.lengths)
+
+
 def items_of(inputs: Inputs, rows: Sequence[int] | np.ndarray) -> int:
     """How many tokens of these rows are to be learnt: of those alone an output layer of a language model is computed.
     0 for inputs that have none."""

@@ -24,6 +24,10 @@ ENDINGS = (
 """Endings by which a folder is known to hold images; what a file is, its content says."""
 MOST_PIXELS = 89_478_485
 """Width times height that are decoded at most: 268 MB as RGB; Pillow warns from there on."""
+TINY = 16
+"""Pixels; a side below this is told."""
+LONG = 5.0
+"""A longer side so many times the shorter one, or more, is told: a square cut out of it shows little."""
 
 _SIXTEEN_BITS = 65_535
 
@@ -41,6 +45,14 @@ class Facts:
     height: int
     mode: str
     converted: tuple[str, ...] = ()
+
+    @property
+    def tiny(self) -> bool:
+        return min(self.width, self.height) < TINY
+
+    @property
+    def long(self) -> bool:
+        return max(self.width, self.height) >= LONG * min(self.width, self.height)
 
 
 class Picture(str):

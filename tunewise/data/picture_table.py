@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tunewise.data.labels import is_missing
-from tunewise.data.picture import BrokenImage, Picture, is_image, picture_of
+from tunewise.data.picture import LONG, TINY, BrokenImage, Picture, is_image, picture_of
 from tunewise.data.settings import DataConfig
 from tunewise.data.table import Table, as_text, kind, listed, short
 from tunewise.errors import DataError
@@ -19,10 +19,6 @@ from tunewise.types import DataStep
 
 NAMED = 5
 """Broken images that a message names."""
-TINY = 16
-"""Pixels; a side below this is told."""
-LONG = 5.0
-"""A longer side so many times the shorter one is told: a square cut out of it shows little."""
 
 _LOOK = 10  # cells that tell what a column holds
 
@@ -36,23 +32,16 @@ class PictureTable(Table):
 
     image: str = ""
     broken: Mapping[int, str] = field(default_factory=dict)
-    holds_images = True
+    of = "image"
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
         """A tuple of one picture per row; "" stands for one that cannot be used."""
         return [("" if cell is None else cell,) for cell in self.columns[self.image]]
 
-    def steps_of_reading(self, steps: Sequence[DataStep]) -> list[DataStep]:
-        """The steps of leaving rows out, in which rows without a text are those without an image that can be used; and
-        what had to be done with the others."""
-        told = []
-        for step in steps:
-            if step.name == "empty text":
-                reason = f"{self.source}: {told_broken(self.broken, self)}; left out"
-                step = replace(step, name="broken images", reason=reason)
-            told.append(step)
-        return [*told, *_seen(self)]
+    def told_empty(self, columns: Sequence[str], empty: Collection[int]) -> tuple[str, str]:
+        """As of every table; rows without an image are those whose image cannot be used."""
+        return "broken images", told_broken(self.broken, self)
 
 
 def picture_column(config: DataConfig, table: Table, is_folder: bool) -> str | None:
@@ -192,14 +181,13 @@ def refuse_broken(table: PictureTable) -> None:
         )
 
 
-def _seen(table: PictureTable) -> list[DataStep]:
+def seen_steps(table: PictureTable) -> list[DataStep]:
     """What images are, what was done with them, and which are odd."""
     pictures = [cell for cell in table.columns[table.image] if cell is not None]
     count = len(pictures)
     if not count:
         return []
     facts = [picture.facts for picture in pictures]
-    sides = [(min(fact.width, fact.height), max(fact.width, fact.height)) for fact in facts]
     modes = ", ".join(f"{many:,} {mode}" for mode, many in Counter(fact.mode for fact in facts).most_common())
     smallest, largest = (pick(facts, key=lambda fact: fact.width * fact.height) for pick in (min, max))
     size = f"{smallest.width}x{smallest.height} to {largest.width}x{largest.height}"
@@ -208,8 +196,8 @@ def _seen(table: PictureTable) -> list[DataStep]:
     if done:
         told = "; ".join(f"{many:,} {what}" for what, many in done.most_common())
         steps.append(DataStep("converted images", count, count, f"{table.source}: read as RGB of 8 bits: {told}"))
-    tiny = [picture.shown for picture, (short_side, _) in zip(pictures, sides, strict=True) if short_side < TINY]
-    long = [picture.shown for picture, side in zip(pictures, sides, strict=True) if side[1] > LONG * side[0]]
+    tiny = [picture.shown for picture in pictures if picture.facts.tiny]
+    long = [picture.shown for picture in pictures if picture.facts.long]
     for found, what in (
         (tiny, f"have a side of less than {TINY} pixels"),
         (long, f"are {LONG:g} times as long as high, or the other way round, or more"),

@@ -17,6 +17,11 @@ from tunewise.data.cuts import Losses
 if TYPE_CHECKING:
     import torch
 
+PIXELS_OF_A_TOKEN = 64
+"""In passes without gradients: 32 images of 90 x 90 pixels are a batch as 32 texts of 128 tokens are. MobileNetV2 on
+one core with images of 224 x 224, by images of a batch, MiB and images a second of CPU time: 64: 1,302 and 11; 32: 578
+and 12; 16: 422 and 18; 8: 185 and 21; 4: 101 and 28."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
@@ -42,6 +47,11 @@ class Pixels:
     @cached_property
     def lengths(self) -> np.ndarray:
         return np.ones(len(self.stored), dtype=np.int64)
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Of each image what it takes in a pass, as so many tokens: see `inputs.sizes_of`."""
+        return np.full(len(self.stored), -(-self.stored.shape[2] * self.stored.shape[3] // PIXELS_OF_A_TOKEN))
 
     def shape(self, rows: Sequence[int] | np.ndarray) -> tuple[int, int]:
         """See `Inputs`."""

@@ -25,7 +25,7 @@ from tunewise.data.near_overlap import near_apart
 from tunewise.data.overlap import overlap_steps, refuse_overlap, without_overlap
 from tunewise.data.personal_data import without_personal_data
 from tunewise.data.picture_folder import LABEL
-from tunewise.data.picture_table import PictureTable
+from tunewise.data.picture_table import PictureTable, seen_steps
 from tunewise.data.plausible import plausible_steps
 from tunewise.data.row_cleaning import row_cleaning
 from tunewise.data.schema import check_texts, find_schema, find_task, label_columns, schema_steps, text_columns
@@ -333,7 +333,7 @@ def _read(
         values = read_labels(table, label, task, config.label_separator)
     texts, cleaned = clean_texts(config.clean, texts, table.source, words=task == "token_classification")
     rows, steps = usable_rows(table, texts, values, text, label)
-    steps = table.steps_of_reading(steps) if isinstance(table, PictureTable) else steps
+    steps += seen_steps(table) if isinstance(table, PictureTable) else []
     check_sensitive(config, table, text, label)
     rows, doubts = _with_keys(config, rows)
     return rows, [*read_steps(table), *more, *cleaned, *steps, *doubts]

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -36,7 +36,7 @@ class Table:
     note: str = ""
     hint: str = ""
     repairs: tuple[str, ...] = ()
-    holds_images = False
+    of = "text"  # what a row is, in messages
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -44,6 +44,15 @@ class Table:
     def where(self, index: int, column: str) -> str:
         """The place of a cell, in words; the first data row is row 1."""
         return f"{self.source}, row {index + 1}, column '{column}'"
+
+    def told_empty(self, columns: Sequence[str], empty: Collection[int]) -> tuple[str, str]:
+        """The name of the step that leaves rows without content out, and why.
+
+        Args:
+            columns: of the content.
+            empty: places of these rows.
+        """
+        return "empty text", nothing_in(columns, empty)
 
     def find(self, wanted: str | int) -> str:
         """The name of a column given by name, or by number from 0.
@@ -204,6 +213,12 @@ def row_list(indices: Sequence[int], most: int = 5) -> str:
     first = ", ".join(str(index + 1) for index in indices[:most])
     rest = f" and {len(indices) - most:,} more" if len(indices) > most else ""
     return f"row{'s' if len(indices) > 1 else ''} {first}{rest}"
+
+
+def nothing_in(columns: Sequence[str], rows: Collection[int]) -> str:
+    """`nothing in 'a' or 'b' in rows 3 and 9`."""
+    where = " or ".join(f"'{column}'" for column in columns)
+    return f"nothing in {where} in {row_list(sorted(rows))}"
 
 
 def count_rows(count: int) -> str:

@@ -24,6 +24,7 @@ from tunewise.models.blocks import named_tensors
 from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.load import Net, fresh_model
 from tunewise.models.masks import count_of, elements_of
+from tunewise.models.modes import modes_kept
 from tunewise.models.wrapped import plain_model
 from tunewise.types import Chain, Mask, ModelMap, ModuleInsert, PeftInsert, Plan, Rule, TensorInfo
 
@@ -133,12 +134,12 @@ def left_as_it_was(model: nn.Module) -> Iterator[Mapping[nn.Parameter, torch.Ten
     weights = {parameter: parameter.detach().clone() for parameter in model.parameters()}
     buffers = {buffer: buffer.clone() for buffer in model.buffers()}
     state = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    modes = [(module, module.training) for module in model.modules()]
     for parameter in model.parameters():
         parameter.grad = None
     random = random_state()
     try:
-        yield weights
+        with modes_kept(model):
+            yield weights
     finally:
         set_random_state(random)
         with torch.no_grad():
@@ -147,8 +148,6 @@ def left_as_it_was(model: nn.Module) -> Iterator[Mapping[nn.Parameter, torch.Ten
         for parameter, requires_grad, gradient in state:
             parameter.requires_grad_(requires_grad)
             parameter.grad = gradient
-        for module, training in modes:
-            module.training = training
 
 
 def frozen_blocks(trained: Iterable[str], model_map: ModelMap, plan: Plan) -> int:

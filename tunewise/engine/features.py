@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from tunewise.data.batches import sorted_batches
 from tunewise.data.cuts import Losses
+from tunewise.data.inputs import sizes_of
 from tunewise.data.pixels import Pixels
 from tunewise.data.sentences import words_of
 from tunewise.data.tokenise import Tokens
@@ -177,7 +178,7 @@ class Embedder:
         self._encoder.eval()
         self._counted = None
         rows, parts = [], []
-        batches = sorted_batches(tokens.lengths, self.batch_size)
+        batches = sorted_batches(sizes_of(tokens), self.batch_size)
         for batch_rows, found in self.size.run(batches, tokens.lengths, lambda batch: self._of_batch(tokens, batch)):
             rows.append(batch_rows)
             parts += found

@@ -20,9 +20,9 @@ from tunewise.engine.beams import beam_search
 from tunewise.engine.sampling import Chooser
 from tunewise.errors import ModelError
 from tunewise.evaluate.generation_settings import GenerationConfig
-from tunewise.evaluate.predict import eval_mode
 from tunewise.models.continuation import Continuation, cache_serves
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 from tunewise.models.wrapped import plain_model
 
 Tell = Callable[[int, int], None]

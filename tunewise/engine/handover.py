@@ -21,13 +21,14 @@ from tunewise.commit.room import bytes_in
 from tunewise.config.reading import Chunks
 from tunewise.engine.apply import insert
 from tunewise.engine.feature_head import FeatureHead
-from tunewise.engine.model_meta import META, format_of, plan_of, read_meta, schema_from
+from tunewise.engine.model_meta import format_of, plan_of, read_meta, schema_from
 from tunewise.engine.peft_folder import check_adapter, load_adapter, merge, save_adapter
 from tunewise.engine.train import Trained
 from tunewise.engine.writing import settle_writing
 from tunewise.errors import CorruptError, ModelError
 from tunewise.models.batch_norm import running_statistics
 from tunewise.models.blocks import named_tensors
+from tunewise.models.from_runs import META
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import LocatedModel, check_folder, locate
 from tunewise.models.weights_files import read_header, sample_digest

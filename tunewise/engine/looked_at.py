@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from tunewise.data.batches import rows_at_once
 from tunewise.data.pixels import Pixels
 from tunewise.data.thumbnails import as_the_model_sees
 from tunewise.engine.output_layer import read_by_output_layer
 from tunewise.engine.pixels import encode_pictures
 from tunewise.engine.train import Trained
 from tunewise.evaluate.notable_rows import rows_to_look_at, said_of
-from tunewise.evaluate.predict import eval_mode
 from tunewise.evaluate.scores import to_scores
 from tunewise.evaluate.settings import EvaluateConfig
+from tunewise.models.modes import eval_mode
 from tunewise.models.saliency import Logits, grad_cam, map_layer, occlusion, passes
 from tunewise.models.wrapped import plain_model
 from tunewise.types import DataBundle, Predictions, Schema
@@ -100,10 +101,11 @@ def _maps(
                 maps += [] if found is None else list(found)
         if len(maps) == len(rows):
             return "grad-cam", maps, len(rows)
+        at_once = rows_at_once(int(pixels.sizes[0]), batch_size)
         grey_C = _grey(trained).to(device)
         for row in rows:
             seen = _probability(logits, schema, outputs[row], stop)
-            maps.append(occlusion(seen, batch([row])[0], grey_C, batch_size))
+            maps.append(occlusion(seen, batch([row])[0], grey_C, at_once))
         _, _, height, width = pixels.stored.shape
         return "occlusion", maps, len(rows) * passes(height, width)
 

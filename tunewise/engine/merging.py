@@ -11,10 +11,9 @@ from torch import nn
 
 from tunewise.commit import commit_folder
 from tunewise.engine.handover import load_model
-from tunewise.engine.model_meta import META
 from tunewise.engine.peft_folder import merge
 from tunewise.errors import ModelError
-from tunewise.models.from_runs import manifest_digest, merged_folder
+from tunewise.models.from_runs import META, manifest_digest, merged_folder
 from tunewise.models.load import Net
 from tunewise.models.memory import memory_told
 from tunewise.types import ModuleInsert, Plan

@@ -12,13 +12,13 @@ from tunewise.cleaning.texts import TEXT_STEPS
 from tunewise.commit import verify
 from tunewise.config.reading import Chunks, Pooling, Reading
 from tunewise.errors import CorruptError, StoreError
+from tunewise.models.from_runs import META
 from tunewise.types import CARD, LANGUAGE_TASKS, Form, Handover, Kept, Plan, Schema, Task
 
 FORMAT = 5
 """What programs of an older format would do otherwise decides: 5 for models of images, 4 for language models, 3 for
 models that clean texts before they read them, or read long ones in windows, 2 for those that read the ends of long
 texts, else 1."""
-META = "tunewise.json"
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
 
@@ -53,23 +53,6 @@ def read_meta(folder: Path) -> dict[str, Any]:
             where=str(file),
             fix="train the model again, or restore the folder",
         ) from None
-
-
-def is_language_model(folder: Path) -> bool:
-    """Whether tunewise.json of a model folder says that the model gives the next token. What cannot be read is left to
-    `read_meta`, which says what is wrong with it."""
-    try:
-        return json.loads((folder / META).read_text(encoding="utf-8")).get("language") is True
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
-
-
-def reads_images(folder: Path) -> bool:
-    """Whether tunewise.json of a model folder says that its rows are images; as `is_language_model`."""
-    try:
-        return bool(json.loads((folder / META).read_text(encoding="utf-8"))["schema"].get("image"))
-    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
-        return False
 
 
 def format_of(kept: Reading, clean: Sequence[str], language: bool = False, images: bool = False) -> int:

@@ -15,10 +15,10 @@ from tunewise.data.pairs import PairTokens, parted
 from tunewise.data.ragged import Ragged
 from tunewise.data.rollout_tokens import PromptTokens, RolloutTokens
 from tunewise.errors import MethodError
-from tunewise.evaluate.predict import eval_mode
 from tunewise.methods.base import Method
 from tunewise.models.load import Net
 from tunewise.models.memory import is_out_of_memory
+from tunewise.models.modes import eval_mode
 from tunewise.models.token_losses import token_log_probs
 
 ROWS_OF_A_PROOF, PAIRS_OF_A_PROOF, PROMPTS_OF_A_PROOF = 6, 3, 2

@@ -34,6 +34,7 @@ from tunewise.errors import StoreError
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import modes_kept
 from tunewise.models.prefix import LABELS, STATES, Batch, Prefix, logits_of, narrowed, read_by_the_model, same_outputs
 from tunewise.models.token_losses import token_log_probs
 
@@ -222,13 +223,12 @@ def _telling_rows(inputs: Inputs) -> np.ndarray:
 @contextmanager
 def undisturbed(model: torch.nn.Module) -> Iterator[None]:
     """Modes and random numbers are afterwards as they were."""
-    modes, random = [(module, module.training) for module in model.modules()], random_state()
-    try:
-        yield
-    finally:
-        set_random_state(random)
-        for module, training in modes:
-            module.training = training
+    random = random_state()
+    with modes_kept(model):
+        try:
+            yield
+        finally:
+            set_random_state(random)
 
 
 def _first_line(problem: BaseException) -> str:

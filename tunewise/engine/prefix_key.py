@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from tunewise.data.batches import sorted_batches
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, sizes_of
 from tunewise.engine.apply import prefix_modules
 from tunewise.engine.kept import Context
 from tunewise.engine.vocabulary import used_rows
@@ -91,7 +91,7 @@ def prefix_tensors(net: Net, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _update_by_inputs(digest: Any, inputs: Inputs, labels: bool) -> None:
     """Adds what the model reads of all rows, in batches; with `labels`, which tokens are to be learnt too."""
-    for rows in sorted_batches(inputs.lengths, ROWS_AT_ONCE):
+    for rows in sorted_batches(sizes_of(inputs), ROWS_AT_ONCE):
         batch = inputs.batch(rows) if labels else read_by_the_model(inputs.batch(rows))
         digest.update(rows.tobytes())
         digest.update(digest_of(sorted(batch.items())).encode())

@@ -26,9 +26,10 @@ from tunewise.engine.generation import end_tokens, generate
 from tunewise.engine.kept import Spent
 from tunewise.engine.starting_point import StartingPoint
 from tunewise.evaluate.generation_settings import GenerationConfig
-from tunewise.evaluate.predict import Outputs, eval_mode
+from tunewise.evaluate.predict import Outputs
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 from tunewise.objectives.policy import k1
 from tunewise.objectives.policy_optimisation import Judged, PolicyOptimisation
 from tunewise.types import Split

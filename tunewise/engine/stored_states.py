@@ -26,9 +26,10 @@ import torch
 from tunewise.commit import read_manifest
 from tunewise.commit.arrays import write_array
 from tunewise.data.batches import sorted_batches
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, sizes_of
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 from tunewise.models.prefix import STATES, Batch, Prefix, narrowed, read_by_the_model
 from tunewise.types import ModelMap
 
@@ -71,15 +72,9 @@ class Pass:
         batch = {key: value.to(self.device) for key, value in read_by_the_model(batch).items()}
         model = self.prefix.model
         watch = nullcontext(self.flops) if self.flops else watch_flops(model, self.model_map)
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            with torch.no_grad(), watch as flops, self.autocast():
-                hidden = self.prefix.capture(batch)
-            self.flops = flops
-        finally:
-            for module, training in modes:
-                module.training = training
+        with eval_mode(model), torch.no_grad(), watch as flops, self.autocast():
+            hidden = self.prefix.capture(batch)
+        self.flops = flops
         self.done_flops += self.flops.forward(len(hidden), _width(batch))
         if self.kind in ONE_POSITION:
             hidden = hidden[torch.arange(len(hidden)), places(self.kind, batch, self.pad)]
@@ -106,7 +101,7 @@ def places(kind: Kind, batch: Batch, pad: int | None) -> torch.Tensor:
 def batches_within(inputs: Inputs, run: Pass, bytes_each: int, room: int) -> list[np.ndarray]:
     """The batches of the pass; where not all rows fit, of the first of them, a whole number of tenths by size: what is
     kept should not depend on every byte of free disk."""
-    batches = sorted_batches(inputs.lengths, ROWS_AT_ONCE)
+    batches = sorted_batches(sizes_of(inputs), ROWS_AT_ONCE)
     sizes = np.cumsum(run.vectors_of(inputs.lengths[np.concatenate(batches)])) * bytes_each
     tenths = min(10, 10 * room // int(sizes[-1]))
     left, kept = int(np.searchsorted(10 * sizes, tenths * sizes[-1], side="right")), []

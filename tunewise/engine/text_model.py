@@ -17,12 +17,12 @@ from tunewise.data.rewarded import rewarded_row
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import load_model
-from tunewise.engine.model_meta import is_language_model, reads_images, schema_from
+from tunewise.engine.model_meta import schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
-from tunewise.models.from_runs import handed_over
+from tunewise.models.from_runs import handed_over, is_language_model, reads_images
 from tunewise.models.memory import PassSize, memory_told
 
 if TYPE_CHECKING:

@@ -65,17 +65,13 @@ class Validated:
         return best is None or (value > best if self.greater_is_better else value < best)
 
     def _warn_of_overfitting(self) -> None:
-        """Two validations in a row at which the training loss fell and the validation loss rose."""
-        last = self.progress.curve[-3:]
-        parts = (
-            self.objective.comparable
-            and len(last) == 3
-            and all(
-                after["train_loss"] < before["train_loss"] and after["validation_loss"] > before["validation_loss"]
-                for before, after in pairwise(last)
-            )
-        )
-        if parts:
+        """Once, where the training loss fell and the validation loss rose two validations in a row."""
+        parted = [
+            after["train_loss"] < before["train_loss"] and after["validation_loss"] > before["validation_loss"]
+            for before, after in pairwise(self.progress.curve)
+        ]
+        twice = [first and second for first, second in pairwise(parted)]
+        if self.objective.comparable and twice and twice[-1] and not any(twice[:-1]):
             advice = "the best weights are kept" if self.config.keep_best else "set keep_best, or fewer epochs"
             self._warn(f"training and validation part at step {self.progress.step}: over-fitting ({advice})")
 

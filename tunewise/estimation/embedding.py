@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tunewise.data.batches import sorted_batches
+from tunewise.data.inputs import sizes_of
 from tunewise.engine.encode import encode
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.features import Embedder
@@ -46,8 +47,8 @@ def embedding_flops(net: Net, splits: Sequence[Sequence[tuple[str, ...]]]) -> fl
     total = 0.0
     for texts in splits:
         for column in zip(*texts, strict=True):
-            lengths = encode([(text,) for text in column], net).each_window.lengths
-            batches = sorted_batches(lengths, embed.batch_size)
+            inputs = encode([(text,) for text in column], net).each_window
+            lengths, batches = inputs.lengths, sorted_batches(sizes_of(inputs), embed.batch_size)
             with watch_flops(net.model, net.map) as flops:
                 embed([(column[0],)])
             total += sum(flops.forward(len(rows), int(lengths[rows].max())) for rows in batches)

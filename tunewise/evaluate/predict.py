@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from tunewise.data.batches import sorted_batches
-from tunewise.data.inputs import Inputs
+from tunewise.data.inputs import Inputs, sizes_of
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 
 Outputs = Callable[[nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
 
@@ -53,25 +54,13 @@ def predict_logits(
             wanted = model(**batch).logits if outputs is None else outputs(model, batch)
             return wanted.float().cpu().numpy()
 
-    batches = sorted_batches(inputs.lengths, batch_size)
+    batches = sorted_batches(sizes_of(inputs), batch_size)
     with eval_mode(model):
         for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
             rows.append(batch_rows)
             found.append(logits_BC)
     order = np.argsort(np.concatenate(rows))
     return np.concatenate(_of_one_width(found))[order]
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Inside, no module is in training mode; afterwards each is as it was."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _of_one_width(outputs: list[np.ndarray]) -> list[np.ndarray]:

@@ -124,14 +124,14 @@ def _keys_of_words(model: nn.Module, tokenizer: Any, tokens: int) -> dict[nn.Mod
     """For each attention its keys and values (2, 1, H, n, D) of n frequent words drawn at random."""
     import torch
 
+    from tunewise.models.modes import eval_mode
+
     frequent = torch.tensor(frequent_words(tokenizer, len(model.get_input_embeddings().weight)))
     rows = -(-tokens // WORDS)
     ids = frequent[torch.randint(len(frequent), (rows, WORDS))].to(model.device)
     decoder = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
-    training = model.training
-    with torch.no_grad():
-        model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids), **decoder)
-    model.train(training)
+    with eval_mode(model), torch.no_grad():
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), **decoder)
     noted = {}
     for module in model.modules():
         if seen := vars(module).pop("seen", None):

@@ -70,16 +70,29 @@ def written_as(path: Path) -> tuple[str, str] | None:
     """How the run of a language model wrote prompts and answers: the form of its rows, and what stood between the two
     (`types.Schema`); None where a path means no such run."""
     place = handed_over(path)
-    held = {} if place is None else _read(place)
-    schema = held.get("schema")
-    if not held.get("language") or not isinstance(schema, dict):
+    if place is None or not is_language_model(place) or not (schema := _schema(place)):
         return None
     return str(schema.get("form")), str(schema.get("between", ""))
+
+
+def is_language_model(place: Path) -> bool:
+    """Whether a model folder says that the model gives the next token."""
+    return _read(place).get("language") is True
+
+
+def reads_images(place: Path) -> bool:
+    """Whether a model folder says that its rows are images."""
+    return bool(_schema(place).get("image"))
 
 
 def named_path(name: str, folder: Path) -> Path:
     """What a recipe's `model` means as a path."""
     return folder / os.path.expanduser(name)
+
+
+def _schema(place: Path) -> dict[str, Any]:
+    schema = _read(place).get("schema")
+    return schema if isinstance(schema, dict) else {}
 
 
 def _kind(place: Path) -> Any:

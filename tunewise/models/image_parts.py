@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from tunewise.errors import ModelError
+from tunewise.models.modes import eval_mode
 
 STAGE_LISTS = ("layers", "blocks", "stage")
 """What transformers and timm call the list of layers in a stage."""
@@ -114,15 +115,13 @@ def _traced(model: nn.Module) -> _Trace:
 
         return enter, leave
 
-    modes = [(module, module.training) for module in model.modules()]
     weight = next(model.parameters())
     pixels = torch.zeros(1, *image_shape(model.config), device=weight.device, dtype=weight.dtype)
     for path, module in model.named_modules():
         enter, leave = note(path)
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with eval_mode(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             model(pixel_values=pixels)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as problem:
         said = (str(problem).strip() or type(problem).__name__).splitlines()[0]
@@ -134,8 +133,6 @@ def _traced(model: nn.Module) -> _Trace:
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     return trace
 
 
@@ -244,11 +241,17 @@ def _first_of_head(parts: list[Part], model: nn.Module) -> int:
 
 
 def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """The width of what a module gave: of an image, that of its two outer axes which a tensor of the module has."""
+    """The width of what a module gave."""
     if len(shape) != 4:
         return shape[-1] if shape else 0
+    return shape[channel_axis(module, shape)]
+
+
+def channel_axis(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """1 or 3: the axis of channels in a map of this shape (4 axes) that a module gave, which is the outer axis as wide
+    as a tensor of the module; of both or none, the first."""
     sizes = {size for tensor in module.parameters() for size in tensor.shape[:1]}
-    return next((size for size in (shape[1], shape[3]) if size in sizes), shape[1])
+    return 3 if shape[3] in sizes and shape[1] not in sizes else 1
 
 
 def _common_path(paths: list[str]) -> str:

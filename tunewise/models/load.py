@@ -26,6 +26,7 @@ from tunewise.config.reading import Chunks, Reading, kept_word
 from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
+from tunewise.models.image_parts import image_shape
 from tunewise.models.language import check_gives_next_token, check_output_layer
 from tunewise.models.loaded_weights import check_loaded
 from tunewise.models.locate import LocatedModel
@@ -125,7 +126,8 @@ def load_net(
         check_output_layer(model, missing, located)
     if tokenizer is None:
         processor, more = load_processor(located, config)
-        check_reads(model, processor.shape, located)
+        if model_map.modality != "image" or processor.shape != image_shape(config):  # else it read one to be mapped
+            check_reads(model, processor.shape, located)
         return Net(model, None, model_map, located, 1, (*notes, *more), processor=processor)
     net = _reading(model, tokenizer, model_map, located, max_length, notes)
     net.by_word, net.kept = schema.task == "token_classification", kept

@@ -129,10 +129,11 @@ def check_reads(model: Any, shape: tuple[int, ...], located: LocatedModel) -> No
     """
     import torch
 
-    training = model.training
+    from tunewise.models.modes import eval_mode
+
     try:
-        with torch.inference_mode():
-            model.eval()(pixel_values=torch.zeros(1, *shape))
+        with eval_mode(model), torch.inference_mode():
+            model(pixel_values=torch.zeros(1, *shape))
     except (ValueError, RuntimeError) as problem:
         said = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise ModelError(
@@ -140,8 +141,6 @@ def check_reads(model: Any, shape: tuple[int, ...], located: LocatedModel) -> No
             where=str(located.path / FILE),
             fix="set size (and crop_size) in that file to the image_size in config.json",
         ) from None
-    finally:
-        model.train(training)
 
 
 def _usual(config: Any) -> tuple[Any, str]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tunewise.models.image_parts import channel_axis
 from tunewise.models.wrapped import hidden_of, with_hidden
 
 CELLS = 8
@@ -45,16 +46,10 @@ def map_layer(blocks: Sequence[nn.Module], logits: Logits, pixels_BCHW: torch.Te
         shape = shapes.get(block, ())
         if len(shape) != 4:
             return None
-        channels = _channel_axis(block, shape)
+        channels = channel_axis(block, shape)
         if shape[2 if channels == 1 else 1] * shape[3 if channels == 1 else 2] > 1:
             return block
     return None
-
-
-def _channel_axis(block: nn.Module, shape: tuple[int, ...]) -> int:
-    """1 or 3: which outer axis of a map is as wide as a tensor of the block."""
-    sizes = {size for tensor in block.parameters() for size in tensor.shape[:1]}
-    return 3 if shape[3] in sizes and shape[1] not in sizes else 1
 
 
 def grad_cam(block: nn.Module, logits: Logits, pixels_BCHW: torch.Tensor, outputs: Sequence[int]) -> np.ndarray | None:
@@ -86,7 +81,7 @@ def grad_cam(block: nn.Module, logits: Logits, pixels_BCHW: torch.Tensor, output
     if gradient is None:
         return None
     map_BKhw, gradient_BKhw = found[0].detach(), gradient
-    if _channel_axis(block, tuple(map_BKhw.shape)) == 3:
+    if channel_axis(block, tuple(map_BKhw.shape)) == 3:
         map_BKhw, gradient_BKhw = (tensor.permute(0, 3, 1, 2) for tensor in (map_BKhw, gradient_BKhw))
     weight_BK11 = gradient_BKhw.mean(dim=(2, 3), keepdim=True)
     return torch.relu((weight_BK11 * map_BKhw).sum(dim=1)).float().cpu().numpy()
