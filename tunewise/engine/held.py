@@ -1,9 +1,9 @@
 """Frozen weights held in the format that training computes in: half the memory, and no copies in every step.
 
-Autocast rounds the weights of linear layers and convolutions to bf16 (or fp16) each time they are used, and keeps the
-copies until the backward pass. Rounded once, a weight that does not train gives the same bits. Whatever reads weights
-otherwise (norms, embeddings) keeps them in fp32; so does everything outside of training, for which the originals come
-back bit for bit: from the model's folder, or, where rounding lost nothing, from the rounded ones.
+Autocast rounds the weights of linear layers to bf16 (or fp16) each time they are used, and keeps the copies until the
+backward pass. Rounded once, a weight that does not train gives the same bits. Whatever reads weights otherwise (norms,
+embeddings, convolutions) keeps them in fp32; so does everything outside of training, for which the originals come back
+bit for bit: from the model's folder, or, where rounding lost nothing, from the rounded ones.
 """
 
 from __future__ import annotations
@@ -31,13 +31,9 @@ from tunewise.models.original_weights import Original, OriginalWeights, bits_of
 from tunewise.models.prefix import Batch, Wanted
 from tunewise.models.wrapped import plain_model
 
-ROUNDED_BY_AUTOCAST = (nn.Linear, Conv1D, nn.Conv1d, nn.Conv2d)
+ROUNDED_BY_AUTOCAST = (nn.Linear, Conv1D)
 """These very classes: what derives from one may read its weights in its own way."""
-THAT_AUTOCAST_ROUNDS_FOR = (
-    nn.functional.linear,
-    torch.addmm,
-    *(getattr(place, name) for place in (torch, nn.functional) for name in ("conv1d", "conv2d")),
-)
+THAT_AUTOCAST_ROUNDS_FOR = (nn.functional.linear, torch.addmm)
 ROWS_OF_A_PROOF = 4
 
 
