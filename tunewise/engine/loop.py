@@ -26,6 +26,7 @@ from tunewise.engine.events import Observers, Phase, Planned, Saved, Started, St
 from tunewise.engine.feed import Feed
 from tunewise.engine.finite import Culprits, check_finite
 from tunewise.engine.gradients import Gradients
+from tunewise.engine.held import HeldWeights
 from tunewise.engine.measure import Measuring
 from tunewise.engine.measured_rows import MeasuredRows, check_answers, measured_rows
 from tunewise.engine.optim import Optimizer
@@ -90,6 +91,7 @@ class Training(Validated):
         self.targets = self.targets.to(self.device)
         self.optimizer: Optimizer | None = None
         self.masks = Masks(self.seed)
+        self.held = HeldWeights(self.net, self.tuned)
         self.gradients = Gradients(
             self.net,
             self.objective,
@@ -131,10 +133,12 @@ class Training(Validated):
             try:
                 self._begin(state, tensors)
                 self._go_on()
+                self.progress.seconds += self.held.end().seconds
                 self._take_best()
                 self.objective.detach(self.net.model)
             finally:
                 self.feed.end_phase()
+                self.held.end()
         return self.progress
 
     def _go_on(self) -> None:
@@ -248,6 +252,7 @@ class Training(Validated):
 
     def _replan(self) -> None:
         self.feed.end_phase()
+        self.progress.seconds += self.held.end().seconds
         self.plan = self._make_plan(self.progress.step)
         self.optimizer.regroup(self._apply_plan(), self.plan.learning_rate, self.plan.schedule)
 
@@ -283,6 +288,8 @@ class Training(Validated):
             "validation": sum(course.validates(step) for step in range(begin + 1, end + 1)),
         }
         spent = self.feed.begin_phase([tensor.name for tensor in trained], self.plan, reads)
+        if not self.objective.writes:  # what it learns from is not there yet, to prove anything by
+            spent += self.held.begin(progress.trained, self.feed.inputs["train"], self.objective.outputs)
         progress.begin_phase(spent, resumed)
 
     def _check_disk(self) -> None:
