@@ -244,7 +244,7 @@ class _Run:
 
     def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
         """Writes the model folder, then the record: whoever finds `finished` finds the model too."""
-        kind = handover_kind(method.handover, method.merged)
+        kind = handover_kind(method.handover, method.merged, self.checked.objective.answers)
 
         def record(saved_bytes: int) -> RunRecord:
             seconds = trained.earlier_seconds + time.perf_counter() - self.begun

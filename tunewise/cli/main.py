@@ -34,6 +34,7 @@ from tunewise.cli.options import (
     TopP,
 )
 from tunewise.cli.proving import conformance, verify
+from tunewise.cli.sampling import sample
 from tunewise.cli.told_errors import told_errors
 from tunewise.errors import RecipeError
 
@@ -361,6 +362,7 @@ def methods(
 
 app.command()(conformance)
 app.command()(verify)
+app.command()(sample)
 
 
 @app.command()

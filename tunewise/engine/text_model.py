@@ -17,7 +17,7 @@ from tunewise.data.rewarded import rewarded_row
 from tunewise.data.sentences import joined, parted, words_of
 from tunewise.data.tags import entities_of, is_plain
 from tunewise.engine.handover import load_model
-from tunewise.engine.model_meta import is_language_model, reads_images, schema_from
+from tunewise.engine.model_meta import draws_images, is_language_model, reads_images, schema_from
 from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
@@ -26,6 +26,7 @@ from tunewise.models.from_runs import handed_over
 from tunewise.models.memory import PassSize, memory_told
 
 if TYPE_CHECKING:
+    from tunewise.engine.drawing_model import DrawingModel
     from tunewise.engine.language_model import LanguageModel
 
 Text = str | tuple[str, str] | list[str] | list[dict[str, Any]]
@@ -185,9 +186,9 @@ class ImageModel(TextModel):
         return (given_picture(place, text),)
 
 
-def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
+def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel | DrawingModel:
     """Loads the model of a run folder, or a model folder itself: a `LanguageModel` where it gives the next token, an
-    `ImageModel` where rows are images.
+    `ImageModel` where rows are images, a `DrawingModel` where it draws them.
 
     Raises:
         StoreError: there is no model of tunewise there, or it is damaged.
@@ -206,6 +207,10 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
         from tunewise.engine.language_model import LanguageModel
 
         return LanguageModel(path, device)
+    if draws_images(path):
+        from tunewise.engine.drawing_model import DrawingModel
+
+        return DrawingModel(path, device)
     if reads_images(path):
         return ImageModel(path, device)
     return TextModel(path, device)

@@ -14,6 +14,8 @@ from typing import Any
 
 from tunewise.errors import ModelError
 
+WHOLE = ("transformers", "diffusers")
+"""Kinds of model folders that hold a whole model, which can be trained as it is."""
 META, MODEL, MERGED, MANIFEST = "tunewise.json", "model", "merged", "manifest.json"
 
 
@@ -25,7 +27,7 @@ def handed_over(path: Path) -> Path | None:
 def to_merge(path: Path) -> Path | None:
     """The model folder that has to be merged with its base before it can be trained further; None where none has."""
     place = handed_over(path)
-    if place is None or _kind(place) == "transformers" or is_merged(place):
+    if place is None or _kind(place) in WHOLE or is_merged(place):
         return None
     return place
 
@@ -55,7 +57,7 @@ def base_folder(path: Path) -> tuple[Path, str | None]:
     place = handed_over(path)
     if place is None:
         return path, None
-    if _kind(place) == "transformers":
+    if _kind(place) in WHOLE:
         return place, None if place == path else f"the model is what the run in {path} handed over"
     if not is_merged(place):
         raise ModelError(
