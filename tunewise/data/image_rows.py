@@ -63,7 +63,17 @@ def usable_pictures(table: PictureTable) -> list[tuple[str, ...]]:
 
 
 def as_trained_on(config: DataConfig, schema: Schema) -> DataConfig:
-    """The data section for a new source: it has its images in the column of the training data."""
+    """The data section for a new source: it has its images in the column of the training data.
+
+    Raises:
+        DataError: the model draws images.
+    """
+    if schema.task == IMAGE_GENERATION:
+        raise DataError(
+            "the model draws images, and answers nothing about given ones",
+            where="data.task: image_generation",
+            fix="draw by `tunewise sample RUN --number 64 --out FOLDER`",
+        )
     return config.model_copy(update={"image": schema.image}) if schema.image else config
 
 

@@ -38,9 +38,9 @@ class DrawnPixels:
         return np.full(self.shape[0], -1.0, dtype=np.float32)
 
     @property
-    def order(self) -> tuple[int, ...] | None:
-        """See `Processor.order`: images in grey are not red, green and blue."""
-        return None if self.shape[0] == _GREY else (0, 1, 2)
+    def order(self) -> tuple[int, ...]:
+        """See `Processor.order`; of an image in grey, all three are one."""
+        return (0, 0, 0) if self.shape[0] == _GREY else (0, 1, 2)
 
     @property
     def resample(self) -> int:

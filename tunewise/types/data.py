@@ -187,8 +187,8 @@ ROW_NUMBERS: dict[Task, tuple[str, ...]] = {
 }
 """What a model's outputs for a row of a language task, or of image generation, are, in this order. generation: sum
 of -ln p over the tokens to learn, their count, how many of them the model holds for the likeliest. preference: what the
-model makes of both answers (a reward model's reward; for dpo beta times the log-ratio to the reference), and the row's loss. unpaired_preference:
-the same of the one answer. prompts: reward of what was written, its KL to the reference (sum over tokens), its tokens.
-image_generation: mean over the pixels of the squared error of what the model predicts at the timestep of the row, and
-the same weighted (`objectives.denoising`).
+model makes of both answers (a reward model's reward; for dpo beta times the log-ratio to the reference), and the row's
+loss. unpaired_preference: the same of the one answer. prompts: reward of what was written, its KL to the reference
+(sum over tokens), its tokens. image_generation: mean over the pixels of the squared error of what the model predicts at
+the timestep of the row, and the same weighted (`objectives.denoising`).
 """
