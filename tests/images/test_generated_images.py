@@ -12,7 +12,6 @@ from scipy.linalg import sqrtm
 from tunewise.errors import DataError
 from tunewise.evaluate.frechet_sizes import frechet_at_sizes
 from tunewise.evaluate.generated_images import (
-    fewest_images,
     frechet_distance,
     frechet_of_moments,
     inception_score,
@@ -20,6 +19,7 @@ from tunewise.evaluate.generated_images import (
     kernel_estimate,
     moments,
 )
+from tunewise.evaluate.image_checks import fewest_images
 from tunewise.evaluate.image_figures import ImageFeatures, check_one_extractor, figure_differences, image_figures
 from tunewise.evaluate.image_intervals import (
     centred_interval,

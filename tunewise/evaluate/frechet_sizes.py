@@ -10,13 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunewise.evaluate.generated_images import (
-    checked_pair,
-    fewest_images,
-    frechet_distance,
-    frechet_of_moments,
-    moments,
-)
+from tunewise.evaluate.generated_images import frechet_distance, frechet_of_moments, moments
+from tunewise.evaluate.image_checks import checked_pair, fewest_images
 
 POINTS = 10
 DRAWS = 8

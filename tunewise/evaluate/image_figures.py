@@ -11,13 +11,13 @@ import numpy as np
 from tunewise.errors import DataError
 from tunewise.evaluate.frechet_sizes import Growth, frechet_at_sizes
 from tunewise.evaluate.generated_images import (
-    FEWEST,
     SPLITS,
     frechet_distance,
     inception_score,
     kernel_distance,
     kernel_estimate,
 )
+from tunewise.evaluate.image_checks import FEWEST
 from tunewise.evaluate.image_intervals import (
     centred_interval,
     paired_difference,

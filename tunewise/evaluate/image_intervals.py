@@ -10,15 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tunewise.errors import DataError
-from tunewise.evaluate.generated_images import (
-    checked_pair,
-    checked_probabilities,
-    frechet_of_moments,
-    kernel_blocks,
-    own_kernels,
-    split_rows,
-    split_score,
-)
+from tunewise.evaluate.generated_images import frechet_of_moments, kernel_blocks, own_kernels, split_rows, split_score
+from tunewise.evaluate.image_checks import checked_pair, checked_probabilities
 from tunewise.evaluate.intervals import interval, resamples
 
 MOST_OPERATIONS = 3e11
