@@ -104,6 +104,19 @@ def test_flops_are_those_that_torch_counts(base):
     assert flops.forward(2, 1) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
+def test_norms_at_the_border_of_the_frozen_part_read_images_in_order(base):
+    """Where they do not, torch 2.13 ends the process in the backward pass."""
+    net, read = net_of(base), {}
+    for name, parameter in net.model.named_parameters():
+        parameter.requires_grad_(name.startswith(("unet.up_blocks.", "unet.conv_out.", "unet.conv_norm_out.")))
+    for name in ("mid_block", "up_blocks.0"):
+        norm = net.model.get_submodule(f"unet.{name}.resnets.0.norm1")
+        norm.register_forward_pre_hook(lambda module, args, name=name: read.update({name: args[0].is_contiguous()}))
+    loss = objective().outputs(net.model, inputs(net).batch([0, 1])).sum()
+    assert read == {"mid_block": False, "up_blocks.0": True}  # below, nothing is changed
+    loss.backward()
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 def test_the_loss_is_that_of_a_plain_training_step_of_diffusers(prediction, tmp_path):
     import diffusers

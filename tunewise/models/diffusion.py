@@ -56,7 +56,7 @@ class Denoiser(nn.Module):
         from diffusers import UNet2DModel
 
         self.config = config
-        self.unet = UNet2DModel.from_config({**config.unet})
+        self.unet = _with_safe_norms(UNet2DModel.from_config({**config.unet}))
 
     def forward(
         self, pixel_values: torch.Tensor, timestep: torch.Tensor, class_labels: torch.Tensor | None = None
@@ -147,8 +147,23 @@ def _pretrained(located: LocatedModel, unet: dict[str, Any]) -> Denoiser:
     config = DenoiserConfig(_plain(loaded.config), located.config["scheduler"], located.config["pipeline"])
     model = Denoiser.__new__(Denoiser)
     nn.Module.__init__(model)
-    model.config, model.unet = config, loaded
+    model.config, model.unet = config, _with_safe_norms(loaded)
     return model
+
+
+def _with_safe_norms(network: nn.Module) -> nn.Module:
+    """On a CPU (torch 2.13.0) the backward pass of a group norm ends the process where its weights train, its input
+    needs no gradient, and that lies in memory with its channels last, as attentions give it: at the border of the frozen
+    part. There, it is laid out anew."""
+
+    def laid_out(norm: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        at_border = torch.is_grad_enabled() and not args[0].requires_grad and norm.weight.requires_grad
+        return (args[0].contiguous(), *args[1:]) if at_border else None
+
+    for module in network.modules():
+        if isinstance(module, nn.GroupNorm) and module.weight is not None:
+            module.register_forward_pre_hook(laid_out)
+    return network
 
 
 def _plain(config: Any) -> dict[str, Any]:
