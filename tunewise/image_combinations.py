@@ -48,6 +48,12 @@ def check_drawing(recipe: Recipe, methods: Sequence[MethodChoice], schema: Schem
         RecipeError: names the option, and what to do.
     """
     if schema.task != IMAGE_GENERATION:
+        if recipe.evaluate.changed("drawing"):
+            raise RecipeError(
+                f"evaluate.drawing is for models that draw images; the task is {schema.task}",
+                where="evaluate.drawing",
+                fix="leave it out",
+            )
         return
     train, augment, evaluate = recipe.train, recipe.augment, recipe.evaluate
     changed = "the model would learn to draw what it makes of images"

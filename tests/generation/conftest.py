@@ -32,7 +32,7 @@ def make_recipe(base: Path, images: Path) -> Callable[..., Recipe]:
     def make(method: Any = "full", model: Path = base, **sections: Any) -> Recipe:
         data = {"train": str(images), "task": "image_generation", **sections.pop("data", {})}
         train = {**TRAIN, "epochs": 2, **sections.pop("train", {})}
-        evaluate = {"resamples": 100, **sections.pop("evaluate", {})}
+        evaluate = {"resamples": 100, "drawing": None, **sections.pop("evaluate", {})}
         whole = {"model": str(model), "method": method, "data": data, "train": train, "evaluate": evaluate}
         return recipe_from({**whole, **sections})
 

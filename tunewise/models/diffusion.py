@@ -153,8 +153,8 @@ def _pretrained(located: LocatedModel, unet: dict[str, Any]) -> Denoiser:
 
 def _with_safe_norms(network: nn.Module) -> nn.Module:
     """On a CPU (torch 2.13.0) the backward pass of a group norm ends the process where its weights train, its input
-    needs no gradient, and that lies in memory with its channels last, as attentions give it: at the border of the frozen
-    part. There, it is laid out anew."""
+    needs no gradient, and that lies in memory with its channels last, as attentions give it: at the border of the
+    frozen part. There, it is laid out anew."""
 
     def laid_out(norm: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         at_border = torch.is_grad_enabled() and not args[0].requires_grad and norm.weight.requires_grad

@@ -88,6 +88,8 @@ class RunRecord:
         rounds: of a training that learns from what the model writes: its figures (`events.Wrote`) at the `last` step,
             and in `steps`, at most 200 of them; left out elsewhere
         forgetting: perplexity of a text of another domain before and after training; left out where none was named.
+        drawn: of image generation: FID, KID and Inception score of images drawn before and after training, with their
+            difference, or why there are none; left out elsewhere.
         created: UTC, ISO 8601.
     """
 
@@ -109,6 +111,7 @@ class RunRecord:
     confusion: dict[str, list[list[int]]] = field(default_factory=dict)
     texts: dict[str, Any] = field(default_factory=dict)
     forgetting: dict[str, Any] = field(default_factory=dict)
+    drawn: dict[str, Any] = field(default_factory=dict)
     handover: HandedOver | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -120,7 +123,12 @@ class RunRecord:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, `schema_version`, `id`, `created` and `status` first."""
         plain = _without_nan(asdict(self))
-        for name in ("rounds", "texts", "forgetting"):  # so that older programs read the records of other models
+        for name in (
+            "rounds",
+            "texts",
+            "forgetting",
+            "drawn",
+        ):  # so that older programs read the records of other models
             if not plain[name]:
                 del plain[name]
         first = ("schema_version", "id", "created", "status")
