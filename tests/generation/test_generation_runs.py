@@ -80,7 +80,7 @@ def test_nothing_is_kept_of_a_frozen_part(make_recipe, tmp_path):
     method = {"blocks": {"blocks": "last", "count": 1}}
     record = run(make_recipe(method, data={"unconditional": True}), tmp_path / "out", folder=tmp_path)
     assert any("the timestep, which changes, enters every block" in note for note in record.notes)
-    assert not [item for item in default_cache().items() if item.about["kind"] in ("states", "vectors")]
+    assert not [item for item in default_cache().entries() if item.about["kind"] in ("states", "vectors")]
 
 
 class SignalAt(Observer):
