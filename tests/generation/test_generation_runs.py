@@ -242,6 +242,7 @@ def test_what_does_not_go_together_is_told_before_weights_load(sections, error, 
     assert isinstance(problem.value, TunewiseError) and (problem.value.fix or "take" in str(problem.value))
 
 
+@pytest.mark.slow
 def test_figures_before_and_after_stand_in_record_page_and_terminal(make_recipe, images, tmp_path):
     """A comparison: the untuned model's figures are the same for all methods, by one classifier of the images."""
     recipe = make_recipe(
@@ -268,7 +269,7 @@ def test_figures_before_and_after_stand_in_record_page_and_terminal(make_recipe,
     page = (tmp_path / "out" / "report.html").read_text()
     section = page[page.index('id="drawn"') :]
     section = section[: section.index("</section>")]
-    assert section.count("<img") == 3 and section.count("untuned") == 2 and "FID of infinitely many" in section
+    assert section.count("<img") == 3 and section.count(">untuned<") == 2 and "FID of infinitely many" in section
     assert any(line.startswith("FID: ") for line in drawn_lines(first))
     assert len(list((tmp_path / "out" / "runs").glob(".extractor-*"))) == 1
 

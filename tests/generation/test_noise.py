@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tunewise.data.noise import Drawn, NoisedPixels, NoiseSchedule
+from tunewise.data.noise import Drawn, NoisedPixels
 from tunewise.data.pixels import Pixels
+from tunewise.models.noise_schedule import NoiseSchedule
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 

@@ -149,6 +149,8 @@ class _Work:
         self.notes += calibration.notes
         if self.recipe.evaluate.forgetting is not None:
             self.notes.append("reading the text of evaluate.forgetting, before and after, is not timed")
+        if self.checked.objective.answers == "images" and self.recipe.evaluate.drawing is not None:
+            self.notes.append("drawing images before and after training (evaluate.drawing) is not timed")
         if borrowed := calibration.steps_of_borrowed_time:
             self.notes.append(f"the time of {borrowed:,} steps is told by phases before theirs: raise --budget")
         cost = {

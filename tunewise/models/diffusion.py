@@ -8,24 +8,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from tunewise.data.noise import NoiseSchedule
 from tunewise.errors import ModelError
 from tunewise.models.drawn_pixels import DrawnPixels
 from tunewise.models.from_files import told_as
 from tunewise.models.from_runs import META
 from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.locate import LocatedModel
+from tunewise.models.noise_schedule import NoiseSchedule
 from tunewise.models.pipeline_folder import FAMILY, UNET, check_draws, sides_of
 from tunewise.models.unet_map import CLASS_EMBEDDING, map_unet
-from tunewise.types import Schema
-
-if TYPE_CHECKING:
-    from tunewise.models.load import Net
+from tunewise.types import ModelMap, Schema
 
 SPREAD_OF_NEW = 0.02
 """Standard deviation of the first values of the embedding of a class that the base does not know: small beside what
@@ -83,15 +80,24 @@ def import_diffusers() -> None:
     import diffusers  # noqa: F401
 
 
-def load_denoiser(located: LocatedModel, schema: Schema, seed: int = 0, dropout: float | None = None) -> Net:
+@dataclass(frozen=True, eq=False)
+class LoadedDenoiser:
+    """The parts of a `Net` that draws images."""
+
+    model: Denoiser
+    map: ModelMap
+    processor: DrawnPixels
+    noise: NoiseSchedule
+    notes: tuple[str, ...]
+
+
+def load_denoiser(located: LocatedModel, schema: Schema, seed: int = 0, dropout: float | None = None) -> LoadedDenoiser:
     """Loads network and scheduler in fp32. Where the schema has classes, those that the base knows by name keep what
     they are embedded as; for the others new values are drawn, by `seed`.
 
     Raises:
         ModelError: diffusers cannot load it, weights are missing, of other shapes, or not finite.
     """
-    from tunewise.models.load import Net
-
     check_draws(located, schema)
     import_diffusers()
     unet = {**located.config["unet"], **({} if dropout is None else {"dropout": dropout})}
@@ -103,9 +109,8 @@ def load_denoiser(located: LocatedModel, schema: Schema, seed: int = 0, dropout:
     size = sides_of(unet)
     shape = (int(unet.get("in_channels", 3)), int(size[0]), int(size[1]))
     _check_runs(model, shape, bool(schema.labels), located)
-    net = Net(model, None, net_map, located, 1, (*notes, *told), processor=DrawnPixels(shape))
-    net.noise = noise_schedule(model.config.scheduler)
-    return net
+    noise = noise_schedule(model.config.scheduler)
+    return LoadedDenoiser(model, net_map, DrawnPixels(shape), noise, (*notes, *told))
 
 
 def noise_schedule(scheduler: dict[str, Any]) -> NoiseSchedule:

@@ -23,13 +23,14 @@ from transformers.utils import logging as transformers_logging
 
 from tunewise.chat.templates import settle_template
 from tunewise.config.reading import Chunks, Reading, kept_word
-from tunewise.data.noise import NoiseSchedule
 from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model
+from tunewise.models.diffusion import load_denoiser
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
 from tunewise.models.language import check_gives_next_token, check_output_layer
 from tunewise.models.loaded_weights import check_loaded
 from tunewise.models.locate import LocatedModel
+from tunewise.models.noise_schedule import NoiseSchedule
 from tunewise.models.processor import Processor, check_reads, load_processor
 from tunewise.models.windows import WindowOutputs
 from tunewise.models.words import WordOutputs
@@ -113,9 +114,9 @@ def load_net(
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
     """
     if schema.task == IMAGE_GENERATION:
-        from tunewise.models.diffusion import load_denoiser
-
-        return load_denoiser(located, schema, seed, dropout)
+        made = load_denoiser(located, schema, seed, dropout)
+        parts = {"processor": made.processor, "noise": made.noise}
+        return Net(made.model, None, made.map, located, 1, made.notes, **parts)
     if language:
         check_gives_next_token(located)
     config, tokenizer, notes, kept = _prepared(located, schema, dropout, attention, kept, language)
