@@ -46,6 +46,7 @@ HEAVY = {
     "transformers",
     "peft",
     "datasets",
+    "diffusers",
     "pandas",
     "sklearn",
     "scipy",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tunewise.audit.audit import Audit
     from tunewise.comparison.compare import Comparison
     from tunewise.comparison.curve import Curve
+    from tunewise.engine.drawing_model import DrawingModel
     from tunewise.engine.language_model import LanguageModel
     from tunewise.engine.text_model import TextModel
     from tunewise.estimation.results import Estimate
@@ -223,9 +224,9 @@ def train_recipe(
     )
 
 
-def load(folder: str | Path, device: str = "cpu") -> TextModel | LanguageModel:
+def load(folder: str | Path, device: str = "cpu") -> TextModel | LanguageModel | DrawingModel:
     """Loads a trained model: `load("runs/one").predict(["..."])`; of a language model,
-    `load("runs/one").generate(["..."])`."""
+    `load("runs/one").generate(["..."])`; of one that draws images, `load("runs/one").sample(16)`."""
     from tunewise.engine.text_model import load as load_text_model
 
     return load_text_model(folder, device)

@@ -22,6 +22,7 @@ from tunewise.methods.support import LANGUAGE, support_matrix
 from tunewise.models.from_runs import handed_over, named_path, to_merge
 from tunewise.models.language import check_gives_next_token
 from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.pipeline_folder import check_draws, draws
 from tunewise.objectives import Objective, make_objective
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.types import DataBundle
@@ -85,7 +86,7 @@ class Checked:
     def handed_over_bytes(self, model: str, choice: MethodChoice) -> int:
         """What the model of a run will take where it is a whole one; 0 where only what trained is handed over."""
         method = choice.build()
-        whole = method.handover == "transformers" or method.merged
+        whole = method.handover == "transformers" or method.merged or self.objective.answers == "images"
         return self.models[model].weights_bytes if whole else 0
 
 
@@ -113,6 +114,7 @@ def check(
     for located in models.values():
         if language:
             check_gives_next_token(located)
+        check_draws(located, data.schema)
     left_out = []
     for choice in methods:
         for name, located in models.items():
@@ -233,6 +235,12 @@ def _check_method(choice: MethodChoice, data: DataBundle, located: LocatedModel,
         raise MethodError(
             f"the method '{method.name}' is for {' and '.join(method.modalities)}s; the data is {reads}s",
             instead=method.instead,
+        )
+    if draws(located.config) and not method.leaves_whole:
+        raise MethodError(
+            f"the method '{method.name}' inserts what cannot be merged, and the model handed over is a plain pipeline "
+            "of diffusers",
+            instead="lora" if method.packages else "last_k",
         )
     for package in method.packages:
         if importlib.util.find_spec(package) is None:

@@ -9,7 +9,7 @@ from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.tags import is_plain
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
-from tunewise.image_combinations import check_images, check_looked_at, check_only_images
+from tunewise.image_combinations import check_drawing, check_images, check_looked_at, check_only_images
 from tunewise.language_combinations import check_language
 from tunewise.models.locate import locate
 from tunewise.objectives.settings import ObjectiveConfig
@@ -31,6 +31,7 @@ def check_combinations(
     """
     check_language(recipe, methods, schema, language)
     check_looked_at(recipe, schema)
+    check_drawing(recipe, methods, schema)
     if schema.image:
         check_images(recipe)
     else:

@@ -216,6 +216,9 @@ class Recipe(Config):
         if self.evaluate.forgetting:
             name = anchor(self.evaluate.forgetting)
             update["evaluate"] = self.evaluate.model_copy(update={"forgetting": name})
+        if self.evaluate.drawing and self.evaluate.drawing.extractor:
+            drawing = self.evaluate.drawing.model_copy(update={"extractor": anchor(self.evaluate.drawing.extractor)})
+            update["evaluate"] = update.get("evaluate", self.evaluate).model_copy(update={"drawing": drawing})
         return self.model_copy(update={**update, "model": self.model and anchor(self.model)}).as_stage(folder)
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tunewise.commit import Series, lock
 from tunewise.commit.room import check_room, check_writable
 from tunewise.engine.determinism import kernels_told
 from tunewise.engine.device import Tuned, tune
+from tunewise.engine.drawn_figures import DrawnImages, drawn_images
 from tunewise.engine.evaluation import Results, check_stride, evaluate
 from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
 from tunewise.engine.forgetting import Forgetting
@@ -34,6 +35,7 @@ from tunewise.models.load import Net, load_net
 from tunewise.models.memory import memory_told
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
+from tunewise.tracking.drawn import write_drawn
 from tunewise.tracking.jsonl_log import JsonlLog
 from tunewise.tracking.looked_at import write_looked_at
 from tunewise.tracking.peak_memory import peak_memory_bytes
@@ -41,6 +43,7 @@ from tunewise.tracking.predictions import write_predictions
 from tunewise.tracking.record import Problem, RunRecord, write_record
 from tunewise.tracking.run_folder import (
     CHECKPOINTS,
+    EXTRACTOR,
     MODEL,
     complete,
     drop_checkpoints,
@@ -201,6 +204,7 @@ class _Run:
         with memory_told("writing samples"):
             before = self._texts_before(net, job, device)
         forgetting = self._forgetting(net, job, device)
+        drawing = self._drawing(net, job, device)
         with memory_told("training"), kernels_told(self._warn):
             trained = train(net, method, replace(job, loop=self.loop))
         self.watchers.emit(Phase("evaluating"))
@@ -213,6 +217,10 @@ class _Run:
             )
             if forgetting is not None:
                 results = replace(results, forgetting=forgetting.told(recipe.evaluate.confidence))
+            if drawing is not None:
+                told, shown = drawing.told(trained.net, self._warn)
+                results = replace(results, drawn=told)
+                write_drawn(self.out, shown)
             main = results.predictions[next(iter(checked.data.tests))]
             seen = look(trained, checked.data, main, recipe.evaluate, self.stop.check)
         self.watchers.emit(Phase("exporting"))
@@ -242,9 +250,15 @@ class _Run:
             found.before()
         return found
 
+    def _drawing(self, net: Net, job: Job, device: torch.device) -> DrawnImages | None:
+        """What draws before and after training, where the model draws images."""
+        with memory_told("drawing images"):
+            kept = self.out.parent / EXTRACTOR
+            return drawn_images(net.to(device), job, self.recipe.evaluate, Path.cwd(), kept)
+
     def _hand_over(self, method: Method, trained: Trained, results: Results, device: torch.device) -> RunRecord:
         """Writes the model folder, then the record: whoever finds `finished` finds the model too."""
-        kind = handover_kind(method.handover, method.merged)
+        kind = handover_kind(method.handover, method.merged, self.checked.objective.answers)
 
         def record(saved_bytes: int) -> RunRecord:
             seconds = trained.earlier_seconds + time.perf_counter() - self.begun

@@ -27,6 +27,7 @@ REVIEWED = {
     ("tunewise/engine/handover.py", "save_file"): STAGED,
     ("tunewise/engine/handover.py", "save_pretrained"): STAGED,
     ("tunewise/engine/handover.py", "write_text"): STAGED,
+    ("tunewise/engine/image_classifier.py", "save_pretrained"): STAGED,
     ("tunewise/engine/peft_folder.py", "save_file"): STAGED,
     ("tunewise/engine/peft_folder.py", "save_pretrained"): STAGED,
     ("tunewise/engine/peft_folder.py", "write_text"): STAGED,

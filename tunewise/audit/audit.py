@@ -18,10 +18,11 @@ from tunewise.audit.pictured import pictured
 from tunewise.audit.rendered import Rendered, rendered
 from tunewise.audit.settings import CheckConfig, Kind
 from tunewise.audit.view import View
+from tunewise.data.drawn_images import ONE_KIND
 from tunewise.data.taken import taken
 from tunewise.errors import DataError
 from tunewise.models.locate import LocatedModel
-from tunewise.types import DataBundle, Split
+from tunewise.types import IMAGE_GENERATION, DataBundle, Split
 
 OnCheck = Callable[[str, float], None]
 """Is told of the check at work, and which share of it is done: 0 as it begins, 1 when it is done."""
@@ -110,6 +111,7 @@ def audit(
         whole: tell what the data is, too, and show rows as the model gets them.
         options: `max_length`, `kept` and `sensitive` of the view.
     """
+    labelled, data = data.schema.has_labels, _as_labelled(data)
     once = _once(data)
     view = View(as_read_by_people(once), config, located, raw=once, **options)
     findings: list[Finding] = []
@@ -120,7 +122,7 @@ def audit(
         if lacking := [package for package in check.packages if importlib.util.find_spec(package) is None]:
             left_out[check.kind] = f"needs {' and '.join(lacking)}: pip install 'tunewise[check]'"
             continue
-        if data.schema.is_language and not check.language:
+        if not labelled and not check.language:
             left_out[check.kind] = "is for rows with labels"
             continue
         if data.schema.image and not check.images:
@@ -184,6 +186,14 @@ def refuse_blocked(found: Audit, config: CheckConfig) -> None:
 
 def _told(check: Check, on_check: OnCheck) -> Callable[[float], None]:
     return lambda share: on_check(check.title, share)
+
+
+def _as_labelled(data: DataBundle) -> DataBundle:
+    """Images to draw the like of are looked at as those of a classification, be it of one class."""
+    schema = data.schema
+    if schema.task != IMAGE_GENERATION:
+        return data
+    return replace(data, schema=replace(schema, task="classification", labels=schema.labels or (ONE_KIND,)))
 
 
 def _once(data: DataBundle) -> DataBundle:

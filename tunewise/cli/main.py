@@ -35,6 +35,7 @@ from tunewise.cli.options import (
 )
 from tunewise.cli.proving import conformance, verify
 from tunewise.cli.souping import soup
+from tunewise.cli.sampling import sample
 from tunewise.cli.told_errors import told_errors
 from tunewise.errors import RecipeError
 
@@ -363,6 +364,7 @@ def methods(
 app.command()(conformance)
 app.command()(verify)
 app.command()(soup)
+app.command()(sample)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tunewise.methods.base import Group
 from tunewise.methods.support import LANGUAGE
+from tunewise.report.drawn import drawn_lines
 from tunewise.report.figures import flops, interval, score, seconds, size
 from tunewise.report.samples import forgotten, sample_lines
 from tunewise.tracking.progress import plain_text
@@ -33,6 +34,8 @@ def print_run(record: Mapping[str, Any], metric: str) -> None:
         print(plain_text(line))
     if record.get("forgetting"):
         print(forgotten(record["forgetting"]))
+    for line in drawn_lines(record.get("drawn") or {}):
+        print(plain_text(line))
     for line in (*record["notes"], *record["warnings"]):
         print(f"note: {plain_text(line)}")
 

@@ -40,7 +40,7 @@ def disagreements(
     Args:
         texts: of the rows; entities are named by their words.
     """
-    if schema.is_language:  # texts and rewards are no decisions: any two differ
+    if schema.gives_numbers:  # texts and rewards are no decisions: any two differ
         return ()
     methods = {method: _common(seeds, schema) for method, seeds in runs.items() if len(seeds)}
     if len(methods) < 2:

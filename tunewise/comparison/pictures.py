@@ -43,7 +43,7 @@ def pictured(
         disagreements: as comparison.json has them; each of the first ones is given the key of its thumbnail.
     """
     names = [name for name in names if judged.test.get(name)]
-    if not schema.image or not names:
+    if not schema.image or schema.gives_numbers or not names:
         return {}
     of = _Rows(judged, schema, Thumbnails(THUMBNAILS))
     shown = names[:METHODS]

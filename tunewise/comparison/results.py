@@ -22,6 +22,7 @@ from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
 from tunewise.data.picture import shown_text
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.report.contents import Kind
+from tunewise.tracking.drawn import read_drawn
 from tunewise.tracking.environment import environment
 from tunewise.tracking.record import RunRecord
 
@@ -122,6 +123,8 @@ def build_comparison(
     runs_of = {entry.name: entry.folder for entry in reversed(finished)}
     if shown := pictured(judged, _methods(best, recommendation, kinds), runs_of, content["disagreements"], data.schema):
         content["pictures"] = shown
+    if images := {name: found for name, place in runs_of.items() if (found := read_drawn(place))}:
+        content["drawn"] = images
     if folds is not None:
         content["folds"] = folds.as_dict()
         for summary in content["summary"]:
@@ -172,7 +175,7 @@ def run_lines(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
         "folder": f"runs/{entry.folder.name}",
         "error": known.get("error"),
         "warnings": known.get("warnings", []),
-        **{name: known[name] for name in ("rounds", "texts", "forgetting", "soup") if known.get(name)},
+        **{name: known[name] for name in ("rounds", "texts", "forgetting", "soup", "drawn") if known.get(name)},
     }
 
 

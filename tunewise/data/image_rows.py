@@ -10,9 +10,9 @@ from tunewise.data.picture_table import PictureTable, refuse_broken
 from tunewise.data.settings import DataConfig
 from tunewise.data.table import Table
 from tunewise.errors import DataError
-from tunewise.types import Schema
+from tunewise.types import IMAGE_GENERATION, Schema
 
-TASKS = ("classification", "multilabel", "regression")
+TASKS = ("classification", "multilabel", "regression", "image_generation")
 
 
 def check_for_images(config: DataConfig, table: PictureTable) -> None:
@@ -32,7 +32,7 @@ def check_for_images(config: DataConfig, table: PictureTable) -> None:
             raise DataError(
                 f"data.{name} is for texts; rows of {table.source} are images", where=f"data.{name}", fix="leave it out"
             )
-    if config.label is None and not any(name == "label" for name in table.columns):
+    if config.label is None and config.task != IMAGE_GENERATION and not any(name == "label" for name in table.columns):
         raise DataError(
             f"data.label is not given, and {table.source} does not tell classes",
             where="data.label",
@@ -63,7 +63,17 @@ def usable_pictures(table: PictureTable) -> list[tuple[str, ...]]:
 
 
 def as_trained_on(config: DataConfig, schema: Schema) -> DataConfig:
-    """The data section for a new source: it has its images in the column of the training data."""
+    """The data section for a new source: it has its images in the column of the training data.
+
+    Raises:
+        DataError: the model draws images.
+    """
+    if schema.task == IMAGE_GENERATION:
+        raise DataError(
+            "the model draws images, and answers nothing about given ones",
+            where="data.task: image_generation",
+            fix="draw by `tunewise sample RUN --number 64 --out FOLDER`",
+        )
     return config.model_copy(update={"image": schema.image}) if schema.image else config
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from tunewise.data.table import Table, as_number, as_text, check_one_kind, count_rows, kind, listed, nearest, short
 from tunewise.data.tags import Tags
 from tunewise.errors import DataError
-from tunewise.types import Schema, Task
+from tunewise.types import IMAGE_GENERATION, Schema, Task
 
 Label = str | tuple[str, ...] | float | None
 """A class name, the names of a multi-label row, the tags of a row's words (`Tags`), or a number; None where the row has
@@ -214,6 +214,8 @@ def to_targets(values: Sequence[Label], schema: Schema) -> np.ndarray:
     if schema.task == "regression" or schema.is_language:
         return np.array(values, dtype=np.float32)
     place = {name: index for index, name in enumerate(schema.labels)}
+    if schema.task == IMAGE_GENERATION:  # without classes, all are 0
+        return np.array([place.get(value, 0) for value in values], dtype=np.int64)
     if schema.task == "classification":
         return np.array([place[value] for value in values], dtype=np.int64)
     if schema.task == "token_classification":
@@ -229,7 +231,7 @@ def to_targets(values: Sequence[Label], schema: Schema) -> np.ndarray:
 
 def no_targets(count: int, schema: Schema) -> np.ndarray:
     """Targets of rows whose label is not known: -1 for classes, no columns for tags, NaN for the rest."""
-    if schema.task in ("classification", "token_classification"):
-        return np.full(count if schema.task == "classification" else (count, 0), -1, dtype=np.int64)
+    if schema.task in ("classification", "token_classification", IMAGE_GENERATION):
+        return np.full((count, 0) if schema.task == "token_classification" else count, -1, dtype=np.int64)
     shape = (count, schema.outputs) if schema.task == "multilabel" else (count,)
     return np.full(shape, np.nan, dtype=np.float32)

@@ -14,6 +14,7 @@ from tunewise.data.balance import balance
 from tunewise.data.clean import Rows, repeat_steps, usable_rows
 from tunewise.data.cleaned import clean_texts, respelled_label
 from tunewise.data.doubtful import Classes, twin_key
+from tunewise.data.drawn_images import check_for_generation, class_columns, class_values, generation_schema
 from tunewise.data.folds import check_folds, fold_of_rows, split_fold
 from tunewise.data.groups import read_groups
 from tunewise.data.image_rows import as_trained_on, check_for_images, pictures_of, usable_pictures
@@ -39,7 +40,7 @@ from tunewise.data.split_off import split_off
 from tunewise.data.table import Table, row_list
 from tunewise.data.times import check_same_form, read_times, time_order_steps
 from tunewise.errors import DataError
-from tunewise.types import DataBundle, DataStep, Schema, Split, Task
+from tunewise.types import IMAGE_GENERATION, DataBundle, DataStep, Schema, Split, Task
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,16 @@ def collect(config: DataConfig, folder: Path) -> Collected:
     check_folds(config)
     tests = _test_sources(config)
     table = load_source(config, config.train, folder, "train")
-    images = isinstance(table, PictureTable)
+    images, generates = isinstance(table, PictureTable), config.task == IMAGE_GENERATION
+    check_for_generation(config, table)
     if images:
         check_for_images(config, table)
     elif (layout := find_layout(config, table)) is not None:
         return _collect_language(config, folder, LanguageSource.of(config, layout, table), tests)
-    label = (LABEL,) if images and config.label is None else label_columns(config, table)
+    if generates:
+        label = class_columns(config, table)
+    else:
+        label = (LABEL,) if images and config.label is None else label_columns(config, table)
     text = (table.image,) if images else text_columns(config, table, label)
     keys = key_columns(config, table)
     check_keys(keys, text, label)
@@ -116,9 +121,13 @@ def collect(config: DataConfig, folder: Path) -> Collected:
     train, more = clean(train, "train")
     steps += more
     classes = Classes(train.values, train.numbers, table.source, label)
-    schema = find_schema(config, text, task, classes)
-    schema = replace(schema, text=(), image=text[0]) if images else schema
-    steps += [*schema_steps(config, schema, why, classes), *repeat_steps(train)]
+    if generates:
+        schema, told = generation_schema(config, text[0], label, classes, why)
+    else:
+        schema = find_schema(config, text, task, classes)
+        schema = replace(schema, text=(), image=text[0]) if images else schema
+        told = schema_steps(config, schema, why, classes)
+    steps += [*told, *repeat_steps(train)]
     steps += plausible_steps(train, task, given_validation=bool(config.validation))
     known = schema.labels if task == "token_classification" else sort_names(count_names(train.values))
     parts = {"train": train}
@@ -330,7 +339,7 @@ def _read(
         more = [*spaces, *changed]
     else:
         texts = usable_pictures(table) if isinstance(table, PictureTable) else check_texts(table, text)
-        values = read_labels(table, label, task, config.label_separator)
+        values = class_values(table, label, task, config.label_separator)
     texts, cleaned = clean_texts(config.clean, texts, table.source, words=task == "token_classification")
     rows, steps = usable_rows(table, texts, values, text, label)
     steps += seen_steps(table) if isinstance(table, PictureTable) else []

@@ -51,7 +51,8 @@ class DataConfig(Config):
     task: Task | None = None
     """classification, multilabel, regression, or token_classification (entities: a tag for each word). For language
     models: generation (texts, prompts with answers, conversations), preference (chosen and rejected answers),
-    unpaired_preference (answers that are good or not), prompts (to be answered in training). Where left out: told from
+    unpaired_preference (answers that are good or not), prompts (to be answered in training). For images also
+    image_generation (to draw the like of them, by a diffusion model), which has to be said. Where left out: told from
     the columns, and said in the log."""
 
     chat: bool | None = None
@@ -67,6 +68,9 @@ class DataConfig(Config):
     documents: Literal["endoftext", "blank_lines", "lines"] | None = None
     """What parts the documents of a plain text file: lines of `<|endoftext|>`, blank lines, or every line end. Where
     left out: the first of these two that the file has."""
+
+    unconditional: bool = False
+    """Image generation: leave the classes of the images aside, so that the model draws without being told one."""
 
     label_separator: str | None = None
     """Splits the label cell of a multi-label task, for instance `|`. Lists (JSONL, Parquet) need none."""

@@ -47,7 +47,7 @@ class DrawnRows(Protocol):
         ...
 
     def told(self, changed: int, cut: int, read: int) -> str:
-        """What was done, in a sentence.
+        """What was done, in a sentence; empty where there is nothing to tell.
 
         Args:
             changed, cut, read: rows of all steps: with other words, of these longer than the model reads, and all.

@@ -29,7 +29,7 @@ from tunewise.types import DataBundle, Predictions, Score, Split
 class Results:
     """`predictions` and `confusion` by split, `scores` by test set and metric; `threshold` where one was chosen.
     `texts`: how a language model wrote for test rows, with samples (`written.texts_told`).
-    `forgetting`: see `forgetting.Forgetting.told`."""
+    `forgetting`: see `forgetting.Forgetting.told`; `drawn`: see `drawn_figures.DrawnImages.told`."""
 
     predictions: dict[str, Predictions]
     validation: dict[str, Score]
@@ -39,6 +39,7 @@ class Results:
     predict_ms_per_example: float
     texts: dict[str, Any] = field(default_factory=dict)
     forgetting: dict[str, Any] = field(default_factory=dict)
+    drawn: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tunewise.data.inputs import Inputs, items_of
+from tunewise.data.noise import NoisedPixels
 from tunewise.data.packing import PackedTokens
 from tunewise.data.pairs import PairTokens
 from tunewise.data.pixels import Pixels
@@ -76,6 +77,9 @@ class Feed:
         splits = [split for split, times in reads.items() if times >= READS]
         depth = safe_depth(trained, self.net.map, plan)
         if self.context is None or not splits or not depth or self.net.prompt:
+            return before
+        if isinstance(self.inputs["train"], NoisedPixels):
+            self._note("the outputs of the frozen part are not kept: the timestep, which changes, enters every block")
             return before
         if isinstance(self.inputs["train"], PairTokens):
             self._note("the outputs of the frozen part are not kept, but computed each time: rows are two texts each")

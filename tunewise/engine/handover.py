@@ -1,4 +1,4 @@
-"""The model handed over: a transformers folder, a PEFT folder, or a tunewise folder; and how each is loaded again.
+"""The model handed over: a folder of transformers, diffusers, PEFT or tunewise; and how each is loaded again.
 
 Every folder holds the tokeniser, a README.md (the model card) and `tunewise.json`, which says what tunewise needs to
 predict with it. A transformers or PEFT folder is loaded by those libraries without it.
@@ -28,18 +28,22 @@ from tunewise.engine.writing import settle_writing
 from tunewise.errors import CorruptError, ModelError
 from tunewise.models.batch_norm import running_statistics
 from tunewise.models.blocks import named_tensors
-from tunewise.models.from_runs import META
+from tunewise.models.from_runs import META, WHOLE
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import LocatedModel, check_folder, locate
 from tunewise.models.weights_files import read_header, sample_digest
+from tunewise.objectives.base import Answers
 from tunewise.types import CARD, Handover, Plan, Schema
 
 TENSORS = "tunewise.safetensors"
 _AGAIN = "train the model again, or restore the folder"
 
 
-def handover_kind(declared: Handover, merge: bool) -> Handover:
-    """What the folder will be: merged low-rank updates leave an ordinary transformers folder."""
+def handover_kind(declared: Handover, merge: bool, answers: Answers = "labels") -> Handover:
+    """What the folder will be: merged low-rank updates leave an ordinary transformers folder; a model that draws images
+    is always a whole pipeline."""
+    if answers == "images":
+        return "diffusers"
     return "transformers" if declared == "peft" and merge else declared
 
 
@@ -65,13 +69,13 @@ def save_model(
     if language:
         settle_writing(net)
     meta = {
-        "format": format_of(net.kept, clean, language, bool(schema.image)),
+        "format": format_of(net.kept, clean, language, bool(schema.image), draws=kind == "diffusers"),
         "kind": kind,
         "schema": asdict(schema),
         "max_length": net.max_length,
         "kept": asdict(net.kept) if isinstance(net.kept, Chunks) else net.kept,
-        "base": _described(net.located, needed=kind != "transformers"),
-        "plan": None if kind == "transformers" else trained.plan.as_dict(),
+        "base": _described(net.located, needed=kind not in WHOLE),
+        "plan": None if kind in WHOLE else trained.plan.as_dict(),
         **decision,
         **({"clean": list(clean)} if clean else {}),
         **({"language": True} if language else {}),
@@ -86,17 +90,18 @@ def save_model(
                 net.model.get_base_model().generation_config.save_pretrained(staging)
         else:
             model = merge(net.model) if _is_peft(net) else net.model
-            model.config.use_cache = True
+            if kind == "transformers":
+                model.config.use_cache = True
             model.save_pretrained(staging)
         if net.tokenizer is not None:
             net.tokenizer.save_pretrained(staging)
-        if net.processor is not None:
+        if net.processor is not None and net.processor.whole is not None:
             net.processor.whole.save_pretrained(staging)
         (staging / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         size = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())
         (staging / CARD).write_text(card(size), encoding="utf-8")
 
-    expected = sum(parameter.numel() * 4 for parameter in net.model.parameters()) if kind == "transformers" else None
+    expected = sum(parameter.numel() * 4 for parameter in net.model.parameters()) if kind in WHOLE else None
     commit_folder(folder, write, {"kind": kind}, replace=True, size=expected)
     return bytes_in(folder)
 
@@ -112,7 +117,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Net, Plan, FeatureHe
     meta = read_meta(folder)
     schema, plan, head = schema_from(meta["schema"]), Plan(rules=(), learning_rate=0.0), None
     read = {"max_length": meta["max_length"], "kept": meta["kept"], "language": meta["language"]}
-    if meta["kind"] == "transformers":
+    if meta["kind"] in WHOLE:
         located = check_folder(str(folder), folder, reads_text=bool(schema.text))
         net = load_net(located, schema, **read)
     elif meta["kind"] == "peft":

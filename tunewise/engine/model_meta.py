@@ -15,10 +15,10 @@ from tunewise.errors import CorruptError, StoreError
 from tunewise.models.from_runs import META
 from tunewise.types import CARD, LANGUAGE_TASKS, Form, Handover, Kept, Plan, Schema, Task
 
-FORMAT = 5
-"""What programs of an older format would do otherwise decides: 5 for models of images, 4 for language models, 3 for
-models that clean texts before they read them, or read long ones in windows, 2 for those that read the ends of long
-texts, else 1."""
+FORMAT = 6
+"""What programs of an older format would do otherwise decides: 6 for models that draw images, 5 for
+models of images, 4 for language models, 3 for models that clean texts before they read them, or read long ones in
+windows, 2 for those that read the ends of long texts, else 1."""
 _KEYS = ("kind", "schema", "max_length", "base", "plan", "threshold", "positive")
 
 
@@ -55,8 +55,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def format_of(kept: Reading, clean: Sequence[str], language: bool = False, images: bool = False) -> int:
+def format_of(
+    kept: Reading, clean: Sequence[str], language: bool = False, images: bool = False, draws: bool = False
+) -> int:
     """The least format whose programs do right by a model."""
+    if draws:
+        return 6
     if images:
         return 5
     if language:
@@ -84,7 +88,7 @@ def _checked(stored: dict[str, Any]) -> dict[str, Any]:
     _expect(meta["kind"] in get_args(Handover), "kind")
     _expect(schema["task"] in get_args(Task) and isinstance(schema["label"], str), "schema")
     _expect(_are_texts(schema["text"]) and _are_texts(schema["labels"]), "schema")
-    unlabelled = schema["task"] in ("regression", *LANGUAGE_TASKS)
+    unlabelled = schema["task"] in ("regression", IMAGE_GENERATION, *LANGUAGE_TASKS)
     _expect(unlabelled or bool(schema["labels"]), "schema")
     _expect(schema.get("form") in ((*get_args(Form),) if schema["task"] in LANGUAGE_TASKS else (None,)), "schema")
     _expect(isinstance(schema.get("between", ""), str), "schema")

@@ -22,10 +22,11 @@ from tunewise.engine.train import outputs
 from tunewise.errors import DataError, StoreError, TunewiseWarning
 from tunewise.evaluate.decide import decide
 from tunewise.evaluate.scores import to_scores
-from tunewise.models.from_runs import handed_over, is_language_model, reads_images
+from tunewise.models.from_runs import draws_images, handed_over, is_language_model, reads_images
 from tunewise.models.memory import PassSize, memory_told
 
 if TYPE_CHECKING:
+    from tunewise.engine.drawing_model import DrawingModel
     from tunewise.engine.language_model import LanguageModel
 
 Text = str | tuple[str, str] | list[str] | list[dict[str, Any]]
@@ -185,9 +186,9 @@ class ImageModel(TextModel):
         return (given_picture(place, text),)
 
 
-def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
+def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel | DrawingModel:
     """Loads the model of a run folder, or a model folder itself: a `LanguageModel` where it gives the next token, an
-    `ImageModel` where rows are images.
+    `ImageModel` where rows are images, a `DrawingModel` where it draws them.
 
     Raises:
         StoreError: there is no model of tunewise there, or it is damaged.
@@ -206,6 +207,10 @@ def load(folder: Path | str, device: str = "cpu") -> TextModel | LanguageModel:
         from tunewise.engine.language_model import LanguageModel
 
         return LanguageModel(path, device)
+    if draws_images(path):
+        from tunewise.engine.drawing_model import DrawingModel
+
+        return DrawingModel(path, device)
     if reads_images(path):
         return ImageModel(path, device)
     return TextModel(path, device)

@@ -13,6 +13,7 @@ import torch
 from tunewise.data.balanced_batches import balanced_rows
 from tunewise.data.cuts import Losses
 from tunewise.data.inputs import Inputs
+from tunewise.data.noise import NoisedPixels
 from tunewise.data.pixels import Pixels
 from tunewise.data.tokenise import Tokens, with_prompt
 from tunewise.engine.augmented import augmented_rows, not_for_solvers
@@ -26,6 +27,7 @@ from tunewise.engine.feed import Feed, Reader
 from tunewise.engine.job import Job
 from tunewise.engine.kept import Spent
 from tunewise.engine.language_inputs import encoded_splits
+from tunewise.engine.noised_images import noised_images, noised_splits
 from tunewise.engine.output_layer import fold, output_layer, standardizes
 from tunewise.engine.packed import packed_rows
 from tunewise.engine.rollouts import Rollouts
@@ -163,10 +165,12 @@ def train(net: Net, method: Method, job: Job) -> Trained:
     if job.config.balanced_batches:
         job.observers.emit(Warned(told_balanced(job.data.splits["train"].targets)))
     trained = descend(net, method, job, inputs, _drawn(net, job, inputs))
-    if job.data.schema.is_language:
+    if job.data.schema.gives_numbers:
         trained.inputs = {name: with_prompt(read, net.prompt) for name, read in inputs.items() if name != "train"}
         trained.add(spent)
-    elsewhere = sum(read.elsewhere_seconds for read in inputs.values() if isinstance(read, (Tokens, Pixels)))
+    elsewhere = sum(
+        read.elsewhere_seconds for read in inputs.values() if isinstance(read, (Tokens, Pixels, NoisedPixels))
+    )
     trained.reader.spent += Spent(elsewhere_seconds=elsewhere)
     return trained
 
@@ -247,6 +251,8 @@ def _drawn(net: Net, job: Job, inputs: Mapping[str, Inputs]) -> DrawnRows | None
             size=job.pass_size,
             stop=job.stop.check,
         )
+    if job.objective.answers == "images":
+        return noised_images(net, job, inputs["train"])
     if job.data.schema.image:
         return augmented_pictures(net, job.data.splits["train"], inputs["train"], job.augment, job.seed)
     return augmented_rows(
@@ -325,8 +331,7 @@ def descend(
         handed_over=job.handed_over,
     )
     progress = training.run()
-    if augmented is not None:
-        told = augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)
+    if augmented and (told := augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)):
         job.observers.emit(Warned(told))
     fold(net, objective)
     return Trained(
@@ -353,6 +358,8 @@ def descend(
 def _inputs(net: Net, job: Job) -> tuple[Job, Mapping[str, Inputs], Spent]:
     """What the model reads of train and validation; where rows are something to continue, of all splits. And what was
     spent on what the untrained model says of them. The job has the rows that train."""
+    if job.objective.answers == "images":
+        return job, noised_splits(net, job), Spent()
     if not job.data.schema.is_language:
         read = {name: _tokens(job.data.splits[name], net, job) for name in ("train", "validation")}
         return job, read, Spent()

@@ -28,6 +28,7 @@ from tunewise.estimation.sample import some_of, times_larger
 from tunewise.evaluate.baselines import run_baseline
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.methods import Method
+from tunewise.models.from_runs import WHOLE
 from tunewise.models.load import Net
 from tunewise.recipe import Recipe, recipe_from
 from tunewise.run import job_of, load
@@ -148,6 +149,8 @@ class _Work:
         self.notes += calibration.notes
         if self.recipe.evaluate.forgetting is not None:
             self.notes.append("reading the text of evaluate.forgetting, before and after, is not timed")
+        if self.checked.objective.answers == "images" and self.recipe.evaluate.drawing is not None:
+            self.notes.append("drawing images before and after training (evaluate.drawing) is not timed")
         if borrowed := calibration.steps_of_borrowed_time:
             self.notes.append(f"the time of {borrowed:,} steps is told by phases before theirs: raise --budget")
         cost = {
@@ -226,8 +229,8 @@ class _Work:
 
     def _save(self, trained: Trained, method: Method) -> int:
         """Bytes of the model handed over."""
-        kind = handover_kind(method.handover, method.merged)
-        parameters = trained.total_parameters if kind == "transformers" else trained.trainable_parameters
+        kind = handover_kind(method.handover, method.merged, self.checked.objective.answers)
+        parameters = trained.total_parameters if kind in WHOLE else trained.trainable_parameters
         if 4 * parameters > LARGEST_SAVED:
             self.notes.append("saving is not timed: the model is large")
             return 4 * parameters

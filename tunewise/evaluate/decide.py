@@ -30,7 +30,7 @@ def decide(
     Returns:
         int64 (n,), int64 0/1 (n, C), the values, or int64 (n, W), -1 where a row has no such word.
     """
-    if schema.task == "regression" or schema.is_language:
+    if schema.task == "regression" or schema.gives_numbers:
         return scores
     if schema.task == "multilabel":
         return (scores >= (0.5 if threshold is None else threshold)).astype(np.int64)

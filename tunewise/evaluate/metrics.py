@@ -9,6 +9,7 @@ from tunewise.data.tags import entity_types
 from tunewise.evaluate import classification as classes
 from tunewise.evaluate import entities
 from tunewise.evaluate import regression as numbers
+from tunewise.evaluate.drawing_metrics import DENOISING_ERROR, DRAWING_METRICS
 from tunewise.evaluate.language_metrics import LANGUAGE_METRICS
 from tunewise.evaluate.metric import SOKOLOVA, Metric
 from tunewise.types import Task
@@ -145,6 +146,7 @@ _ALL: tuple[Metric, ...] = (
     ),
     Metric("token_accuracy", TAGS, True, "share of words with the right tag", SOKOLOVA, entities.token_accuracy),
     *LANGUAGE_METRICS,
+    *DRAWING_METRICS,
 )
 
 _BEST = {"perplexity": 1.0, "bleu": 100.0, "chrf": 100.0, "reward": None, "reward_margin": None}
@@ -168,12 +170,14 @@ _DEFAULTS: dict[Task, str] = {
     "preference": "preference_accuracy",
     "unpaired_preference": "loss",
     "prompts": "reward",
+    "image_generation": DENOISING_ERROR,
 }
 
 
 def default_metric(task: Task) -> str:
     """What to choose by where the recipe does not say: macro F1 for classes and labels, R2 for numbers, F1 of
-    entities, perplexity for texts, accuracy for pairs of answers, loss for single ones, reward for prompts."""
+    entities, perplexity for texts, accuracy for pairs of answers, loss for single ones, reward for prompts,
+    the error of what is predicted of noised images."""
     return _DEFAULTS[task]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from tunewise.types import LANGUAGE_TASKS, Task
+from tunewise.types import ROW_NUMBERS, Task
 
 
 def to_scores(task: Task, logits_NC: np.ndarray) -> np.ndarray:
     """Softmax for classification (n, C) and for words (n, W, C), a sigmoid per label for multi-label (n, C), the values
-    (n,) for regression, the numbers of each row (n, K) for language tasks; float64, as in `types.Predictions`."""
+    (n,) for regression, the numbers of each row (n, K) for the tasks of `types.ROW_NUMBERS`; float64, as
+    in `types.Predictions`."""
     logits_NC = logits_NC.astype(np.float64)
-    if task in LANGUAGE_TASKS:
+    if task in ROW_NUMBERS:
         return logits_NC
     if task == "regression":
         return logits_NC.reshape(-1)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tunewise.config.base import Config
+from tunewise.evaluate.drawing_settings import DrawingConfig
 from tunewise.evaluate.generation_settings import GenerationConfig
 
 
@@ -56,6 +57,10 @@ class EvaluateConfig(Config):
     forgetting: str | None = None
     """A file of plain text from another domain: how likely the model holds it is measured before and after training,
     by perplexity. Language models without an encoder, and encoders whose pretrained model fills in words."""
+
+    drawing: DrawingConfig | None = DrawingConfig()
+    """Image generation: what is drawn before and after training, for FID, KID, Inception score and the report; null for
+    none."""
 
     looked_at: int | None = Field(default=None, ge=0, le=50)
     """Images, classes or labels: of so many images of the first test set, what the model looked at is shown in the

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from tunewise.config.base import Config as BaseConfig
 from tunewise.errors import MethodError
-from tunewise.types import LABEL_TASKS, LANGUAGE_TASKS, Handover, ModelMap, Need, Plan, Signals, Task
+from tunewise.types import IMAGE_GENERATION, LABEL_TASKS, LANGUAGE_TASKS, Handover, ModelMap, Need, Plan, Signals, Task
 
 Group = Literal[
     "frozen features",
@@ -65,7 +65,7 @@ class Method(ABC):
     group: ClassVar[Group] = "others"
     handover: ClassVar[Handover] = "transformers"
     packages: ClassVar[tuple[str, ...]] = ()
-    tasks: ClassVar[tuple[Task, ...]] = (*LABEL_TASKS, *LANGUAGE_TASKS)
+    tasks: ClassVar[tuple[Task, ...]] = (*LABEL_TASKS, *LANGUAGE_TASKS, IMAGE_GENERATION)
     modalities: ClassVar[tuple[Literal["text", "image"], ...]] = ("text", "image")
     control: ClassVar[bool] = False
     descends: ClassVar[bool] = True
@@ -101,6 +101,11 @@ class Method(ABC):
     def positions(self) -> int:
         """How many of the model's positions it takes from the text."""
         return 0
+
+    @property
+    def leaves_whole(self) -> bool:
+        """Whether what it trains can be part of a whole model: nothing is inserted, or can be merged into weights."""
+        return self.handover == "transformers" or "merge" in self.Config.model_fields
 
     @property
     def merged(self) -> bool:

@@ -24,4 +24,4 @@ class Head(Method):
         """50x that of full fine-tuning: nothing pretrained below can be damaged. 20x for a language model, whose output
         layer is pretrained itself: of a Llama of 260,000 weights, 10x, 20x and 50x led to a perplexity of 4.29, 4.33
         and 4.45 on texts like those of its pretraining, and of 15.5, 14.0 and 13.3 on others."""
-        return (20 if model.language else 50) * super().default_learning_rate(model)
+        return (20 if model.has_pretrained_head else 50) * super().default_learning_rate(model)

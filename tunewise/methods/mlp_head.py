@@ -61,6 +61,8 @@ class MlpHead(Method):
         config, depth = self.config, len(model.blocks)
         if model.language:
             self.refuse("the output layer of a language model is pretrained, and knows nothing of new layers before it")
+        if model.keeps_head:
+            self.refuse("the model draws images: it has no linear output layer to put new layers before")
         if config.unfreeze > depth:
             raise MethodError(
                 f"mlp_head: unfreeze is {config.unfreeze}, but the model has {depth} blocks",

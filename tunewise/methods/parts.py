@@ -39,8 +39,8 @@ def tensor_rules(tensors: Iterable[TensorInfo], lr_scale: float = 1.0) -> tuple[
 
 def head_rules(model: ModelMap, head_rate: float = 1.0) -> tuple[Rule, ...]:
     """The output layers: what comes after the last block, be it new or pretrained. A language model's are pretrained
-    and train at the rate of the rest."""
-    return tensor_rules(model.head, 1.0 if model.language else head_rate)
+    and train at the rate of the rest; so are those of a model that draws images, with the embeddings of new classes."""
+    return (*tensor_rules(model.head, 1.0 if model.has_pretrained_head else head_rate), *_drawn_rules(model))
 
 
 def refuse_without_head(method: Method, model: ModelMap) -> None:
@@ -58,8 +58,14 @@ def refuse_without_head(method: Method, model: ModelMap) -> None:
 
 def new_head_rules(model: ModelMap, head_rate: float = 1.0) -> tuple[Rule, ...]:
     """The same for methods that leave what is pretrained alone, and train the output layers because they are new: none
-    of a language model."""
-    return () if model.language else tensor_rules(model.head, head_rate)
+    of a language model; of one that draws images the embeddings of new classes."""
+    return _drawn_rules(model) if model.has_pretrained_head else tensor_rules(model.head, head_rate)
+
+
+def _drawn_rules(model: ModelMap) -> tuple[Rule, ...]:
+    """Where the head is kept, the tensors outside of it that begin with random values."""
+    drawn = [tensor for tensor in model.embedding if not tensor.pretrained]
+    return tensor_rules(drawn) if model.keeps_head else ()
 
 
 def block_rules(blocks: Iterable[Block], lr_scale: float = 1.0) -> tuple[Rule, ...]:

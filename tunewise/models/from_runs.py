@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tunewise.errors import ModelError
+from tunewise.types import IMAGE_GENERATION
 
+WHOLE = ("transformers", "diffusers")
+"""Kinds of model folders that hold a whole model, which can be trained as it is."""
 META, MODEL, MERGED, MANIFEST = "tunewise.json", "model", "merged", "manifest.json"
 
 
@@ -25,7 +28,7 @@ def handed_over(path: Path) -> Path | None:
 def to_merge(path: Path) -> Path | None:
     """The model folder that has to be merged with its base before it can be trained further; None where none has."""
     place = handed_over(path)
-    if place is None or _kind(place) == "transformers" or is_merged(place):
+    if place is None or _kind(place) in WHOLE or is_merged(place):
         return None
     return place
 
@@ -55,7 +58,7 @@ def base_folder(path: Path) -> tuple[Path, str | None]:
     place = handed_over(path)
     if place is None:
         return path, None
-    if _kind(place) == "transformers":
+    if _kind(place) in WHOLE:
         return place, None if place == path else f"the model is what the run in {path} handed over"
     if not is_merged(place):
         raise ModelError(
@@ -83,6 +86,17 @@ def is_language_model(place: Path) -> bool:
 def reads_images(place: Path) -> bool:
     """Whether a model folder says that its rows are images."""
     return bool(_schema(place).get("image"))
+
+
+def draws_images(place: Path) -> bool:
+    """Whether a model folder says that the model draws images."""
+    return _schema(place).get("task") == IMAGE_GENERATION
+
+
+def class_names(place: Path) -> list[str]:
+    """The classes that a model folder names, in the order of their numbers."""
+    labels = _schema(place).get("labels")
+    return [str(label) for label in labels] if isinstance(labels, list) else []
 
 
 def named_path(name: str, folder: Path) -> Path:

@@ -25,15 +25,17 @@ from tunewise.chat.templates import settle_template
 from tunewise.config.reading import Chunks, Reading, kept_word
 from tunewise.errors import MethodError, ModelError
 from tunewise.models.blocks import map_model
+from tunewise.models.diffusion import load_denoiser
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
 from tunewise.models.image_parts import image_shape
 from tunewise.models.language import check_gives_next_token, check_output_layer
 from tunewise.models.loaded_weights import check_loaded
 from tunewise.models.locate import LocatedModel
+from tunewise.models.noise_schedule import NoiseSchedule
 from tunewise.models.processor import Processor, check_reads, load_processor
 from tunewise.models.windows import WindowOutputs
 from tunewise.models.words import WordOutputs
-from tunewise.types import Kept, ModelMap, Schema
+from tunewise.types import IMAGE_GENERATION, Kept, ModelMap, Schema
 
 PROBLEM_TYPES = {
     "classification": "single_label_classification",
@@ -54,7 +56,7 @@ class Net:
     text that is too long; `loads_as` is by which class of transformers a language model is loaded; `judges` is the
     schema of the preferences that a reward model, whose rows are a prompt and an answer, learns from;
     `updates_batch_norm` is whether trained batch norms move their running statistics. A model for images has no
-    tokeniser, but a `processor`."""
+    tokeniser, but a `processor`. `noise`: how noise is added, of a model that draws images (`models.diffusion`)."""
 
     model: nn.Module
     tokenizer: Any
@@ -71,6 +73,7 @@ class Net:
     judges: Schema | None = None
     updates_batch_norm: bool = False
     processor: Processor | None = None
+    noise: NoiseSchedule | None = None
 
     def make_room(self, tokens: int) -> None:
         """Shortens texts where the model could not number them and so many virtual tokens.
@@ -111,6 +114,10 @@ def load_net(
     Raises:
         ModelError: transformers cannot make a classifier of it, weights of other shapes, NaN in the weights.
     """
+    if schema.task == IMAGE_GENERATION:
+        made = load_denoiser(located, schema, seed, dropout)
+        parts = {"processor": made.processor, "noise": made.noise}
+        return Net(made.model, None, made.map, located, 1, made.notes, **parts)
     if language:
         check_gives_next_token(located)
     config, tokenizer, notes, kept = _prepared(located, schema, dropout, attention, kept, language)

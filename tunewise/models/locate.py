@@ -16,6 +16,7 @@ from typing import Any
 from tunewise.errors import ModelError
 from tunewise.models.folder_files import check_files, read_json
 from tunewise.models.from_runs import base_folder, named_path
+from tunewise.models.pipeline_folder import check_pipeline, is_pipeline
 from tunewise.models.tokenizer_files import check_tokenizer
 from tunewise.models.weights_files import check_weights, weights_bytes
 
@@ -99,12 +100,15 @@ def check_folder(name: str, path: Path, note: str | None = None, *, reads_text: 
             where=str(path),
             fix="name the folder",
         )
-    config = _read_config(name, path)
-    headers = check_weights(path)
-    check_files(path)
-    _check_sizes(path, config, headers)
-    if reads_text:
-        check_tokenizer(path, config)
+    if is_pipeline(path):
+        config, headers = check_pipeline(path)
+    else:
+        config = _read_config(name, path)
+        headers = check_weights(path)
+        check_files(path)
+        _check_sizes(path, config, headers)
+        if reads_text:
+            check_tokenizer(path, config)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     digest.update(json.dumps(headers, sort_keys=True).encode())
     return LocatedModel(name, path, config, digest.hexdigest(), note, weights_bytes(headers))

@@ -30,21 +30,22 @@ BYTES_PER_VALUE = {
     "F8_E4M3": 1,
     "F8_E5M2": 1,
 }
-PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+PICKLES = ("pytorch_model*.bin", "diffusion_pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 LARGEST_HEADER = 100_000_000
 BYTES_OF_A_WEIGHT = 4  # in training and in what is handed over, whatever the file holds
 SAMPLE = 256  # bytes at the start, in the middle and at the end of a tensor
 
 
-def check_weights(path: Path) -> dict[str, Any]:
-    """Checks every weight file that a model folder uses and returns {file: header}.
+def check_weights(path: Path, stem: str = "model") -> dict[str, Any]:
+    """Checks every weight file that a model folder uses and returns {file: header}. `stem`: what the file of weights is
+    called, without its ending.
 
     Raises:
         ModelError: no safetensors, a pickle, a missing or truncated shard, a path outside the folder.
     """
-    index = path / "model.safetensors.index.json"
-    if (path / "model.safetensors").exists():  # where there are both, transformers reads this one
-        files = {"model.safetensors"}
+    whole, index = f"{stem}.safetensors", path / f"{stem}.safetensors.index.json"
+    if (path / whole).exists():  # where there are both, transformers reads this one
+        files = {whole}
     elif index.is_file():
         files = _indexed_files(index)
     else:
@@ -55,10 +56,11 @@ def check_weights(path: Path) -> dict[str, Any]:
                 where=str(path),
                 fix="save the model again as safetensors",
             )
+        maker = "transformers" if stem == "model" else "diffusers"
         raise ModelError(
-            "the model folder has no weights (model.safetensors)",
+            f"the model folder has no weights ({whole})",
             where=str(path),
-            fix="name a folder saved by transformers, or download the model again",
+            fix=f"name a folder saved by {maker}, or download the model again",
         )
     return {name: read_header(_inside(path, name)) for name in sorted(files)}
 

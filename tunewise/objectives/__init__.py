@@ -5,6 +5,7 @@ from __future__ import annotations
 from tunewise.errors import RecipeError
 from tunewise.objectives.base import Loss, Objective
 from tunewise.objectives.classification import Classification
+from tunewise.objectives.denoising import Denoising
 from tunewise.objectives.dpo import DirectPreference
 from tunewise.objectives.grpo import Grpo
 from tunewise.objectives.kto import KahnemanTversky
@@ -30,8 +31,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "grpo": Grpo,
     "rloo": Rloo,
     "ppo": Ppo,
+    "denoising": Denoising,
 }
-"""By task, those of language models by their own names."""
+"""By task, those of language models and of models that draw images by their own names."""
 
 
 def objective_name(config: ObjectiveConfig, schema: Schema) -> str:
@@ -57,6 +59,7 @@ _NEEDS = {
     "sft": "texts, prompts with answers, or conversations",
     "dpo": "a prompt with a chosen and a rejected answer (columns prompt, chosen, rejected)",
     "reward": "a prompt with a chosen and a rejected answer (columns prompt, chosen, rejected)",
+    "denoising": "images, with data.task: image_generation",
     "kto": "a prompt with an answer that is good or bad (columns prompt, completion, label)",
 }
 

@@ -24,8 +24,8 @@ OutputsOf = Callable[["Inputs", Callable[["nn.Module", Mapping[str, "torch.Tenso
 
 StepOutputs = Callable[[Callable[["nn.Module", Mapping[str, "torch.Tensor"]], "torch.Tensor"]], "torch.Tensor"]
 
-Answers = Literal["labels", "language"]
-"""What a model is asked for: numbers for a row, or the next token."""
+Answers = Literal["labels", "language", "images"]
+"""What a model is asked for: numbers for a row, the next token, or what is noise in an image."""
 
 
 @dataclass(frozen=True)

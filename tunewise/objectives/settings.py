@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tunewise.config.base import Config
+from tunewise.objectives.denoising_settings import DenoisingConfig
 from tunewise.objectives.language_settings import DpoConfig, KtoConfig, RewardConfig, SftConfig
 from tunewise.objectives.policy_settings import GrpoConfig, PpoConfig, RlooConfig
 from tunewise.objectives.reward_settings import RewardSource
@@ -21,9 +22,10 @@ LANGUAGE_OBJECTIVES: dict[str, tuple[Task, ...]] = {
     "grpo": ("prompts",),
     "rloo": ("prompts",),
     "ppo": ("prompts",),
+    "denoising": ("image_generation",),
 }
-"""The objectives of language models by name, and the tasks whose rows they learn from; the first objective of a task is
-its usual one."""
+"""The objectives of language models, and of models that draw images, by name, and the tasks whose rows they learn
+from; the first objective of a task is its usual one."""
 
 
 class ObjectiveConfig(Config):
@@ -48,6 +50,9 @@ class ObjectiveConfig(Config):
 
     ppo: PpoConfig | None = None
     """Proximal policy optimisation, of such rows too."""
+
+    denoising: DenoisingConfig | None = None
+    """What a diffusion model learns, where rows are images to draw the like of."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes (classification and entities)."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from tunewise.report.card_code import loading_code
 from tunewise.report.cost_columns import share
+from tunewise.report.drawing_card import TAG as DRAWING
+from tunewise.report.drawing_card import drawing_in_words, draws_images
 from tunewise.report.entries import last_part
 from tunewise.report.figures import (
     count,
@@ -69,7 +71,8 @@ def _front_matter(record: Mapping[str, Any]) -> str:
 
     kind, kind_of_task = record["handover"]["kind"], record["data"]["schema"]["task"]
     labels = "token-classification" if kind_of_task == "token_classification" else "text-classification"
-    task = pipeline_tag(record) or (TAG if is_for_images(record) else labels)
+    reads = TAG if is_for_images(record) else labels
+    task = pipeline_tag(record) or (DRAWING if draws_images(record) else reads)
     tests = list(record["scores"])
     metrics = [
         {"type": plain(name), "name": metric_name(name), "value": round(value["value"], 6)}
@@ -102,6 +105,8 @@ def _what(record: Mapping[str, Any]) -> str:
     columns = " and ".join(text(column) for column in schema["text"])
     if schema["task"] in LANGUAGE_TASKS:
         does = task_in_words(schema, columns, writes=pipeline_tag(record) is not None)
+    elif draws_images(record):
+        does = drawing_in_words(schema)
     elif is_for_images(record):
         does = image_task_in_words(schema, text(schema["label"]))
     else:
@@ -206,6 +211,8 @@ def _limits(record: Mapping[str, Any]) -> str:
     ]
     if record["data"]["schema"]["task"] in ("classification", "multilabel"):
         lines.insert(2, "Probabilities may be over- or underconfident: see the calibration error above.")
+    if draws_images(record):
+        lines[0] = "The scores hold for images like the test rows; what it draws may repeat its training images."
     if pipeline_tag(record):
         lines.insert(2, "What it writes may be wrong, and may repeat its training rows word for word.")
     lines += [text(warning, 400) for warning in record["warnings"]]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunewise.config.reading import Chunks
+from tunewise.report.drawing_card import drawing_code, draws_images
 from tunewise.report.image_card import image_code, is_for_images
 from tunewise.report.language_card import pipeline_tag, writing_code
 from tunewise.report.reward_card import judging_code
@@ -127,6 +128,8 @@ def loading_code(record: Mapping[str, Any]) -> str:
     """The code for the record's kind of folder, ready to run beside it; tunewise's own after that of the library."""
     if pipeline_tag(record):
         return writing_code(record, _python)
+    if draws_images(record):
+        return drawing_code(record, _python)
     if is_for_images(record):
         return image_code(record, _python)
     if judging := judging_code(record):

@@ -41,7 +41,7 @@ class Problem(TypedDict):
 class Run(TypedDict):
     """One method on one model with one seed, in a cross-validation on one fold (from 1). `scores` and `confusion` go by
     test set, the first being the main one. `texts`: what a language model wrote (`RunRecord.texts`);
-    `rounds`, `forgetting` and `soup`: as in `RunRecord`."""
+    `rounds`, `forgetting`, `soup` and `drawn`: as in `RunRecord`."""
 
     id: str
     name: NotRequired[str]
@@ -62,6 +62,7 @@ class Run(TypedDict):
     texts: NotRequired[dict[str, Any]]
     forgetting: NotRequired[dict[str, Any]]
     soup: NotRequired[dict[str, Any]]
+    drawn: NotRequired[dict[str, Any]]
     folder: str
     error: Problem | None
     warnings: list[str]
@@ -201,3 +202,4 @@ class Comparison(TypedDict):
     left_out: NotRequired[list[LeftOut]]
     folds: NotRequired[Folds]
     pictures: NotRequired[Pictures]
+    drawn: NotRequired[dict[str, dict[str, Any]]]

@@ -8,6 +8,7 @@ from tunewise.report import sections
 from tunewise.report.confusion import MATRIX_LIMIT, confusion_lists, confusions
 from tunewise.report.contents import Comparison
 from tunewise.report.cost_columns import cost_columns
+from tunewise.report.drawn import drawn_sections
 from tunewise.report.entries import Entry, entries_of, measured_costs
 from tunewise.report.figures import COSTS, is_number, metric_name, plain
 from tunewise.report.interval_bar import HEIGHT, WIDTH
@@ -52,6 +53,7 @@ def render_html(comparison: Comparison) -> str:
         samples=sample_table(entries, comparison),
         how_written=how_written(comparison),
         forgotten=forgotten_lines(comparison),
+        drawn=drawn_sections(comparison, comparison.get("drawn") or {}),
         runs=sections.run_rows(comparison),
         environment=sections.environment_lines(comparison),
         recipe=sections.recipe_text(comparison["recipe"]),

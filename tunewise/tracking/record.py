@@ -90,6 +90,8 @@ class RunRecord:
         forgetting: perplexity of a text of another domain before and after training; left out where none was named.
         soup: of the mean of several runs: its kind, the metric that greedy goes by, and the members with their metric
             on validation, that of the mean when each was tried, and which were taken; left out elsewhere.
+        drawn: of image generation: FID, KID and Inception score of images drawn before and after training, with their
+            difference, or why there are none; left out elsewhere.
         created: UTC, ISO 8601.
     """
 
@@ -112,6 +114,7 @@ class RunRecord:
     texts: dict[str, Any] = field(default_factory=dict)
     forgetting: dict[str, Any] = field(default_factory=dict)
     soup: dict[str, Any] = field(default_factory=dict)
+    drawn: dict[str, Any] = field(default_factory=dict)
     handover: HandedOver | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -128,6 +131,7 @@ class RunRecord:
             "texts",
             "forgetting",
             "soup",
+            "drawn",
         ):  # so that older programs read the records of other models
             if not plain[name]:
                 del plain[name]

@@ -5,6 +5,7 @@ tuned.json       what was fitted to the machine    tensorboard/   the same for T
 checkpoints/     to resume from               predictions/   on validation and test, Parquet
 model/           the model handed over        record.json    the result
 looked_at.json   of images, what the model looked at
+drawn.json       of image generation, images drawn before and after training
 
 A comparison's folder holds recipe.yaml, tuned.json, its runs in runs/, comparison.json, and report.html made of that;
 that of a curve has curve.json and curve.html. One folder may hold both.
@@ -25,6 +26,8 @@ from tunewise.tracking.record import RECORD, RunRecord, read_record
 RECIPE = "recipe.yaml"
 TUNED = "tuned.json"
 CHECKPOINTS = "checkpoints"
+EXTRACTOR = ".extractor"
+"""Beside runs: how the folder of a classifier begins that judges what they draw."""
 MODEL = "model"
 LOG = "log.jsonl"
 PREDICTIONS = "predictions"

@@ -99,6 +99,7 @@ def finish_record(
         confusion=results.confusion,
         texts=results.texts,
         forgetting=results.forgetting,
+        drawn=results.drawn,
         handover=HandedOver(kind, {"model": "model", "predictions": "predictions"}, trained.net.loads_as),
         notes=list(trained.net.notes),
         warnings=list(warnings),

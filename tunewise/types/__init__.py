@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunewise.types.data import (
     CUT,
+    IMAGE_GENERATION,
     LABEL_TASKS,
     LANGUAGE_TASKS,
     NO_WORD,
@@ -24,6 +25,7 @@ from tunewise.types.results import CARD, Costs, Handover, Score, Status
 __all__ = [
     "CARD",
     "CUT",
+    "IMAGE_GENERATION",
     "LABEL_TASKS",
     "LANGUAGE_TASKS",
     "NO_WORD",

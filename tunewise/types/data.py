@@ -21,10 +21,13 @@ Task = Literal[
     "preference",
     "unpaired_preference",
     "prompts",
+    "image_generation",
 ]
 LABEL_TASKS: tuple[Task, ...] = ("classification", "multilabel", "regression", "token_classification")
 LANGUAGE_TASKS: tuple[Task, ...] = ("generation", "preference", "unpaired_preference", "prompts")
 """Those whose rows are something to continue, without a label: text, chosen and rejected answers, prompts."""
+IMAGE_GENERATION: Task = "image_generation"
+"""That of images to draw the like of: with a class each, or without (then the schema has no labels)."""
 Form = Literal["text", "completion", "chat"]
 """What a row of a language task is: a text; a prompt and what follows it; messages, each of someone in a role."""
 Kept = Literal["head", "tail", "both"]
@@ -58,6 +61,16 @@ class Schema:
     def is_language(self) -> bool:
         """Whether rows are something to continue: there are no labels."""
         return self.task in LANGUAGE_TASKS
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether rows have labels: classes, sets of them, tags or numbers."""
+        return not self.is_language and (self.task != IMAGE_GENERATION or bool(self.labels))
+
+    @property
+    def gives_numbers(self) -> bool:
+        """Whether a model answers with numbers of each row (`ROW_NUMBERS`), of which metrics are made."""
+        return self.task in ROW_NUMBERS
 
     @property
     def outputs(self) -> int:
@@ -170,9 +183,12 @@ ROW_NUMBERS: dict[Task, tuple[str, ...]] = {
     "preference": ("chosen", "rejected", "loss"),
     "unpaired_preference": ("reward", "loss"),
     "prompts": ("reward", "kl", "tokens"),
+    "image_generation": ("error", "loss"),
 }
-"""What a model's outputs for a row of a language task are, in this order. generation: sum of -ln p over the tokens to
-learn, their count, how many of them the model holds for the likeliest. preference: what the model makes of both answers
-(a reward model's reward; for dpo beta times the log-ratio to the reference), and the row's loss. unpaired_preference:
-the same of the one answer. prompts: reward of what was written, its KL to the reference (sum over tokens), its tokens.
+"""What a model's outputs for a row of a language task, or of image generation, are, in this order. generation: sum
+of -ln p over the tokens to learn, their count, how many of them the model holds for the likeliest. preference: what the
+model makes of both answers (a reward model's reward; for dpo beta times the log-ratio to the reference), and the row's
+loss. unpaired_preference: the same of the one answer. prompts: reward of what was written, its KL to the reference
+(sum over tokens), its tokens. image_generation: mean over the pixels of the squared error of what the model predicts at
+the timestep of the row, and the same weighted (`objectives.denoising`).
 """

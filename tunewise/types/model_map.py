@@ -67,6 +67,14 @@ class ModelMap:
     convolution."""
     language: bool = False
     """Whether the head is a pretrained one that gives the next token."""
+    keeps_head: bool = False
+    """Whether the head is pretrained and kept, in a model that does not give the next token."""
+
+    @property
+    def has_pretrained_head(self) -> bool:
+        """Whether what comes after the last block is pretrained as all else is; of other models it begins with random
+        values."""
+        return self.language or self.keeps_head
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Handover = Literal["transformers", "peft", "tunewise"]
+Handover = Literal["transformers", "diffusers", "peft", "tunewise"]
 CARD = "README.md"
 """The file of a model folder that people may edit."""
 
