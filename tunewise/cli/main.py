@@ -34,8 +34,8 @@ from tunewise.cli.options import (
     TopP,
 )
 from tunewise.cli.proving import conformance, verify
-from tunewise.cli.souping import soup
 from tunewise.cli.sampling import sample
+from tunewise.cli.souping import soup
 from tunewise.cli.told_errors import told_errors
 from tunewise.errors import RecipeError
 

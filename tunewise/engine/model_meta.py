@@ -13,7 +13,7 @@ from tunewise.commit import verify
 from tunewise.config.reading import Chunks, Pooling, Reading
 from tunewise.errors import CorruptError, StoreError
 from tunewise.models.from_runs import META
-from tunewise.types import CARD, LANGUAGE_TASKS, Form, Handover, Kept, Plan, Schema, Task
+from tunewise.types import CARD, IMAGE_GENERATION, LANGUAGE_TASKS, Form, Handover, Kept, Plan, Schema, Task
 
 FORMAT = 6
 """What programs of an older format would do otherwise decides: 6 for models that draw images, 5 for

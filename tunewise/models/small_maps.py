@@ -1,0 +1,51 @@
+"""Convolutions of maps so small that some weights of the kernel meet nothing but padding compute in fp32.
+
+Such a weight has gradient 0. In bf16 on a CPU torch (2.13.0, by oneDNN) leaves there what the memory happened to hold:
+NaN, infinity, or a finite number that is wrong and another each time. The last stage of a ResNet meets such maps where
+images have 16 pixels a side.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+_as_torch_has_it = nn.Conv2d._conv_forward
+
+
+def guard_small_maps() -> None:
+    """From here on in this process, every `Conv2d` looks at its map where autocast would round. Doing it twice changes
+    nothing."""
+    nn.Conv2d._conv_forward = _guarded
+
+
+def _guarded(
+    conv: nn.Conv2d, maps_BCHW: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    rounds = maps_BCHW.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if not rounds or not _meets_padding_alone(conv, tuple(maps_BCHW.shape[-2:])):
+        return _as_torch_has_it(conv, maps_BCHW, weight, bias)
+    with torch.autocast("cpu", enabled=False):
+        return _as_torch_has_it(conv, maps_BCHW.float(), weight.float(), None if bias is None else bias.float())
+
+
+def _meets_padding_alone(conv: _ConvNd, sides: tuple[int, ...]) -> bool:
+    if isinstance(conv.padding, str):
+        padding: Any = tuple(conv._reversed_padding_repeated_twice[::2][::-1])
+    else:
+        padding = conv.padding if conv.padding_mode == "zeros" else (0,) * len(sides)
+    each = zip(sides, conv.kernel_size, conv.stride, padding, conv.dilation, strict=True)
+    return any(unread_places(*numbers) for numbers in each)
+
+
+@lru_cache(maxsize=1024)
+def unread_places(side: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[int, ...]:
+    """The places of a kernel, along one side of a map, that meet nothing but padding: place k meets the values
+    i x stride + k x dilation - padding of all outputs i."""
+    outputs = range((side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
+    meets = (any(0 <= i * stride + k * dilation - padding < side for i in outputs) for k in range(kernel))
+    return tuple(k for k, met in enumerate(meets) if not met)
