@@ -19,6 +19,7 @@ from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
 from tunewise.models.attention import AttentionShape, use_attention
+from tunewise.models.small_maps import guard_small_maps
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,6 +57,7 @@ class Tuned:
         """
         _check_device(self.device, "the run was begun on it: resume it where there is one, or begin another with cpu")
         keep_few_kernels()
+        guard_small_maps()
         compute_deterministically(self.device)
         torch.set_num_threads(self.threads)
         return torch.device(self.device)

@@ -23,9 +23,7 @@ def guard_small_maps() -> None:
     nn.Conv2d._conv_forward = _guarded
 
 
-def _guarded(
-    conv: nn.Conv2d, maps_BCHW: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
+def _guarded(conv: nn.Conv2d, maps_BCHW: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     rounds = maps_BCHW.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     if not rounds or not _meets_padding_alone(conv, tuple(maps_BCHW.shape[-2:])):
         return _as_torch_has_it(conv, maps_BCHW, weight, bias)
