@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart rlhf-demo images-demo test test-all soak lint docs conformance bench clean
+.PHONY: quickstart rlhf-demo images-demo generation-demo test test-all soak lint docs conformance bench clean
 
 quickstart: $(VENV)/installed-quickstart
 	$(BIN)/tunewise compare recipes/quickstart.yaml --out runs/quickstart
@@ -26,6 +26,14 @@ images-demo: $(VENV)/installed
 	$(BIN)/python examples/digits/make_vision_model.py $(DIGITS)/model
 	WORK=$(abspath $(DIGITS)) $(BIN)/tunewise train examples/digits/pretrained.yaml --out $(DIGITS)/pretrained --resume
 	WORK=$(abspath $(DIGITS)) $(BIN)/tunewise compare examples/digits/compared.yaml --out $(DIGITS)/compared
+
+# A small diffusion model, which learns to draw eight digits and then two more; what was finished is not done again.
+DRAWN := runs/digits-generation
+generation-demo: $(VENV)/installed-diffusion
+	$(BIN)/python examples/digits_generation/digits.py $(DRAWN)
+	$(BIN)/python examples/digits_generation/make_pipeline.py $(DRAWN)/model
+	WORK=$(abspath $(DRAWN)) $(BIN)/tunewise train examples/digits_generation/pretrained.yaml --out $(DRAWN)/pretrained --resume
+	WORK=$(abspath $(DRAWN)) $(BIN)/tunewise compare examples/digits_generation/compared.yaml --out $(DRAWN)/compared
 
 # Files of tests side by side, each process with one thread.
 test: $(VENV)/installed-test
@@ -65,6 +73,10 @@ $(VENV)/installed-quickstart: $(VENV)/installed
 
 $(VENV)/installed-test: $(VENV)/installed-quickstart
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-diffusion: $(VENV)/installed
+	$(PIP) --editable '.[diffusion]'
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed-quickstart

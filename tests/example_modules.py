@@ -12,9 +12,11 @@ from types import ModuleType
 
 @contextmanager
 def modules_of(folder: Path, *names: str) -> Iterator[dict[str, ModuleType]]:
-    """These modules by name; inside, they find each other too."""
+    """These modules by name; inside, they find each other too. Another example may have modules of the same names."""
     sys.path.insert(0, str(folder))
     try:
         yield {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(folder))
+        for name in names:
+            sys.modules.pop(name, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunewise.report.contents import Comparison
@@ -54,6 +54,7 @@ def drawn_sections(comparison: Comparison, images: Mapping[str, Mapping[str, Any
         for name, found in first.items()
         if found.get("why_not")
     ]
+    missing += _reasons(judged.values())
     return {
         "about": [_of_what(found) for found in list(judged.values())[:1]],
         "several": len(extractors) > 1,
@@ -62,6 +63,36 @@ def drawn_sections(comparison: Comparison, images: Mapping[str, Mapping[str, Any
         "missing": missing,
         "grids": _grids({name: images[name] for name in first if images.get(name)}),
     }
+
+
+def drawn_summary(comparison: Comparison) -> str:
+    """FID of each method's first finished run beside the untuned model's; nothing where there is none."""
+    told: dict[str, str] = {}
+    before, judges = set[float](), set[str]()
+    for run in comparison["runs"]:
+        name, found = run.get("name") or run["method"], run.get("drawn") or {}
+        if "after" not in found or name in told:
+            continue
+        fid = {when: found[when]["figures"]["fid"].get("value") for when in ("before", "after")}
+        if all(is_number(value) for value in fid.values()):
+            told[name] = f"{score(fid['after'])} with {plain(name, _LIMIT)}"
+            before.add(fid["before"])
+            judges.add(found["after"]["extractor"]["sha256"])
+    if not told or len(before) > 1 or len(judges) > 1:
+        return ""
+    return f"FID {score(before.pop())} before training, {', '.join(told.values())}."
+
+
+def _reasons(judged: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Why figures are missing, each reason once."""
+    found = (
+        f"{words}: {plain(figure['why_not'], 300)}"
+        for run in judged
+        for key, words in NAMES.items()
+        for figure in (run["before"]["figures"][key], run["after"]["figures"][key])
+        if figure.get("why_not")
+    )
+    return list(dict.fromkeys(found))
 
 
 def _rows(judged: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -77,9 +108,9 @@ def _rows(judged: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cell(figure: Mapping[str, Any], change: Mapping[str, Any] | None) -> dict[str, str]:
-    """A figure with its interval, and how it changed; why there is none in the place of both."""
+    """A figure with its interval, and how it changed."""
     if not is_number(figure.get("value")):
-        return {"value": "–", "told": plain(figure.get("why_not") or "", 300)}
+        return {"value": "–", "told": ""}
     if not change or not is_number(change["value"]):
         return {"value": _told(figure), "told": ""}
     ends = f" ({interval(*change['interval'])})" if change["interval"] else ""

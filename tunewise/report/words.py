@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunewise.report.contents import Comparison
+from tunewise.report.drawn import drawn_summary
 from tunewise.report.entries import BLIND, Entry, entries_of, named_tests
 from tunewise.report.figures import (
     COSTS,
@@ -78,6 +79,7 @@ def advise(comparison: Comparison) -> Advice:
         *_baseline(found),
         *_control(found, comparison["pairs"], entries),
         *_soups(comparison, found, entries),
+        *_drawn(comparison),
         *_seeds(chosen, found),
         *_folds(comparison, found),
         *run_points(comparison),
@@ -205,6 +207,12 @@ def _soups(comparison: Comparison, found: Mapping[str, Any], entries: Sequence[E
         told = "" if cost is None else f" All its runs together take {seconds(cost)} to train."
         points.append(Point("Soups", f"{plain(pair['second'], 60)} is {gap(pair, found)}.{told}"))
     return points
+
+
+def _drawn(comparison: Comparison) -> list[Point]:
+    """How near to the test images what the methods draw is."""
+    told = drawn_summary(comparison)
+    return [Point("Images drawn", told)] if told else []
 
 
 def _folds(comparison: Comparison, found: Mapping[str, Any]) -> list[Point]:
