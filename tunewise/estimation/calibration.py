@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 
 from tunewise.data.inputs import Inputs, items_of
-from tunewise.data.pixels import Pixels
 from tunewise.engine.kept import Spent
 from tunewise.engine.loop import Training
 from tunewise.engine.prefix import FrozenPrefix
@@ -94,7 +93,7 @@ class Calibration(Training):
         self.feed.open = self._open
         if self.feed.augmented is not None:
             self._not_spent += self.feed.augmented.not_spent
-            if not isinstance(self.inputs, Pixels):
+            if self.net.tokenizer is not None:
                 self.notes.append(
                     "FLOPs are those of the texts as they are: with other words they are a little different"
                 )
