@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from tunewise.errors import RecipeError
-from tunewise.evaluate.predict import eval_mode
 from tunewise.models.drawn_pixels import to_bytes
 from tunewise.models.load import Net
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 from tunewise.models.wrapped import plain_model
 
 BATCH = 64
