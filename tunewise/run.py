@@ -35,9 +35,7 @@ from tunewise.models.load import Net, load_net
 from tunewise.models.memory import memory_told
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
-from tunewise.tracking.drawn import write_drawn
 from tunewise.tracking.jsonl_log import JsonlLog
-from tunewise.tracking.looked_at import write_looked_at
 from tunewise.tracking.peak_memory import peak_memory_bytes
 from tunewise.tracking.predictions import write_predictions
 from tunewise.tracking.record import Problem, RunRecord, write_record
@@ -52,6 +50,7 @@ from tunewise.tracking.run_folder import (
     write_settings,
 )
 from tunewise.tracking.run_record import begin_record, finish_record
+from tunewise.tracking.shown import DRAWN, LOOKED_AT
 from tunewise.tracking.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
@@ -220,12 +219,12 @@ class _Run:
             if drawing is not None:
                 told, shown = drawing.told(trained.net, self._warn)
                 results = replace(results, drawn=told)
-                write_drawn(self.out, shown)
+                DRAWN.write(self.out, shown)
             main = results.predictions[next(iter(checked.data.tests))]
             seen = look(trained, checked.data, main, recipe.evaluate, self.stop.check)
         self.watchers.emit(Phase("exporting"))
         write_predictions(self.out, results.predictions)
-        write_looked_at(self.out, seen)
+        LOOKED_AT.write(self.out, seen)
         with memory_told("handing over the model"):
             return self._hand_over(method, trained, results, device)
 

@@ -28,9 +28,9 @@ from tunewise.errors import CorruptError, DataError, Interrupted, MethodError, M
 from tunewise.recipe import Recipe
 from tunewise.report.drawn import drawn_lines
 from tunewise.run import run
-from tunewise.tracking.drawn import damaged_drawn, read_drawn
 from tunewise.tracking.predictions import read_predictions
 from tunewise.tracking.record import RunRecord
+from tunewise.tracking.shown import DRAWN
 
 LORA = {"lora": {"rank": 4, "learning_rate": 1e-2}}
 
@@ -280,10 +280,10 @@ def test_without_classes_or_classifier_there_are_no_figures_and_it_is_said(make_
     record = run(recipe, tmp_path / "out", folder=tmp_path)
     assert "none is named, and images without classes cannot train one" in record.drawn["why_not"]
     assert any("no FID, KID or Inception score" in warning for warning in record.warnings)
-    assert read_drawn(tmp_path / "out")["before"].startswith("data:image/jpeg;base64,")
+    assert DRAWN.read(tmp_path / "out")["before"].startswith("data:image/jpeg;base64,")
     drawn = json.loads((tmp_path / "out" / "drawn.json").read_text())
     (tmp_path / "out" / "drawn.json").write_text(json.dumps(drawn | {"after": "x"}))
-    assert [type(problem) for problem in damaged_drawn(tmp_path / "out")] == [CorruptError]
+    assert [type(problem) for problem in DRAWN.damages(tmp_path / "out")] == [CorruptError]
     with pytest.raises(RecipeError, match="more than the 100 timesteps"):
         run(make_recipe(evaluate={"drawing": {"steps": 500}}), tmp_path / "two", folder=tmp_path)
 

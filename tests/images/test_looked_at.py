@@ -23,8 +23,8 @@ from tunewise.errors import CorruptError, RecipeError
 from tunewise.recipe import recipe_from
 from tunewise.report.html import render_html
 from tunewise.run import run
-from tunewise.tracking.looked_at import LOOKED_AT, read_looked_at
 from tunewise.tracking.predictions import read_predictions
+from tunewise.tracking.shown import LOOKED_AT as FILE
 from tunewise.tracking.verification import verify_run
 
 SIDE, PATCH = 64, (8, 40)  # pixels of an image; where the patch of 16 x 16 begins: y, x
@@ -121,7 +121,7 @@ def looked(recipe, tmp_path_factory):
 )
 def test_the_map_is_largest_where_the_patch_is(looked, family, method, how):
     out = looked(family, method)
-    found, said = read_looked_at(out), read_predictions(out, "test")
+    found, said = FILE.read(out), read_predictions(out, "test")
     assert (said.decisions == said.targets).mean() >= 0.9
     assert (found["how"], found["test"], len(found["images"])) == (how, "test", USUAL)
     assert found["passes"] == (USUAL if how == "grad-cam" else USUAL * 50)
@@ -141,7 +141,7 @@ def test_the_map_is_largest_where_the_patch_is(looked, family, method, how):
 def test_occlusion_of_a_run_is_that_of_the_model_handed_over(looked, data):
     """Patches are painted into the files, grey of 128; the model handed over is asked as `predict` asks it."""
     out = looked("vit", "full")
-    model, seen = load(out), read_looked_at(out)["images"][0]
+    model, seen = load(out), FILE.read(out)["images"][0]
     pixels = np.asarray(Image.open(data / "test" / seen["name"].split("@")[-1].removeprefix("test/")))
     whole = model.scores([Image.fromarray(pixels)])[0, seen["output"]]
     drops = np.zeros((8, 8)), np.zeros((8, 8))
@@ -157,25 +157,25 @@ def test_occlusion_of_a_run_is_that_of_the_model_handed_over(looked, data):
 def test_the_same_run_looks_the_same_and_none_is_looked_at_where_none_is_wanted(recipe, looked, tmp_path):
     out = looked("resnet", "features")
     run(recipe("resnet", "features"), tmp_path / "again", folder=tmp_path)
-    assert (tmp_path / "again" / LOOKED_AT).read_bytes() == (out / LOOKED_AT).read_bytes()
+    assert (tmp_path / "again" / FILE.name).read_bytes() == (out / FILE.name).read_bytes()
     off = run(recipe("resnet", "features", evaluate={"looked_at": 0}), tmp_path / "off", folder=tmp_path)
-    assert off.status == "finished" and not (tmp_path / "off" / LOOKED_AT).exists()
+    assert off.status == "finished" and not (tmp_path / "off" / FILE.name).exists()
     run(recipe("resnet", "features", evaluate={"looked_at": 3}), tmp_path / "three", folder=tmp_path)
-    assert len(read_looked_at(tmp_path / "three")["images"]) == 3
+    assert len(FILE.read(tmp_path / "three")["images"]) == 3
 
 
 def test_damage_is_told(looked, tmp_path):
-    body = json.loads((looked("resnet", "features") / LOOKED_AT).read_bytes())
+    body = json.loads((looked("resnet", "features") / FILE.name).read_bytes())
     body["passes"] += 1
-    (tmp_path / LOOKED_AT).write_text(json.dumps(body))
-    with pytest.raises(CorruptError, match=LOOKED_AT.replace(".", r"\.")):
-        read_looked_at(tmp_path)
+    (tmp_path / FILE.name).write_text(json.dumps(body))
+    with pytest.raises(CorruptError, match=FILE.name.replace(".", r"\.")):
+        FILE.read(tmp_path)
     out = looked("resnet", "features")
     assert not verify_run(out).damages
-    whole = (out / LOOKED_AT).read_bytes()
-    (out / LOOKED_AT).write_bytes(whole.replace(b'"passes": 6', b'"passes": 7'))
-    assert [damage.file for damage in verify_run(out).damages] == [LOOKED_AT]
-    (out / LOOKED_AT).write_bytes(whole)
+    whole = (out / FILE.name).read_bytes()
+    (out / FILE.name).write_bytes(whole.replace(b'"passes": 6', b'"passes": 7'))
+    assert [damage.file for damage in verify_run(out).damages] == [FILE.name]
+    (out / FILE.name).write_bytes(whole)
 
 
 def test_texts_have_nothing_to_look_at(recipe, tiny_model, tmp_path):
@@ -289,7 +289,7 @@ def test_labels_and_numbers_are_shown_too(data, net, tmp_path):
             errors = [row["error"] for row in told["rows"]]
             assert errors == sorted(errors, reverse=True) and errors[0] > 0 and not pictures["looked_at"]
             assert "Largest errors" in page and "What they looked at" not in page
-            assert not (next((out / "runs").glob("features*")) / LOOKED_AT).exists()
+            assert not (next((out / "runs").glob("features*")) / FILE.name).exists()
         else:
             (seen,) = pictures["looked_at"]["methods"].values()
             assert seen["how"] == "grad-cam" and {row["output"] for row in seen["rows"]} <= {"any", "green", "red"}

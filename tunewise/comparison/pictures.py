@@ -16,7 +16,7 @@ from tunewise.comparison.judged import Judged
 from tunewise.data.picture import Picture, shown_text
 from tunewise.data.thumbnails import Thumbnails
 from tunewise.evaluate.notable_rows import confident_mistakes, said_of, spread_rows
-from tunewise.tracking.looked_at import read_looked_at
+from tunewise.tracking.shown import LOOKED_AT
 from tunewise.types import Predictions, Schema
 
 METHODS = 6
@@ -118,7 +118,7 @@ def _looked_at(names: Sequence[str], folders: Mapping[str, Path], schema: Schema
     images: dict[str, str] = {}
     methods: dict[str, Any] = {}
     for name in names:
-        found = read_looked_at(folders[name]) if name in folders else {}
+        found = LOOKED_AT.read(folders[name]) if name in folders else {}
         if not found:
             continue
         rows = []

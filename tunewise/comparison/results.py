@@ -22,9 +22,9 @@ from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
 from tunewise.data.picture import shown_text
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.report.contents import Kind
-from tunewise.tracking.drawn import read_drawn
 from tunewise.tracking.environment import environment
 from tunewise.tracking.record import RunRecord
+from tunewise.tracking.shown import DRAWN
 
 FORMAT = 1
 
@@ -123,7 +123,7 @@ def build_comparison(
     runs_of = {entry.name: entry.folder for entry in reversed(finished)}
     if shown := pictured(judged, _methods(best, recommendation, kinds), runs_of, content["disagreements"], data.schema):
         content["pictures"] = shown
-    if images := {name: found for name, place in runs_of.items() if (found := read_drawn(place))}:
+    if images := {name: found for name, place in runs_of.items() if (found := DRAWN.read(place))}:
         content["drawn"] = images
     if folds is not None:
         content["folds"] = folds.as_dict()

@@ -43,12 +43,12 @@ from tunewise.models.memory import memory_told
 from tunewise.recipe import recipe_from
 from tunewise.report.card import model_card
 from tunewise.tracking.environment import determinism, environment
-from tunewise.tracking.looked_at import write_looked_at
 from tunewise.tracking.peak_memory import peak_memory_bytes
 from tunewise.tracking.predictions import write_predictions
 from tunewise.tracking.record import RECORD, Problem, RunRecord, read_record, write_record
 from tunewise.tracking.run_folder import MODEL, earlier_record
 from tunewise.tracking.run_record import finish_record, used_data
+from tunewise.tracking.shown import LOOKED_AT
 from tunewise.types import Costs, Plan
 
 
@@ -186,7 +186,7 @@ class _Soup:
             main = results.predictions[next(iter(checked.data.tests))]
             seen = look(trained, checked.data, main, checked.evaluator.config, stop.check)
         write_predictions(self.out, results.predictions)
-        write_looked_at(self.out, seen)
+        LOOKED_AT.write(self.out, seen)
         record = replace(record, soup={**record.soup, "members": self._told(taken)})
         return self._hand_over(record, trained, results, device, stop)
 

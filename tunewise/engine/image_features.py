@@ -28,13 +28,13 @@ from tunewise.engine.pixels import decoded
 from tunewise.engine.prefix_key import digest_of
 from tunewise.errors import DataError, MethodError, ModelError
 from tunewise.evaluate.image_figures import ImageFeatures
-from tunewise.evaluate.predict import eval_mode
 from tunewise.evaluate.scores import to_scores
 from tunewise.models.from_files import read_config, told_as
 from tunewise.models.from_runs import handed_over, named_path, reads_images
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import locate
 from tunewise.models.memory import PassSize
+from tunewise.models.modes import eval_mode
 from tunewise.types import Schema
 
 PICKLES = (".pt", ".pth", ".pkl", ".bin", ".ckpt", ".h5")

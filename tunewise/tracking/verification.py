@@ -11,9 +11,7 @@ from tunewise.commit import Series, check_page, damages, leftovers, owner, unsea
 from tunewise.commit.files import explained
 from tunewise.config.yaml_file import read_yaml
 from tunewise.errors import CorruptError, RecipeError, StoreError
-from tunewise.tracking.drawn import damaged_drawn
 from tunewise.tracking.jsonl_log import has_ended, unreadable_rows
-from tunewise.tracking.looked_at import damaged_looked_at
 from tunewise.tracking.record import RECORD, RunRecord, read_record
 from tunewise.tracking.run_folder import (
     CHECKPOINTS,
@@ -28,6 +26,7 @@ from tunewise.tracking.run_folder import (
     TUNED,
     stored_tuning,
 )
+from tunewise.tracking.shown import SHOWN
 from tunewise.types import CARD
 
 AGAIN = "run the same command again: it writes this file anew, and keeps the runs that have finished"
@@ -148,7 +147,7 @@ def _of_log(log: Path, needed: bool) -> Iterator[StoreError]:
 def damaged_results(folder: Path, *, model: bool, predictions: bool) -> list[StoreError]:
     """What is wrong with the model and the predictions of a run; each must be there only where it is said to be."""
     folders = [*_of_folder(folder / MODEL, model), *_of_folder(folder / PREDICTIONS, predictions)]
-    return [*folders, *damaged_looked_at(folder), *damaged_drawn(folder)]
+    return [*folders, *(problem for file in SHOWN for problem in file.damages(folder))]
 
 
 def _of_folder(folder: Path, needed: bool) -> list[StoreError]:

@@ -11,9 +11,9 @@ from typing import Any
 from tunewise.commit.folder import MANIFEST
 from tunewise.commit.leftovers import is_leftover
 from tunewise.tracking.jsonl_log import read_log
-from tunewise.tracking.looked_at import read_looked_at
 from tunewise.tracking.record import read_record
 from tunewise.tracking.run_folder import LOG, MODEL, PREDICTIONS
+from tunewise.tracking.shown import SHOWN
 from tunewise.types import CARD
 from tunewise.verification.moments import Read
 
@@ -31,7 +31,7 @@ def evidence_of(run: Path) -> dict[str, str]:
     return {
         **_files(run, MODEL, leave_out=(MANIFEST, CARD)),
         **_files(run, PREDICTIONS, leave_out=(MANIFEST,)),
-        "looked at": _digest(read_looked_at(run)),
+        **{file.name: _digest(file.read(run)) for file in SHOWN},
         "log": _digest(rows),
         **{name: _digest(value) for name, value in results.items()},
     }
