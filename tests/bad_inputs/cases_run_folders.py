@@ -151,7 +151,7 @@ CASES: tuple[Case, ...] = (
         "newer model folder",
         predicting_with(change("tunewise.json", format=99), sealed=True),
         error(
-            "the model was made by a newer tunewise (format 99, this one reads 5)",
+            "the model was made by a newer tunewise (format 99, this one reads 6)",
             "{folder}/run/model/tunewise.json",
             UPDATE,
         ),

@@ -47,6 +47,8 @@ REVIEWED = {
     ("tunewise/conformance/language_models.py", "save_pretrained"): SCRATCH,
     ("tunewise/engine/merging.py", "save_pretrained"): STAGED,
     ("tunewise/engine/merging.py", "write_text"): STAGED,
+    ("tunewise/models/diffusion.py", "save_pretrained"): STAGED,
+    ("tunewise/cli/sampling.py", "write_text"): STAGED,
     ("tunewise/estimation/estimate.py", "mkdir"): SCRATCH,
     ("tunewise/verification/proving.py", "mkdir"): "a place for a trial, which is gone when the proof is",
     ("benchmarks/__main__.py", "TemporaryDirectory"): SCRATCH,

@@ -220,7 +220,7 @@ def test_a_plan_cannot_call_anything(build: str, adapter_folder: tuple[Setup, Pa
 
 
 def test_a_newer_format_is_refused(adapter_folder: tuple[Setup, Path]) -> None:
-    with pytest.raises(StoreError, match=r"newer tunewise \(format 99, this one reads 5\)"):
+    with pytest.raises(StoreError, match=r"newer tunewise \(format 99, this one reads 6\)"):
         load(resealed(adapter_folder[1], with_meta(format=99)))
 
 

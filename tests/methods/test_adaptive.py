@@ -118,7 +118,8 @@ def test_flops_of_signals_are_in_execution_order() -> None:
 
     class Map:
         head = (TensorInfo("head", (1,), "head", pretrained=True),)
-        language = False
+        has_pretrained_head = keeps_head = False
+        embedding = ()
         width = 32
 
     signals = Signals(0, 10, 10, measures={"importance": worth}, flops=entries, forward_flops=10, full_flops=10 * 31)

@@ -34,6 +34,6 @@ class SoupConfig(Config):
     def _sound(self) -> SoupConfig:
         if len(set(self.kinds)) < len(self.kinds):
             raise ValueError("each kind may stand in the list only once")
-        if not self.kinds and "of" in self.model_fields_set:
+        if not self.kinds and self.of != "methods":
             raise ValueError("`of` needs `kinds`: uniform, greedy or both")
         return self

@@ -27,6 +27,8 @@ from tunewise.verification.watched import WatchedRun
 RUN = "run"
 SAVES = 6
 """Checkpoints of a run whose recipe does not say when to save: by the clock, a short one would have none."""
+TRIES = 8
+"""Runs, each aimed at half the delay of the one before, until a kill hits that came too late each time."""
 
 
 @dataclass
@@ -107,7 +109,7 @@ class Prover:
         """Kills at the moments, in one run or, where it came to its end before a kill hit it, in others; says what
         differs."""
         kills, differs, wanted = [], [], len(aims)
-        for _ in range(1 + wanted):
+        for _ in range(max(TRIES, 1 + wanted)):
             out, chain, left = self._new_place("killed"), Chain(), list(aims)
             done = False
             while not done:
