@@ -53,7 +53,7 @@ docs: $(VENV)/installed-test
 	$(BIN)/python docs/generate.py
 
 # Every method with every kind of model; writes the support matrix that `tunewise methods` and the docs show.
-conformance: $(VENV)/installed-test
+conformance: $(VENV)/installed-vision
 	$(BIN)/tunewise conformance --out tunewise/methods/support.json
 
 # tunewise beside its peers, for hours; a run that was stopped goes on. Writes the tables of docs/benchmarks.md.
@@ -73,6 +73,10 @@ $(VENV)/installed-quickstart: $(VENV)/installed
 
 $(VENV)/installed-test: $(VENV)/installed-quickstart
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-vision: $(VENV)/installed-test
+	$(PIP) --editable '.[vision]'
 	touch $@
 
 $(VENV)/installed-diffusion: $(VENV)/installed

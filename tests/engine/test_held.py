@@ -17,7 +17,7 @@ from training_bench import At, Recorder, Setup, set_up
 from tunewise.commit import Series
 from tunewise.conformance.bench import Bench, Watch
 from tunewise.conformance.language_bench import LanguageBench
-from tunewise.conformance.models import FAMILIES, LANGUAGE_FAMILIES
+from tunewise.conformance.models import FAMILIES, LANGUAGE_FAMILIES, TIMM
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Evaluated, Observers, Step
 from tunewise.engine.handover import load_model, save_model
@@ -98,7 +98,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
 
 
 ALWAYS = ("bert", "gpt2", "vit", "llama-lm")
-HOLDING = [family for family in FAMILIES if family not in ("resnet", "mobilenet_v2")]
+HOLDING = [family for family in FAMILIES if family not in ("resnet", "mobilenet_v2", *TIMM)]
 """Models of convolutions alone hold nothing."""
 
 

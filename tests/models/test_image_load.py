@@ -7,9 +7,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tunewise.conformance.models import BLOCKS, IMAGE, IMAGE_SIZE
@@ -153,3 +156,35 @@ def test_folders_of_timm_are_loaded_and_mapped(name, tmp_path):
         ours = net.model.timm_model.forward_features(pixels)
         assert torch.equal(ours, model.forward_features(pixels))
         assert net.model(pixel_values=pixels).logits.shape == (2, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TIMM, reason="timm is not installed (the extra 'vision')")
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+def test_images_are_read_as_the_standard_tool_reads_them_for_a_model_of_timm(mode, tmp_path):
+    """It reads the transform from the model's configuration, whatever file of a processor lies beside it."""
+    from transformers import AutoImageProcessor
+
+    from tunewise.conformance.models import make_folder
+    from tunewise.models.processor import load_processor
+
+    folder = make_folder("timm-vgg", tmp_path / "model")
+    described = json.loads((folder / "config.json").read_text())
+    described["pretrained_cfg"] = {
+        "input_size": [3, 32, 48],
+        "crop_pct": 0.8,
+        "crop_mode": mode,
+        "mean": [0.1, 0.2, 0.3],
+    }
+    (folder / "config.json").write_text(json.dumps(described))
+    located = locate(str(folder), tmp_path, reads_text=False)
+    processor, notes = load_processor(located, SimpleNamespace(pretrained_cfg=described["pretrained_cfg"]))
+    theirs = AutoImageProcessor.from_pretrained(folder)
+    assert notes == []
+    for size in ((131, 97), (33, 200), (40, 40)):
+        pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+        made = processor.geometry(Image.fromarray(pixels))
+        assert made.dtype == np.uint8
+        ours = made * processor.scale_C[:, None, None] + processor.shift_C[:, None, None]
+        expected = theirs([Image.fromarray(pixels)], return_tensors="pt")["pixel_values"][0].numpy()
+        assert np.abs(ours - expected).max() < 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewise.cli.printing import print_conformance
 from tunewise.commit import export_file
-from tunewise.conformance.models import FAMILIES, TIMM
+from tunewise.conformance.models import FAMILIES
 from tunewise.errors import RecipeError
 from tunewise.methods import METHODS, find_method
 from tunewise.tracking.progress import plain_text
@@ -31,17 +30,19 @@ def run_conformance(
         RecipeError: an unknown method or model; a package is missing that the matrix needs.
     """
     names = [find_method(name).name for name in methods] or list(METHODS)
-    families = [_family(name) for name in families] or list(FAMILIES)
+    named = [_family(name) for name in families]
 
     from tunewise.conformance.matrix import all_pairs, missing_packages, nearest_working, sample, support_matrix, trials
 
-    left_out = {name: missing for name in names if (missing := missing_packages(name))}
-    if left_out and out:
+    left_out = {name: missing for name in (*names, *(named or FAMILIES)) if (missing := missing_packages(name))}
+    if left_out and (out or left_out.keys() & set(named)):
         raise RecipeError(
-            f"the support matrix needs every method, and '{next(iter(left_out))}' cannot be tried here",
+            f"'{next(iter(left_out))}' cannot be tried here"
+            + (", and the support matrix has every pair" if out else ""),
             fix=f"install {', '.join(sorted({package for missing in left_out.values() for package in missing}))}",
         )
     able = [name for name in names if name not in left_out]
+    families = [family for family in named or FAMILIES if family not in left_out]
     with trials() as conform:
         pairs = (sample if only_sample else all_pairs)(conform, able, families)
         outcomes = nearest_working(list(_followed(pairs, None if only_sample else len(able) * len(families))))
@@ -59,16 +60,12 @@ def run_conformance(
 
 
 def _family(name: str) -> str:
-    if name in TIMM and importlib.util.find_spec("timm") is None:
-        raise RecipeError(
-            f"'{name}' is made by timm, which is not installed", fix="install the extra 'vision': torchvision and timm"
-        )
-    if name in (*FAMILIES, *TIMM):
+    if name in FAMILIES:
         return name
-    near = difflib.get_close_matches(name, (*FAMILIES, *TIMM), n=1)
+    near = difflib.get_close_matches(name, FAMILIES, n=1)
     raise RecipeError(
         f"there is no tiny model '{name}'",
-        fix=(f"did you mean '{near[0]}'? " if near else "") + f"The models are: {', '.join((*FAMILIES, *TIMM))}",
+        fix=(f"did you mean '{near[0]}'? " if near else "") + f"The models are: {', '.join(FAMILIES)}",
     )
 
 

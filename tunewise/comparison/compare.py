@@ -89,9 +89,11 @@ def compare(
         verify_kept(out / "runs", stop.check)
         work_on = Work(recipe, checked, out, folder, allow_code, watcher, stop, side_by_side, folds)
         trials = list_trials(recipe, entries) if recipe.rate_grid else []
-        soups = list_soups(recipe, entries, trials, out)
-        work_on.announce([*trials, *(entry for entry in entries if not trials or not is_tried(recipe, entry)), *soups])
-        tried: list[Trial] = []
+        planned, tried = entries, []
+        if trials:  # with the best rates of an earlier job, so that what it finished with them is counted
+            planned, _ = with_best_rates(recipe, checked, entries, trials, work_on.records)
+        rest = [entry for entry in planned if not trials or not is_tried(recipe, entry)]
+        work_on.announce([*trials, *rest, *list_soups(recipe, planned, trials, out)])
         if trials:
             work_on.carry_out(trials)
             entries, tried = with_best_rates(recipe, checked, entries, trials, work_on.records)

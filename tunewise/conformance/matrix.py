@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from tunewise.conformance.bench import Bench
 from tunewise.conformance.checks import Outcome, conform
 from tunewise.conformance.language_bench import LanguageBench
+from tunewise.conformance.models import FAMILIES, TIMM
 from tunewise.methods import METHODS
 from tunewise.methods.support import LANGUAGE
 
@@ -76,9 +77,10 @@ def sample(conform_pair: Conform, methods: Sequence[str], families: Sequence[str
                 yield attempt(method, family)
 
 
-def missing_packages(method: str) -> list[str]:
-    """What the method needs and is not installed here."""
-    return [package for package in METHODS[method].packages if importlib.util.find_spec(package) is None]
+def missing_packages(name: str) -> list[str]:
+    """What a method, or a family, needs and is not installed here."""
+    needed = ("timm", "torchvision") if name in TIMM else () if name in FAMILIES else METHODS[name].packages
+    return [package for package in needed if importlib.util.find_spec(package) is None]
 
 
 def nearest_working(outcomes: Sequence[Outcome]) -> list[Outcome]:

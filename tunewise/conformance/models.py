@@ -225,11 +225,11 @@ IMAGE: Mapping[str, Maker] = {
     "mobilenet_v2": _mobilenet_v2,
 }
 TIMM: Mapping[str, Maker] = {"timm-vgg": _timm_vgg, "timm-inception": _timm_inception}
-"""Of timm, for which the extra `vision` is needed: tried only where they are named."""
+"""Of timm, for which the extra `vision` is needed."""
 IMAGE_SIZES = {"timm-vgg": 32, "timm-inception": 75}
 """Pixels of a side, where they are not IMAGE_SIZE: the least that the model can read."""
 LANGUAGE_FAMILIES = ("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm", "t5-lm", "bart-lm")
-FAMILIES = (*TEXT, *IMAGE, *LANGUAGE_FAMILIES)
+FAMILIES = (*TEXT, *IMAGE, *TIMM, *LANGUAGE_FAMILIES)
 """Those of the support matrix."""
 STACKS = {"t5": 2}
 """Stacks of blocks, where they are several: encoder and decoder."""

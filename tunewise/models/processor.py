@@ -15,6 +15,7 @@ import numpy as np
 from tunewise.errors import ModelError
 from tunewise.models.from_files import told_as
 from tunewise.models.locate import LocatedModel
+from tunewise.models.timm_processor import TimmProcessor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,7 +33,7 @@ _BILINEAR = 2
 
 @dataclass(frozen=True, eq=False)
 class Processor:
-    """An image processor of transformers (its Pillow backend).
+    """An image processor of transformers (its Pillow backend), or of timm.
 
     Attributes:
         whole: the processor, as it is handed over.
@@ -96,7 +97,10 @@ def load_processor(located: LocatedModel, config: Any) -> tuple[Processor, list[
         )
     notes = []
     with told_as(lambda said: _unsound(said, located)):
-        if (located.path / FILE).is_file():
+        if published := getattr(config, "pretrained_cfg", None):
+            _check_sizes(_sides_of_timm(published))
+            whole = TimmProcessor(published)
+        elif (located.path / FILE).is_file():
             _check_sizes(json.loads((located.path / FILE).read_text(encoding="utf-8")))
             whole = AutoImageProcessor.from_pretrained(
                 located.path, local_files_only=True, trust_remote_code=False, backend="pil"
@@ -155,6 +159,13 @@ def _usual(config: Any) -> tuple[Any, str]:
         f"the model folder has no {FILE}; images are resized to {width}x{height}, whole, and scaled to -1 ... 1 "
         "(mean 0.5, deviation 0.5): if the model was pretrained otherwise, put its file there"
     )
+
+
+def _sides_of_timm(published: dict[str, Any]) -> dict[str, Any]:
+    """Of the image before it is cropped."""
+    _, height, width = published.get("input_size") or (CHANNELS, SIZE, SIZE)
+    kept = published.get("crop_pct") or 1.0
+    return {"height": height / kept, "width": width / kept}
 
 
 def _check_sizes(stored: Any) -> None:
