@@ -14,7 +14,7 @@ from tunewise.commit.room import check_room, check_writable
 from tunewise.comparison.folds import Folds, read_folds
 from tunewise.comparison.imports import all_packages, packages_of
 from tunewise.comparison.kept import verify_kept
-from tunewise.comparison.rates import Trial, is_tried, list_trials, with_best_rates
+from tunewise.comparison.rates import is_tried, list_trials, with_best_rates
 from tunewise.comparison.records import Records
 from tunewise.comparison.results import Entry, build_comparison
 from tunewise.comparison.schedule import Pool
