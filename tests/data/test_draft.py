@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 
 from tunewise.config.yaml_file import read_yaml
 from tunewise.data.draft import draft_recipe, scalar
 from tunewise.data.inspect import describe_file
 from tunewise.data.prepare import prepare
-from tunewise.errors import DataError
+from tunewise.errors import DataError, RecipeError
 from tunewise.recipe import Recipe
 
 PROSE = ["where is my parcel now", "thank you so very much", "that is not what I asked for", "it broke at once"]
@@ -118,3 +121,50 @@ def test_odd_column_names_make_a_valid_recipe(tmp_path):
     recipe = loaded(draft_recipe("odd #.jsonl", "m", folder=tmp_path))
     assert (recipe.data.train, recipe.data.text) == ("odd #.jsonl", text)
     assert recipe.data.label in (label, "a\x1bb")
+
+
+def picture(path, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 20), colour).save(path)
+    return path
+
+
+def test_a_folder_of_images_with_its_splits(tmp_path):
+    for split, count in (("train", 12), ("val", 1)):
+        for kind in ("red", "blue"):
+            for number in range(count):
+                picture(tmp_path / "photos" / split / kind / f"{number}.png", (number, 40, 200))
+    text = draft_recipe("photos", "m", folder=tmp_path)
+    drafted = loaded(text).data
+    assert (drafted.train, drafted.validation, drafted.test) == ("photos@train", "photos@val", None)
+    assert "24 images of 2 classes: blue (12), red (12)." in text
+    assert len(prepare(drafted, tmp_path).splits["validation"]) == 2
+
+
+def test_images_without_classes_are_to_be_drawn(tmp_path):
+    for number in range(30):
+        picture(tmp_path / "photos" / f"{number}.png", (number, 40, 200))
+    drafted = loaded(draft_recipe("photos", "m", folder=tmp_path)).data
+    assert (drafted.train, drafted.task) == ("photos", "image_generation")
+    assert prepare(drafted, tmp_path).schema.task == "image_generation"
+
+
+@pytest.mark.parametrize("kind", ["paths", "bytes"])
+def test_a_table_of_images(tmp_path, kind):
+    files = [picture(tmp_path / f"{number}.png", (number, 40, 200)) for number in range(30)]
+    cells = [file.name if kind == "paths" else file.read_bytes() for file in files]
+    pq.write_table(pa.table({"n": range(30), "file": cells, "colour": ["a", "b"] * 15}), tmp_path / "t.parquet")
+    drafted = yaml.safe_load(draft_recipe("t.parquet", "m", folder=tmp_path))["data"]
+    assert drafted == {"train": "t.parquet", "image": "file", "label": "colour"}
+    made = prepare(loaded(draft_recipe("t.parquet", "m", folder=tmp_path)).data, tmp_path)
+    assert made.schema.labels == ("a", "b")
+
+
+def test_where_no_model_is_named_the_usual_one_is_for_texts_with_labels_alone(tmp_path):
+    assert "model: usual" in draft_recipe("example:customer-messages", None, usual="usual")
+    picture(tmp_path / "photos" / "a" / "1.png", (1, 2, 3))
+    with pytest.raises(RecipeError, match="no model is named for these rows: images"):
+        draft_recipe("photos", None, folder=tmp_path, usual="usual")
+    (tmp_path / "a.jsonl").write_text('{"prompt": "Who is it?", "completion": "It is me."}\n' * 3)
+    with pytest.raises(RecipeError, match="no model is named for these rows: prompts"):
+        draft_recipe("a.jsonl", None, folder=tmp_path, usual="usual")

@@ -384,11 +384,11 @@ def cache(
 
 @app.command()
 def init(
-    data: Annotated[Path, typer.Argument(help="The data file.", metavar="DATA")],
+    data: Annotated[Path, typer.Argument(help="A file, or a folder of images.", metavar="DATA")],
     out: Annotated[Path, typer.Option(help="Where to write the recipe.")] = Path("recipe.yaml"),
-    model: Annotated[str, typer.Option(help="The pretrained model.")] = "sentence-transformers/all-MiniLM-L6-v2",
+    model: Annotated[str | None, typer.Option(help="Folder or hub id; for texts with labels MiniLM.")] = None,
 ) -> None:
-    """Write a commented recipe from a look at a data file."""
+    """Write a commented recipe from a look at the data."""
     with told_errors():
         from tunewise.cli.initialising import write_first_recipe
 

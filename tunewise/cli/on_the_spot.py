@@ -10,7 +10,7 @@ from typing import Any
 from tunewise.config.override import override
 from tunewise.config.validate import validate
 from tunewise.config.yaml_file import Located
-from tunewise.data.picture_folder import VALIDATION, splits_of
+from tunewise.data.picture_folder import sources_in
 from tunewise.data.source import holds_pictures
 from tunewise.errors import RecipeError
 from tunewise.recipe import Recipe, load_recipe
@@ -53,24 +53,9 @@ def recipe_of(
         )
     if model is None:
         raise RecipeError("no model is named", where="--model", fix="give --model FOLDER, or write a recipe")
-    data = _data_of(path)
-    recipe = {"model": model, "data": data, **named}
+    recipe = {"model": model, "data": sources_in(path, str(path.resolve())), **named}
     located = override(Located(recipe, "the command line"), overrides)
     return validate(Recipe, located.data, located, located.source), Path.cwd()
-
-
-def _data_of(folder: Path) -> dict[str, str]:
-    """The sources in a folder of images: those of its splits."""
-    whole, names = str(folder.resolve()), splits_of(folder)
-    if "train" not in names:
-        return {"train": whole}
-    data = {"train": f"{whole}@train"}
-    validation = next((name for name in VALIDATION if name in names), None)
-    if validation:
-        data["validation"] = f"{whole}@{validation}"
-    if "test" in names:
-        data["test"] = f"{whole}@test"
-    return data
 
 
 def out_of(path: Path, out: Path | None) -> Path:

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tunewise.config.base import Config
 from tunewise.data.inspect import ColumnDescription, FileDescription, describe_file, need_guesses
 from tunewise.data.layouts import Layout
+from tunewise.data.picture_folder import LABEL, read_picture_folder, sources_in
 from tunewise.data.settings import DataConfig
+from tunewise.data.source import holds_pictures
 from tunewise.data.table import listed, printable
+from tunewise.errors import RecipeError
 
 _WIDTH = 110
+_NAMED = 8  # classes, of a folder of images
 _PLAIN = re.compile(r"[A-Za-z_/][\w./ -]*(?<! )", re.ASCII)
 
 
 def draft_recipe(
-    source: str | Path, model: str, options: type[Config] | None = None, folder: Path | None = None
+    source: str | Path,
+    model: str | None,
+    options: type[Config] | None = None,
+    folder: Path | None = None,
+    usual: str | None = None,
 ) -> str:
-    """A recipe for the data in a file, as YAML with comments: each option's own docstring, and what was guessed.
+    """A recipe for the data in a file or folder, as YAML with comments: each option's own docstring, and what was
+    guessed.
 
     Args:
-        source: as `data.train` in a recipe.
+        source: as `data.train` in a recipe; a folder of images may hold the splits.
+        usual: the model for texts with labels, where `model` is None.
         options: the class of the whole recipe; its other sections follow with their defaults, commented out.
         folder: what a relative path starts from; None is the current folder.
 
     Raises:
         DataError: the source cannot be read, or no column looks like text or like a label.
+        RecipeError: the data is not for the usual model, and no other is named.
     """
+    place = (folder or Path()) / source
+    if os.path.isdir(place) and holds_pictures(place):  # of a Path, is_dir raises where no name can be so
+        return _of_folder(place, str(source), _named(model, "images"), options)
     described = describe_file(source, folder)
+    if described.image is not None:
+        return _of_images(described, described.image, _named(model, "images"), options)
     if described.layout is not None:
-        return _for_language(described, described.layout, model, options)
+        return _for_language(described, described.layout, _named(model, described.layout.name), options)
+    model = model or _named(usual, "texts")
     text, label = need_guesses(described)
     numbered = described.options.get("header") is False
     values: dict[str, Any] = {
@@ -44,6 +63,49 @@ def draft_recipe(
     if len(text) == 1:
         (values["text"],) = values["text"]
     notes = {"text": _text_note(described, text), "label": _label_note(described, text, label)}
+    return _drafted(described, model, values, notes, options)
+
+
+def _named(model: str | None, rows: str) -> str:
+    """Raises where no model is named."""
+    if model is None:
+        raise RecipeError(
+            f"no model is named for these rows: {rows}",
+            where="--model",
+            fix="give --model, a folder or a hub id",
+        )
+    return model
+
+
+def _of_folder(place: Path, source: str, model: str, options: type[Config] | None) -> str:
+    """A recipe for a folder of images; without folders of classes, to learn to draw the like."""
+    values: dict[str, Any] = {**sources_in(place, source)}
+    table, _ = read_picture_folder(place, None, source, "train")
+    classes = Counter(table.columns.get(LABEL, ()))
+    note = f"Guessed: {len(table):,} images" + (f" of {len(classes):,} classes: " * bool(classes))
+    note += ", ".join(f"{printable(name)} ({count:,})" for name, count in classes.most_common(_NAMED))
+    note += " and others" * (len(classes) > _NAMED)
+    described = FileDescription(source, len(table), (), {}, (), None)
+    notes = {"train": f"{note}."}
+    if not classes:
+        values["task"], notes["task"] = "image_generation", "Guessed: the images lie in no folders of classes."
+    return _drafted(described, model, values, notes, options)
+
+
+def _of_images(described: FileDescription, image: str, model: str, options: type[Config] | None) -> str:
+    """A recipe for a table with a column of images."""
+    numbered = described.options.get("header") is False
+    values: dict[str, Any] = {
+        "train": described.source,
+        **described.options,
+        "image": int(image) if numbered else image,
+    }
+    notes = {"image": "Guessed: bytes of images, or paths to some."}
+    if described.label is not None:
+        values["label"] = int(described.label) if numbered else described.label
+        notes["label"] = _label_note(described, (image,), described.label)
+    else:
+        values["task"], notes["task"] = "image_generation", "Guessed: there is no column of labels."
     return _drafted(described, model, values, notes, options)
 
 

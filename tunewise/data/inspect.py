@@ -14,6 +14,8 @@ from tunewise.data.delimited import DELIMITERS, reads_as_row
 from tunewise.data.labels import is_missing
 from tunewise.data.layouts import Layout, find_layout
 from tunewise.data.load import EXAMPLE, HUB, SUFFIXES, load_table
+from tunewise.data.picture import ENDINGS
+from tunewise.data.picture_table import hold_bytes
 from tunewise.data.schema import MANY, holds_words, reads_as_text
 from tunewise.data.sentences import sentence_columns
 from tunewise.data.settings import DataConfig
@@ -26,7 +28,7 @@ PAIRS = (("premise", "hypothesis"), ("question", "answer"), ("query", "passage")
 
 _LOOK = 65_536  # bytes that are enough to tell encoding and delimiter
 
-ColumnKind = Literal["text", "names", "numbers", "lists", "numbering", "other"]
+ColumnKind = Literal["text", "names", "numbers", "lists", "images", "numbering", "other"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class FileDescription:
     """What a file holds, and what was guessed of it.
 
     `options` are the keys of the data section that the file needs to be read. `text` is empty, and `label` None, where
-    no column will do. `layout`: what the rows are to a language model, where there is no column of labels.
+    no column will do. `layout`: what the rows are to a language model, where there is no column of labels. `image`: the
+    column of images, where one holds those.
     """
 
     source: str
@@ -56,6 +59,7 @@ class FileDescription:
     text: tuple[str, ...]
     label: str | None
     layout: Layout | None = None
+    image: str | None = None
 
 
 def describe_file(source: str | Path, folder: Path | None = None) -> FileDescription:
@@ -75,7 +79,9 @@ def describe_file(source: str | Path, folder: Path | None = None) -> FileDescrip
     tagged = sentence_columns(table)
     text = (tagged[0],) if tagged else guess_text(columns)
     label = tagged[1] if tagged else guess_label(columns, text)
-    return FileDescription(source, len(table), columns, options, text, label, _layout(source, table, options))
+    image = next((column.name for column in columns if column.kind == "images"), None)
+    layout = None if image else _layout(source, table, options)
+    return FileDescription(source, len(table), columns, options, text, label, layout, image)
 
 
 def _layout(source: str, table: Table, options: dict[str, Any]) -> Layout | None:
@@ -150,6 +156,8 @@ def _header_option(source: str, folder: Path, options: dict[str, Any]) -> dict[s
 
 def _describe(name: str, cells: Sequence[Any]) -> ColumnDescription:
     some = [cell for cell in cells if not is_missing(cell)]
+    if hold_bytes(some):
+        return ColumnDescription(name, "images", len(some), len(cells) - len(some), 0.0, ())
     texts = [as_text(cell) for cell in some]
     distinct = list(dict.fromkeys(texts))
     return ColumnDescription(
@@ -168,6 +176,8 @@ def _kind(some: list[Any], distinct: int) -> ColumnKind:
     if some and all(as_number(cell) is not None for cell in some):
         whole = all(as_number(cell).is_integer() for cell in some)
         return "numbering" if whole and distinct == len(some) > MANY else "numbers"
+    if some and all(isinstance(cell, str) and cell.lower().endswith(ENDINGS) for cell in some):
+        return "images"
     if not holds_words(some):
         return "names" if some and all(isinstance(cell, bool) for cell in some) else "other"
     if reads_as_text(some):

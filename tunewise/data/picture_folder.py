@@ -38,6 +38,20 @@ def splits_of(folder: Path) -> list[str]:
     return inside if inside and all(name.lower() in SPLITS for name in inside) else []
 
 
+def sources_in(folder: Path, called: str) -> dict[str, str]:
+    """What a recipe names of a folder: its splits where it holds some, as `called@name`, by their keys; else all."""
+    names = splits_of(folder)
+    if "train" not in names:
+        return {"train": called}
+    sources = {"train": f"{called}@train"}
+    validation = next((name for name in VALIDATION if name in names), None)
+    if validation:
+        sources["validation"] = f"{called}@{validation}"
+    if "test" in names:
+        sources["test"] = f"{called}@test"
+    return sources
+
+
 def read_picture_folder(
     folder: Path, split: str | None, source: str, purpose: str, image: str = IMAGE, label: str = LABEL
 ) -> tuple[Table, Path]:

@@ -61,11 +61,12 @@ def picture_column(config: DataConfig, table: Table, is_folder: bool) -> str | N
         return next(iter(table.columns))
     if config.text is not None:
         return None
-    held = [name for name, cells in table.columns.items() if _hold_bytes(cells)]
+    held = [name for name, cells in table.columns.items() if hold_bytes(cells)]
     return held[0] if len(held) == 1 else None
 
 
-def _hold_bytes(cells: Sequence[Any]) -> bool:
+def hold_bytes(cells: Sequence[Any]) -> bool:
+    """Whether cells are bytes of images, as `datasets` saves them or alone."""
     some = [cell for cell in cells[:_LOOK] if cell is not None]
     holding = [
         cell.get("bytes") if isinstance(cell, dict) and cell.keys() == {"bytes", "path"} else cell for cell in some
