@@ -8,21 +8,19 @@ Shape legend: N rows of the split, B rows of a step, W most words in a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from tunewise.data.augment import augmented_sentence, augmented_texts, row_generator
 from tunewise.data.augment_settings import AugmentConfig
-from tunewise.data.inputs import Inputs, items_of
 from tunewise.data.taken import even_places
 from tunewise.data.tokenise import with_prompt
+from tunewise.engine.drawn_rows import DrawnRows, StepRows
 from tunewise.engine.encode import encode
 from tunewise.engine.kept import Spent
 from tunewise.engine.synonyms import Synonyms
@@ -35,64 +33,11 @@ from tunewise.types import Schema, Split
 
 
 @dataclass
-class StepRows:
-    """What a step reads: inputs and targets under the numbers that its rows have in the data.
-
-    Args:
-        places: of the data's rows among the inputs; None where they are those of the data.
-
-    Attributes:
-        changed, cut: how many rows have other words (or pixels) than in the data; how many of these were longer than
-            the model reads.
-        others, share: rows are mixtures: `share` of each is itself, the rest the row of the target in `others`.
-        figures, samples: for the log: numbers by name, and texts that the model wrote.
-        passes: forward passes that were made for it besides those of the step.
-    """
-
-    inputs: Inputs
-    targets: torch.Tensor
-    places: np.ndarray | None = None
-    changed: int = 0
-    cut: int = 0
-    figures: Mapping[str, float] = field(default_factory=dict)
-    samples: Sequence[Mapping[str, Any]] = ()
-    passes: float = 0.0
-    others: torch.Tensor | None = None
-    share: float = 1.0
-
-    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """The arguments of the model's forward pass."""
-        return self.inputs.batch(self._at(rows))
-
-    def targets_of(self, rows: np.ndarray) -> torch.Tensor:
-        return self.targets[self._at(rows)]
-
-    def others_of(self, rows: np.ndarray) -> torch.Tensor | None:
-        """The targets of what these rows are mixed with; None where they are not."""
-        return None if self.others is None else self.others[self._at(rows)]
-
-    def lengths_of(self, rows: np.ndarray) -> np.ndarray:
-        """Tokens of each row, int64 (B,)."""
-        return self.inputs.lengths[self._at(rows)]
-
-    def shape(self, rows: np.ndarray) -> tuple[int, int]:
-        """What the model computes for these rows: sequences, and tokens of the longest."""
-        return self.inputs.shape(self._at(rows))
-
-    def items(self, rows: np.ndarray) -> int:
-        """How many tokens of these rows are to be learnt, as `items_of` counts them."""
-        return items_of(self.inputs, self._at(rows))
-
-    def _at(self, rows: np.ndarray) -> np.ndarray:
-        return rows if self.places is None else self.places[rows]
-
-
-@dataclass
-class AugmentedRows:
+class AugmentedRows(DrawnRows):
     """The training rows of a run with words changed anew in each epoch.
 
     Attributes:
-        spent: on synonyms of all rows; `not_spent` seconds of it were only calculated (by an estimate).
+        spent: on synonyms of all rows.
     """
 
     net: Net
@@ -102,7 +47,6 @@ class AugmentedRows:
     seed: int
     synonyms: Synonyms | None = None
     spent: Spent = field(default_factory=Spent)
-    not_spent: float = 0.0
 
     def __post_init__(self) -> None:
         self._places = np.zeros(len(self.split), dtype=np.int64)
@@ -116,15 +60,6 @@ class AugmentedRows:
     @property
     def described(self) -> str:
         return self.config.told
-
-    def begins_to_train(self, tensors: Mapping[str, nn.Parameter]) -> None:
-        """What is drawn does not hang on the weights."""
-
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        return {}, {}
-
-    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """What is drawn follows from seed, epoch and row."""
 
     def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor, step: int = 0) -> StepRows:
         """The rows of a step in an epoch. A row that comes twice in it is the same both times.

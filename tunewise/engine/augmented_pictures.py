@@ -13,22 +13,19 @@ Shape legend: R rows of a step, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from tunewise.data.augment_pictures import ASPECT, changed_picture, crop_of
 from tunewise.data.augment_settings import AugmentConfig
 from tunewise.data.mixed_pixels import MixedPixels, drawn_mixture, mixture_generator
 from tunewise.data.picture_table import each
 from tunewise.data.pixels import Pixels
-from tunewise.engine.augmented import StepRows
-from tunewise.engine.kept import Spent
+from tunewise.engine.drawn_rows import DrawnRows, StepRows
 from tunewise.engine.pixels import decoded
 from tunewise.errors import ModelError
 from tunewise.models.load import Net
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class AugmentedPictures:
+class AugmentedPictures(DrawnRows):
     """The training images of a run, changed anew in each epoch and mixed in each step.
 
     Args:
@@ -52,28 +49,14 @@ class AugmentedPictures:
     pixels: Pixels
     config: AugmentConfig
     seed: int
-    not_spent: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._places = np.zeros(len(self.split), dtype=np.int64)
-
-    def begin(self) -> Spent:
-        """Nothing is made before the first step."""
-        return Spent()
 
     @property
     def described(self) -> str:
         mixing = self.config.told_of("mixup", "cutmix")
         return ", ".join(told for told in (self.config.told, mixing) if told)
-
-    def begins_to_train(self, tensors: Mapping[str, nn.Parameter]) -> None:
-        """What is drawn does not hang on the weights."""
-
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        return {}, {}
-
-    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """What is drawn follows from seed, epoch, step and row."""
 
     def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor, step: int) -> StepRows:
         """The rows of a step in an epoch. A row that comes twice in it is the same both times.

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from tunewise.data.inputs import items_of
-from tunewise.engine.augmented import StepRows
 from tunewise.engine.checkpoint import random_state, set_random_state
 from tunewise.engine.course import Course
 from tunewise.engine.device import Tuned
+from tunewise.engine.drawn_rows import StepRows
 from tunewise.engine.dropout import Masks
 from tunewise.engine.events import Observers, Warned
 from tunewise.engine.feed import Feed

@@ -15,8 +15,8 @@ import torch
 
 from tunewise.data.inputs import Inputs
 from tunewise.data.rollout_tokens import PromptTokens
-from tunewise.engine.augmented import StepRows
 from tunewise.engine.course import Course
+from tunewise.engine.drawn_rows import StepRows
 from tunewise.engine.feed import Feed
 from tunewise.methods.base import Method
 from tunewise.models.load import Net

@@ -3,22 +3,18 @@ epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from tunewise.data.noise import Drawn, NoisedPixels
 from tunewise.data.picture import Picture
-from tunewise.engine.augmented import StepRows
 from tunewise.engine.augmented_pictures import AugmentedPictures, augmented_pictures
+from tunewise.engine.drawn_rows import DrawnRows, StepRows
 from tunewise.engine.encode import encode
 from tunewise.engine.events import Warned
 from tunewise.engine.job import Job
-from tunewise.engine.kept import Spent
 from tunewise.models.load import Net
 from tunewise.types import Split
 
@@ -56,7 +52,7 @@ def told_crops(split: Split, net: Net) -> str | None:
 
 
 @dataclass
-class NoisedImages:
+class NoisedImages(DrawnRows):
     """The training images of a run with noise and timesteps drawn anew in each epoch, from seed, epoch and row.
 
     Args:
@@ -67,7 +63,6 @@ class NoisedImages:
     inputs: NoisedPixels
     seed: int
     pictures: AugmentedPictures | None = None
-    not_spent: float = 0.0
 
     def __post_init__(self) -> None:
         self._places = np.zeros(len(self.inputs), dtype=np.int64)
@@ -76,19 +71,6 @@ class NoisedImages:
     def described(self) -> str:
         changed = f", and {self.pictures.described}" if self.pictures else ""
         return f"noise of its own in each epoch{changed}"
-
-    def begin(self) -> Spent:
-        """Nothing is made before the first step."""
-        return Spent()
-
-    def begins_to_train(self, tensors: Mapping[str, nn.Parameter]) -> None:
-        """What is drawn does not hang on the weights."""
-
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        return {}, {}
-
-    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """What is drawn follows from seed, epoch and row."""
 
     def read(self, rows: np.ndarray, epoch: int, targets: torch.Tensor, step: int) -> StepRows:
         """The rows of a step in an epoch. A row that comes twice in it is the same both times.
@@ -109,7 +91,6 @@ class NoisedImages:
         return StepRows(noised, targets[unique], self._places, changed=changed)
 
     def told(self, changed: int, cut: int, read: int) -> str:
-        """What was done, in a sentence; see `DrawnRows`."""
         return self.pictures.told(changed, cut, read) if self.pictures else ""
 
 

@@ -20,10 +20,9 @@ from tunewise.data.batches import sorted_batches
 from tunewise.data.labelled import LabelledTokens
 from tunewise.data.ragged import Ragged
 from tunewise.data.rollout_tokens import PromptTokens, RolloutTokens
-from tunewise.engine.augmented import StepRows
 from tunewise.engine.device import Tuned
+from tunewise.engine.drawn_rows import DrawnRows, StepRows
 from tunewise.engine.generation import end_tokens, generate
-from tunewise.engine.kept import Spent
 from tunewise.engine.starting_point import StartingPoint
 from tunewise.evaluate.generation_settings import GenerationConfig
 from tunewise.evaluate.predict import Outputs
@@ -72,7 +71,7 @@ class _Round:
 
 
 @dataclass
-class Rollouts:
+class Rollouts(DrawnRows):
     """Lets a net that trains write, judges it, and gives the steps what they learn from.
 
     Args:
@@ -95,9 +94,6 @@ class Rollouts:
     _held: _Round | None = field(default=None, init=False)
 
     # ---- what a training calls
-
-    def begin(self) -> Spent:
-        return Spent()
 
     def begins_to_train(self, tensors: Mapping[str, nn.Parameter]) -> None:
         self.start.keep(tensors)
