@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tunewise.conformance.models import BLOCKS, IMAGE, IMAGE_SIZE
+from tunewise.conformance.models import BLOCKS, IMAGE, IMAGE_SIZE, make_model
 from tunewise.errors import ModelError
 from tunewise.models.load import load_net
 from tunewise.models.locate import family_of, locate
@@ -48,6 +48,16 @@ def test_a_classifier_of_other_classes_gets_a_new_output_layer_and_keeps_the_res
     assert set(stored) == set(now)
     assert all(torch.equal(now[name], tensor) for name, tensor in stored.items() if name not in new)
     assert net.model.config.id2label == {0: "a", 1: "b", 2: "c"} and net.tokenizer is None
+
+
+def test_the_visual_vocabulary_of_beit_is_not_taken_for_one_of_words(tmp_path):
+    """`vocab_size` is how many kinds of parts of images it learnt to guess; its classifiers have no such tensor."""
+    from transformers import BeitConfig
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    make_model(BeitConfig(image_size=IMAGE_SIZE, patch_size=8, vocab_size=512, **sizes), tmp_path / "model")
+    net = load(tmp_path / "model")
+    assert net.map.family == "beit" and len(net.map.blocks) == 2
 
 
 @pytest.mark.parametrize(("family", "passes"), [("vit", 1), ("resnet", 2)])
