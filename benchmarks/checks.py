@@ -20,7 +20,8 @@ from tunewise.audit.audit import Audit, audit
 from tunewise.audit.checks import CHECKS
 from tunewise.audit.settings import CheckConfig
 from tunewise.conformance.bench import make_folder
-from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle, Schema, Split
 
 ROWS = 100_000

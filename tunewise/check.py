@@ -21,7 +21,8 @@ from tunewise.methods import MethodConfig
 from tunewise.methods.support import LANGUAGE, support_matrix
 from tunewise.models.from_runs import handed_over, named_path, to_merge
 from tunewise.models.language import check_gives_next_token
-from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import LocatedModel
 from tunewise.models.pipeline_folder import check_draws, draws
 from tunewise.objectives import Objective, make_objective
 from tunewise.recipe import MethodChoice, Recipe

@@ -10,7 +10,7 @@ import numpy as np
 from tunewise.audit.audit import audit
 from tunewise.audit.finding import Finding
 from tunewise.audit.settings import CheckConfig, Kind
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle, Schema, Split, Task
 
 NO_MODEL = LocatedModel("none", Path("none"), {}, "")

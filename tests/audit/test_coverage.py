@@ -20,7 +20,8 @@ from tunewise.audit.groups import groups_of
 from tunewise.audit.settings import CheckConfig
 from tunewise.audit.view import View
 from tunewise.comparison import statistics
-from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle, Schema, Split, Task
 
 

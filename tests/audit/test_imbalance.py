@@ -13,7 +13,8 @@ from tunewise.audit.audit import audit
 from tunewise.audit.imbalance import FEW, UNEQUAL, find
 from tunewise.audit.settings import CheckConfig
 from tunewise.audit.view import View
-from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle, Schema, Split, Task
 
 

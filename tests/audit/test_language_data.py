@@ -12,7 +12,7 @@ from tunewise.audit.audit import audit, before_training
 from tunewise.audit.settings import CheckConfig
 from tunewise.cli.showing_audit import rendered_text
 from tunewise.data.conversations import encode_pairs, encode_split
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle, Schema, Split
 
 NO_MODEL = LocatedModel("none", None, {}, "")

@@ -17,7 +17,8 @@ from tunewise.audit.settings import CheckConfig
 from tunewise.audit.view import View
 from tunewise.data.tags import entity_types
 from tunewise.models.load import load_tokenizer
-from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle
 
 

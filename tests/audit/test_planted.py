@@ -21,7 +21,8 @@ from tunewise.audit.settings import CheckConfig
 from tunewise.data.prepare import prepare
 from tunewise.data.settings import DataConfig
 from tunewise.errors import DataError
-from tunewise.models.locate import EMBEDDED_NAME, EMBEDDED_PACKAGE, LocatedModel, locate
+from tunewise.models.locate import EMBEDDED_NAME, EMBEDDED_PACKAGE, locate
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle
 
 SPLITS = ("train", "validation", "test")

@@ -16,7 +16,7 @@ import transformers
 
 from tunewise.comparison import PRELOAD_VARIABLE, preload
 from tunewise.comparison.imports import CORE, all_packages, model_code, packages_of
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.recipe import recipe_from
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.judged import join, judge
 from tunewise.comparison.rates import is_tried, list_trials
-from tunewise.comparison.results import Entry
 from tunewise.comparison.statistics import bootstrap, compare_pairs
 from tunewise.errors import StoreError
 from tunewise.evaluate.evaluator import Evaluator

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.rates import at_scale, list_trials, with_best_rates
 from tunewise.comparison.records import Records
-from tunewise.comparison.results import Entry
 from tunewise.recipe import MethodChoice, recipe_from
 from tunewise.tracking.record import RunRecord, write_record
 from tunewise.types import Costs, Score

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunewise.comparison.results import Entry
+from tunewise.comparison.entry import Entry
 from tunewise.estimation.answers import Parts, RunCost
 from tunewise.estimation.whole import finished_after, memory_of, rounds_of, whole_of
 from tunewise.recipe import MethodChoice, Recipe, recipe_from

@@ -16,7 +16,7 @@ from tunewise.engine.kept import Context
 from tunewise.engine.pixels import encode_pictures
 from tunewise.errors import DataError
 from tunewise.evaluate.predict import predict_logits
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.models.processor import load_processor
 
 

@@ -9,7 +9,7 @@ from image_files import noise
 
 from tunewise.data.pixels import Pixels
 from tunewise.errors import ModelError
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.models.processor import load_processor
 
 CONFIG = SimpleNamespace(num_channels=3, image_size=20)

@@ -13,7 +13,8 @@ import transformers
 
 from tunewise.models.attention import AttentionShape, attention_of, use_attention
 from tunewise.models.load import load_net
-from tunewise.models.locate import LocatedModel, check_folder
+from tunewise.models.locate import check_folder
+from tunewise.models.located import LocatedModel
 from tunewise.types import Schema, Split
 
 

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from tunewise.conformance.models import BLOCKS, IMAGE, IMAGE_SIZE, make_model
 from tunewise.errors import ModelError
 from tunewise.models.load import load_net
-from tunewise.models.locate import family_of, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import family_of
 from tunewise.types import Schema
 
 SCHEMA = Schema("classification", (), "label", ("a", "b", "c"))

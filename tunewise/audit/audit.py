@@ -21,7 +21,7 @@ from tunewise.audit.view import View
 from tunewise.data.drawn_images import ONE_KIND
 from tunewise.data.taken import taken
 from tunewise.errors import DataError
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.types import IMAGE_GENERATION, DataBundle, Split
 
 OnCheck = Callable[[str, float], None]

@@ -14,7 +14,7 @@ from tunewise.data.language_rows import prompt_of
 from tunewise.data.picture import shown_text
 from tunewise.data.table import short
 from tunewise.data.tags import is_plain, type_of
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.types import LANGUAGE_TASKS, DataBundle, Split, Task
 
 LETTERS = 120  # of a text that are shown

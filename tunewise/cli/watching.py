@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 from tunewise.check import Checked
-from tunewise.comparison.results import Entry
+from tunewise.comparison.entry import Entry
 from tunewise.tracking.data_lines import data_lines, finding_lines
 from tunewise.tracking.progress import plain_text
 from tunewise.tracking.record import RunRecord

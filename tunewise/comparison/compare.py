@@ -11,12 +11,13 @@ from typing import Any, Protocol
 from tunewise.check import OR_AN_ADAPTER, Checked, Found, check
 from tunewise.commit import lock, sealed, sealed_page, sweep, write_file
 from tunewise.commit.room import check_room, check_writable
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.folds import Folds, read_folds
 from tunewise.comparison.imports import all_packages, packages_of
 from tunewise.comparison.kept import verify_kept
 from tunewise.comparison.rates import is_tried, list_trials, with_best_rates
 from tunewise.comparison.records import Records
-from tunewise.comparison.results import Entry, build_comparison
+from tunewise.comparison.results import build_comparison
 from tunewise.comparison.schedule import Pool
 from tunewise.comparison.soups import check_soups, is_made, list_soups, ready
 from tunewise.comparison.worker import Task, probe, work

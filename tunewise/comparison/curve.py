@@ -14,8 +14,8 @@ from tunewise.commit.room import check_writable
 from tunewise.comparison.compare import GO_ON, Watcher, Work, claim
 from tunewise.comparison.curve_plan import CurvePlan
 from tunewise.comparison.curve_results import build_curve
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.kept import verify_kept
-from tunewise.comparison.results import Entry
 from tunewise.data.prepare import Gathered, bundle, gather
 from tunewise.data.share import least_rows, rows_of_share
 from tunewise.engine.stop import Stop

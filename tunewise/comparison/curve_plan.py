@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunewise.check import Checked, Found
 from tunewise.comparison.compare import list_entries
-from tunewise.comparison.results import Entry
+from tunewise.comparison.entry import Entry
 from tunewise.data.prepare import Gathered, bundle
 from tunewise.methods import find_method
 from tunewise.recipe import MethodChoice, Recipe

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tunewise.comparison.curve_plan import CurvePlan
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.judged import predictions_of
 from tunewise.comparison.learning import Learning, gains_of, learn
 from tunewise.comparison.recommend import choose, mean_scores
 from tunewise.comparison.records import Records
-from tunewise.comparison.results import Entry, mean_costs, plain, run_lines, tuned_of
+from tunewise.comparison.results import mean_costs, plain, run_lines, tuned_of
 from tunewise.comparison.statistics import Bootstrap, Pair, bootstrap, compare_pairs, summarise
 from tunewise.evaluate.intervals import interval
 from tunewise.tracking.environment import environment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tunewise.check import Checked
 from tunewise.methods import find_method
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.recipe import Recipe
 
 CORE = (

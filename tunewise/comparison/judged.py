@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunewise.check import Checked
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.folds import Folds
 from tunewise.comparison.recommend import mean_scores
 from tunewise.errors import StoreError
@@ -22,9 +22,6 @@ from tunewise.evaluate.evaluator import Evaluator
 from tunewise.tracking.predictions import read_predictions
 from tunewise.tracking.record import RunRecord
 from tunewise.types import Predictions
-
-if TYPE_CHECKING:
-    from tunewise.comparison.results import Entry
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tunewise.check import Checked
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.records import Records
-from tunewise.comparison.results import Entry
 from tunewise.methods import find_method
 from tunewise.recipe import MethodChoice, Recipe
 from tunewise.tracking.record import RunRecord

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tunewise.check import Checked
 from tunewise.comparison.disagreements import disagreements
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.folds import Folds
 from tunewise.comparison.judged import judge
 from tunewise.comparison.pictures import pictured
@@ -20,33 +20,13 @@ from tunewise.comparison.recommend import choose, recommend
 from tunewise.comparison.records import Records
 from tunewise.comparison.statistics import bootstrap, compare_pairs, summarise
 from tunewise.data.picture import shown_text
-from tunewise.recipe import MethodChoice, Recipe
+from tunewise.recipe import Recipe
 from tunewise.report.contents import Kind
 from tunewise.tracking.environment import environment
 from tunewise.tracking.record import RunRecord
 from tunewise.tracking.shown import DRAWN
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A run that belongs to the comparison. Runs of one `name` differ in seed and fold alone. `share`: of the training
-    rows that the seed draws, where it does not train on all. `fold`: what tests, in a cross-validation. `soup`: its
-    kind, where the run is one, made of the runs in the folders `members`; `warnings` are to be told of it."""
-
-    name: str
-    method: str
-    model: str
-    seed: int
-    kind: Kind
-    folder: Path
-    choice: MethodChoice | None = field(default=None, compare=False)
-    share: float | None = None
-    fold: int | None = None
-    soup: str | None = None
-    members: tuple[Path, ...] = field(default=(), compare=False)
-    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def build_comparison(

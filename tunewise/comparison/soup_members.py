@@ -13,7 +13,7 @@ from tunewise.engine.model_meta import read_meta, schema_from
 from tunewise.errors import ModelError, RecipeError, StoreError
 from tunewise.models.from_runs import handed_over, manifest_digest
 from tunewise.models.load import load_net
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.models.weights_files import sample_digest
 from tunewise.tracking.record import RunRecord, read_record
 

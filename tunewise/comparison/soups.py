@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunewise.check import Checked
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.rates import has_rate
 from tunewise.comparison.records import Records
-from tunewise.comparison.results import Entry
 from tunewise.errors import RecipeError
 from tunewise.models.from_runs import handed_over, manifest_digest
 from tunewise.recipe import MethodChoice, Recipe

@@ -26,7 +26,8 @@ from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.settings import EvaluateConfig
 from tunewise.methods import Method
 from tunewise.models.load import Net, load_net
-from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import LocatedModel
 from tunewise.objectives import ObjectiveConfig, make_objective
 from tunewise.types import DataBundle, Plan
 

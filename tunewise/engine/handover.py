@@ -30,7 +30,8 @@ from tunewise.models.batch_norm import running_statistics
 from tunewise.models.blocks import named_tensors
 from tunewise.models.from_runs import META, WHOLE
 from tunewise.models.load import Net, load_net
-from tunewise.models.locate import LocatedModel, check_folder, locate
+from tunewise.models.locate import check_folder, locate
+from tunewise.models.located import LocatedModel
 from tunewise.models.weights_files import read_header, sample_digest
 from tunewise.objectives.base import Answers
 from tunewise.types import CARD, Handover, Plan, Schema

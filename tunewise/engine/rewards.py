@@ -24,7 +24,8 @@ from tunewise.evaluate.reward_functions import Judge
 from tunewise.evaluate.scores import to_scores
 from tunewise.models.from_runs import handed_over
 from tunewise.models.load import Net, load_net
-from tunewise.models.locate import LocatedModel, locate
+from tunewise.models.locate import locate
+from tunewise.models.located import LocatedModel
 from tunewise.models.memory import PassSize, memory_told
 from tunewise.objectives.reward_settings import RewardSource
 from tunewise.types import Plan, Schema

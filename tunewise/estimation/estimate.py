@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from tunewise.check import Checked, check
 from tunewise.commit.leftovers import scratch_folder
 from tunewise.comparison.compare import list_entries, runs_at_a_time
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.folds import refuse_single_fold
 from tunewise.comparison.imports import all_packages, packages_of
-from tunewise.comparison.results import Entry
 from tunewise.comparison.schedule import Pool
 from tunewise.comparison.worker import Task, probe
 from tunewise.engine.stop import Stop

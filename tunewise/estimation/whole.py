@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from tunewise.comparison.entry import Entry
 from tunewise.comparison.rates import is_tried, list_trials
-from tunewise.comparison.results import Entry
 from tunewise.estimation.answers import RunCost
 from tunewise.recipe import Recipe
 

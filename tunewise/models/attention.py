@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.types import DataBundle
 
 if TYPE_CHECKING:

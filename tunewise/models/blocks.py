@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewise.errors import ModelError
 from tunewise.models.image_parts import image_parts
-from tunewise.models.locate import family_of
+from tunewise.models.located import family_of
 from tunewise.types import Block, Chain, ModelMap, TensorInfo, TensorKind
 
 if TYPE_CHECKING:

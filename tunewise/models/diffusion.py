@@ -17,7 +17,7 @@ from tunewise.models.drawn_pixels import DrawnPixels
 from tunewise.models.from_files import told_as
 from tunewise.models.from_runs import class_names
 from tunewise.models.hub_kernels import import_bitsandbytes
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.models.noise_schedule import NoiseSchedule
 from tunewise.models.pipeline_folder import FAMILY, UNET, check_draws, sides_of
 from tunewise.models.unet_map import CLASS_EMBEDDING, map_unet

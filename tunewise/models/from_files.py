@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoConfig
 
 from tunewise.errors import ModelError, TunewiseError
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 
 
 def read_config(located: LocatedModel) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tunewise.errors import ModelError
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 
 if TYPE_CHECKING:
     from torch import nn

@@ -30,7 +30,7 @@ from tunewise.models.from_files import choose_attention, from_weights, read_conf
 from tunewise.models.image_parts import image_shape
 from tunewise.models.language import check_gives_next_token, check_output_layer
 from tunewise.models.loaded_weights import check_loaded
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.models.noise_schedule import NoiseSchedule
 from tunewise.models.processor import Processor, check_reads, load_processor
 from tunewise.models.windows import WindowOutputs

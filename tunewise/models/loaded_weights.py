@@ -9,7 +9,7 @@ from torch import nn
 
 from tunewise.errors import ModelError
 from tunewise.models.blocks import named_tensors
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.models.weights_files import check_weights
 from tunewise.types import ModelMap
 

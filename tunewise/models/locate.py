@@ -8,14 +8,13 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunewise.errors import ModelError
 from tunewise.models.folder_files import check_files, read_json
 from tunewise.models.from_runs import base_folder, named_path
+from tunewise.models.located import LocatedModel, is_timm
 from tunewise.models.pipeline_folder import check_pipeline, is_pipeline
 from tunewise.models.tokenizer_files import check_tokenizer
 from tunewise.models.weights_files import check_weights, weights_bytes
@@ -35,40 +34,6 @@ _DEPTHS = (
     "decoder_layers",
 )
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-
-
-@dataclass(frozen=True)
-class LocatedModel:
-    """A model folder that has passed the checks.
-
-    `name` is what the recipe says, `path` the folder it stands for, `config` the content of its config.json, `note`
-    a line for the log where the two differ, `fingerprint` a sha256 over the config and the sizes and headers of the
-    weight files, `weights_bytes` what all weights take as fp32.
-    """
-
-    name: str
-    path: Path
-    config: dict[str, Any]
-    fingerprint: str
-    note: str | None = None
-    weights_bytes: int = 0
-
-    @property
-    def family(self) -> str:
-        return family_of(self.config)
-
-
-def family_of(config: Mapping[str, Any]) -> str:
-    """The kind of model, by its `model_type`; of a model of timm, by the first word of its architecture: `timm-vgg`."""
-    if is_timm(config):
-        return f"timm-{re.match(r'[a-z]*', str(config['architecture'])).group()}"
-    return str(config.get("model_type", "unknown"))
-
-
-def is_timm(config: Mapping[str, Any]) -> bool:
-    """Whether timm makes the model; its own files do not name a model_type."""
-    made = config.get("model_type") == "timm_wrapper" or ("model_type" not in config and "pretrained_cfg" in config)
-    return made and isinstance(config.get("architecture"), str)
 
 
 def locate(name: str, folder: Path, *, reads_text: bool = True) -> LocatedModel:

@@ -17,7 +17,7 @@ from torch import nn
 from tunewise.errors import ModelError
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
 from tunewise.models.load import check_vocabulary, drop_unread_inputs, load_tokenizer
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 
 _BARE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
 _SPACE_MARKS = ("Ġ", "▁")  # of byte-level and SentencePiece vocabularies: the token begins a word

@@ -20,7 +20,7 @@ from tunewise.models.weights_files import check_weights
 from tunewise.types import IMAGE_GENERATION, Schema
 
 if TYPE_CHECKING:
-    from tunewise.models.locate import LocatedModel
+    from tunewise.models.located import LocatedModel
 
 INDEX = "model_index.json"
 UNET, SCHEDULER = "unet", "scheduler"

@@ -14,7 +14,7 @@ import numpy as np
 
 from tunewise.errors import ModelError
 from tunewise.models.from_files import told_as
-from tunewise.models.locate import LocatedModel
+from tunewise.models.located import LocatedModel
 from tunewise.models.timm_processor import TimmProcessor
 
 if TYPE_CHECKING:

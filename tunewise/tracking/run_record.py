@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tunewise.audit.finding import Finding
     from tunewise.engine.evaluation import Results
     from tunewise.engine.train import Trained
-    from tunewise.models.locate import LocatedModel
+    from tunewise.models.located import LocatedModel
     from tunewise.recipe import Recipe
 
 
