@@ -136,6 +136,23 @@ def test_dora_by_hand(tiny_bert):
         assert torch.allclose(layer_of(net, QUERY)(hidden()), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_dora_leaves_layers_alone_in_which_an_output_has_no_weights(family, tiny_model):
+    """MobileNetV2 as published has some: DoRA's direction is 0 / 0 there."""
+    net = net_of(tiny_model(family))
+    path = next(path for path in plan_of(net, "dora").inserts[0].options["target_modules"] if "1." in path)
+    weight = net.model.get_submodule(path).weight
+    with torch.no_grad():
+        (weight.T if family == "gpt2" else weight)[3] = 0
+    before = logits(net)
+    trained = put(net, "dora")
+    assert not any(path in name for name in trained) and any(".lora_magnitude_vector." in name for name in trained)
+    assert torch.isfinite(logits(net)).all() and torch.allclose(logits(net), before, atol=1e-5)
+    told = next(note for note in net.notes if "no direction" in note)
+    assert told.startswith("1 of ") and path in told
+    assert path not in net.model.peft_config["default"].target_modules
+
+
 def test_pissa_by_numpy(tiny_bert):
     weight = named_tensors(net_of(tiny_bert).model)[f"{QUERY}.weight"].detach().double().numpy()
     left, values, right = np.linalg.svd(weight)

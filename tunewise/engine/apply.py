@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from tunewise.engine.checkpoint import random_state, set_random_state
+from tunewise.engine.dead_filters import without_dead_filters
 from tunewise.engine.peft_convolutions import pass_on
 from tunewise.engine.peft_options import refused_option
 from tunewise.engine.vocabulary import used_rows
@@ -234,6 +235,7 @@ def _with_peft(addition: PeftInsert, net: Net, plan: Plan) -> nn.Module:
             where="the plan's inserts",
             fix="do not use this model, or take the option out of the method",
         )
+    options = without_dead_filters(addition.options, net)
     task = next((task for ending, task in PEFT_TASKS.items() if type(net.model).__name__.endswith(ending)), None)
     try:
         with warnings.catch_warnings():
@@ -241,7 +243,7 @@ def _with_peft(addition: PeftInsert, net: Net, plan: Plan) -> nn.Module:
             warnings.filterwarnings("ignore", "fan_in_fan_out")  # peft tells GPT-2's Conv1D by itself
             warnings.filterwarnings("ignore", "Invalid `oft_block_size`")  # the option says what is taken instead
             warnings.filterwarnings("ignore", "Specified to not save vera_A")  # the option says what that means
-            config = kind(task_type=task, modules_to_save=_head_modules(net.map, plan), **addition.options)
+            config = kind(task_type=task, modules_to_save=_head_modules(net.map, plan), **options)
             model = pass_on(peft.get_peft_model(net.model, config))
     except (ValueError, AttributeError, TypeError, NotImplementedError) as problem:
         raise MethodError(

@@ -17,7 +17,8 @@ class DoraConfig(LoraConfig):
 
 class Dora(Lora):
     """y = m (W + (alpha / r) B A) x / |W + (alpha / r) B A|, with one norm and one trained magnitude m per output; m
-    starts as |W| and B as zero. The norm counts as a constant in the backward pass (section 4.3 of the paper)."""
+    starts as |W| and B as zero. The norm counts as a constant in the backward pass (section 4.3 of the paper). Layers
+    in which an output has no weights but zeros are left as they are: it has no direction."""
 
     name = "dora"
     group = "low-rank and multiplicative"
