@@ -13,6 +13,7 @@ from training_bench import At
 
 from tunewise.combinations import check_combinations
 from tunewise.conformance.bench import CONFIG, Bench, Watch
+from tunewise.engine.apply import insert
 from tunewise.engine.events import Observers
 from tunewise.engine.handover import load_model, save_model
 from tunewise.engine.settings import TrainConfig
@@ -22,7 +23,7 @@ from tunewise.errors import Interrupted, RecipeError
 from tunewise.methods import METHODS
 from tunewise.models.batch_norm import copied_statistics, put_back, settle_batch_norms, statistics_kept
 from tunewise.recipe import recipe_from
-from tunewise.types import Schema
+from tunewise.types import Schema, Signals
 
 UPDATED = CONFIG.model_copy(update={"batch_norm": "updated"})
 
@@ -89,6 +90,21 @@ def test_updated_statistics_are_handed_over(name, options, bench, tmp_path):
     again, plan, head, _ = load_model(tmp_path / "model", torch.device("cpu"))
     assert moved(bench, trained.net)
     assert np.allclose(bench.logits(again, plan, head), bench.logits(trained.net, trained.plan), atol=1e-6)
+
+
+def test_random_weights_do_not_keep_the_statistics_of_others(bench, tmp_path):
+    """Those of pretraining say nothing of them; they begin as torch makes them, and move, whatever the option says."""
+    net = bench.net()
+    plan = method("scratch").plan(net.map, Signals())
+    insert(plan, net, seed=1)
+    for name, buffer in net.model.named_buffers():
+        assert (buffer == (1 if name.endswith("running_var") else 0)).all(), name
+    assert net.updates_batch_norm and any("batch norms begin with random weights" in note for note in net.notes)
+    trained = bench.train(method("scratch"), tmp_path, Watch())
+    count = len(norms_in(trained.net, 0, 1, 2, 3)) + 1
+    assert len(moved(bench, trained.net)) == count
+    steps = {int(buffer) for name, buffer in trained.net.model.named_buffers() if "num_batches" in name}
+    assert steps == {bench.config.max_steps}
 
 
 def test_a_resumed_run_with_updated_statistics_is_bit_by_bit_the_same(bench, tmp_path):

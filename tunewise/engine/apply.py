@@ -20,7 +20,7 @@ from tunewise.engine.peft_options import refused_option
 from tunewise.engine.vocabulary import used_rows
 from tunewise.errors import MethodError
 from tunewise.methods import METHODS
-from tunewise.models.batch_norm import settle_batch_norms
+from tunewise.models.batch_norm import running_statistics, settle_batch_norms
 from tunewise.models.blocks import named_tensors
 from tunewise.models.hub_kernels import import_bitsandbytes
 from tunewise.models.load import Net, fresh_model
@@ -211,12 +211,19 @@ def _inside_the_chain(module: nn.Module, path: str, embedding: tuple[TensorInfo,
 
 
 def _reset(patterns: tuple[str, ...], net: Net, seed: int) -> None:
+    """Draws tensors anew. Running statistics of their batch norms are those of other weights: they begin anew too, and
+    are updated whatever `train.batch_norm` says, as a net with random weights cannot do without."""
     rules = Plan(rules=tuple(Rule(pattern) for pattern in patterns), learning_rate=0.0)
-    fresh = named_tensors(fresh_model(net, seed))
+    fresh = fresh_model(net, seed)
+    drawn = {name: tensor for name, tensor in named_tensors(net.model).items() if rules.rule_for(name) is not None}
+    statistics = running_statistics(net.model, drawn)
+    anew = named_tensors(fresh) | running_statistics(fresh, drawn)
     with torch.no_grad():
-        for name, parameter in named_tensors(net.model).items():
-            if rules.rule_for(name) is not None:
-                parameter.copy_(fresh[name])
+        for name, tensor in (drawn | statistics).items():
+            tensor.copy_(anew[name])
+    if statistics and not net.updates_batch_norm:
+        net.updates_batch_norm = True
+        net.notes += ("batch norms begin with random weights: they normalise by the batch and update their statistics",)
 
 
 def _with_peft(addition: PeftInsert, net: Net, plan: Plan) -> nn.Module:

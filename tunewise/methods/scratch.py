@@ -7,7 +7,8 @@ from tunewise.types import ModelMap, Plan, Rule, Signals
 
 
 class Scratch(Method):
-    """Full training of a model whose weights were drawn anew: what it lacks to `full` is what pretraining is worth."""
+    """Full training of a model whose weights were drawn anew: what it lacks to `full` is what pretraining is worth.
+    Batch norms begin anew too, and update their statistics."""
 
     name = "scratch"
     group = "controls"
