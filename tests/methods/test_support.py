@@ -37,7 +37,7 @@ def test_the_matrix_of_this_version():
     matrix = support_matrix()
     assert set(matrix.families) == {
         *("bert", "roberta", "distilbert", "modernbert", "gpt2", "llama", "t5"),
-        *("vit", "swin", "convnext", "resnet", "mobilenet_v2"),
+        *("vit", "swin", "convnext", "resnet", "mobilenet_v2", "timm-vgg", "timm-inception"),
     }
     assert set(matrix.language_families) == {
         *("gpt2-lm", "llama-lm", "qwen3-lm", "gemma-lm", "opt-lm"),
