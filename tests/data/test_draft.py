@@ -160,6 +160,13 @@ def test_a_table_of_images(tmp_path, kind):
     assert made.schema.labels == ("a", "b")
 
 
+def test_a_table_of_texts_that_names_images_too_is_one_of_texts(tmp_path):
+    lines = [json.dumps({"message": text, "shot": f"{n}.png", "ok": kind}) for n, (text, kind) in enumerate(rows(30))]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    drafted = yaml.safe_load(draft_recipe("a.jsonl", None, folder=tmp_path, usual="usual"))
+    assert drafted["model"] == "usual" and drafted["data"] == {"train": "a.jsonl", "text": "message", "label": "ok"}
+
+
 def test_where_no_model_is_named_the_usual_one_is_for_texts_with_labels_alone(tmp_path):
     assert "model: usual" in draft_recipe("example:customer-messages", None, usual="usual")
     picture(tmp_path / "photos" / "a" / "1.png", (1, 2, 3))

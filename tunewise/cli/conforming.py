@@ -35,11 +35,12 @@ def run_conformance(
     from tunewise.conformance.matrix import all_pairs, missing_packages, nearest_working, sample, support_matrix, trials
 
     left_out = {name: missing for name in (*names, *(named or FAMILIES)) if (missing := missing_packages(name))}
-    if left_out and (out or left_out.keys() & set(named)):
+    lacking = left_out if out else {name: left_out[name] for name in named if name in left_out}
+    if lacking:
         raise RecipeError(
-            f"'{next(iter(left_out))}' cannot be tried here"
+            f"'{next(iter(lacking))}' cannot be tried here"
             + (", and the support matrix has every pair" if out else ""),
-            fix=f"install {', '.join(sorted({package for missing in left_out.values() for package in missing}))}",
+            fix=f"install {', '.join(sorted({package for missing in lacking.values() for package in missing}))}",
         )
     able = [name for name in names if name not in left_out]
     families = [family for family in named or FAMILIES if family not in left_out]

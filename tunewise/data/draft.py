@@ -63,7 +63,7 @@ def draft_recipe(
     if len(text) == 1:
         (values["text"],) = values["text"]
     notes = {"text": _text_note(described, text), "label": _label_note(described, text, label)}
-    return _drafted(described, model, values, notes, options)
+    return _drafted(described.source, described.rows, model, values, notes, options)
 
 
 def _named(model: str | None, rows: str) -> str:
@@ -85,11 +85,10 @@ def _of_folder(place: Path, source: str, model: str, options: type[Config] | Non
     note = f"Guessed: {len(table):,} images" + (f" of {len(classes):,} classes: " * bool(classes))
     note += ", ".join(f"{printable(name)} ({count:,})" for name, count in classes.most_common(_NAMED))
     note += " and others" * (len(classes) > _NAMED)
-    described = FileDescription(source, len(table), (), {}, (), None)
     notes = {"train": f"{note}."}
     if not classes:
         values["task"], notes["task"] = "image_generation", "Guessed: the images lie in no folders of classes."
-    return _drafted(described, model, values, notes, options)
+    return _drafted(source, len(table), model, values, notes, options)
 
 
 def _of_images(described: FileDescription, image: str, model: str, options: type[Config] | None) -> str:
@@ -106,24 +105,25 @@ def _of_images(described: FileDescription, image: str, model: str, options: type
         notes["label"] = _label_note(described, (image,), described.label)
     else:
         values["task"], notes["task"] = "image_generation", "Guessed: there is no column of labels."
-    return _drafted(described, model, values, notes, options)
+    return _drafted(described.source, described.rows, model, values, notes, options)
 
 
 def _for_language(described: FileDescription, layout: Layout, model: str, options: type[Config] | None) -> str:
     """A recipe for texts, prompts with answers, conversations or preferences."""
     values = {"train": described.source, **described.options, "task": layout.task}
     notes = {"task": f"Guessed: {layout.name}, read from {listed([*dict.fromkeys(layout.columns)])}."}
-    return _drafted(described, model, values, notes, options)
+    return _drafted(described.source, described.rows, model, values, notes, options)
 
 
 def _drafted(
-    described: FileDescription,
+    source: str,
+    rows: int,
     model: str,
     values: dict[str, Any],
     notes: dict[str, str],
     options: type[Config] | None,
 ) -> str:
-    lines = [f"# Drafted from a look at {printable(described.source)}: {described.rows:,} rows.", ""]
+    lines = [f"# Drafted from a look at {printable(source)}: {rows:,} rows.", ""]
     lines += [f"model: {scalar(model)}", "", "data:"]
     for key, value in values.items():
         lines += _comment(f"{DataConfig.model_fields[key].description}", "  ")

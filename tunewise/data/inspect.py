@@ -49,7 +49,7 @@ class FileDescription:
 
     `options` are the keys of the data section that the file needs to be read. `text` is empty, and `label` None, where
     no column will do. `layout`: what the rows are to a language model, where there is no column of labels. `image`: the
-    column of images, where one holds those.
+    column of images, where one holds those and none texts.
     """
 
     source: str
@@ -79,7 +79,7 @@ def describe_file(source: str | Path, folder: Path | None = None) -> FileDescrip
     tagged = sentence_columns(table)
     text = (tagged[0],) if tagged else guess_text(columns)
     label = tagged[1] if tagged else guess_label(columns, text)
-    image = next((column.name for column in columns if column.kind == "images"), None)
+    image = None if text else next((column.name for column in columns if column.kind == "images"), None)
     layout = None if image else _layout(source, table, options)
     return FileDescription(source, len(table), columns, options, text, label, layout, image)
 

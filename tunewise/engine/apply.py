@@ -223,7 +223,7 @@ def _reset(patterns: tuple[str, ...], net: Net, seed: int) -> None:
             tensor.copy_(anew[name])
     if statistics and not net.updates_batch_norm:
         net.updates_batch_norm = True
-        net.notes += ("batch norms begin with random weights: they normalise by the batch and update their statistics",)
+        net.note("batch norms begin with random weights: they normalise by the batch and update their statistics")
 
 
 def _with_peft(addition: PeftInsert, net: Net, plan: Plan) -> nn.Module:

@@ -23,9 +23,9 @@ def without_dead_filters(options: Mapping[str, Any], net: Net) -> dict[str, Any]
     dead = [path for path in paths if has_dead_output(net.model.get_submodule(path))]
     if dead:
         named = ", ".join(dead[:NAMED]) + (", ..." if len(dead) > NAMED else "")
-        net.notes += (
+        net.note(
             f"{len(dead):,} of {len(paths):,} layers have outputs whose weights are all zero, which have no direction "
-            f"for DoRA to change, and are left as they are: {named}",
+            f"for DoRA to change, and are left as they are: {named}"
         )
     return {**options, "target_modules": [path for path in paths if path not in dead]}
 

@@ -79,25 +79,29 @@ class Feed:
         if self.context is None or not splits or not depth or self.net.prompt:
             return before
         if isinstance(self.inputs["train"], NoisedPixels):
-            self._note("the outputs of the frozen part are not kept: the timestep, which changes, enters every block")
+            self.net.note(
+                "the outputs of the frozen part are not kept: the timestep, which changes, enters every block"
+            )
             return before
         if isinstance(self.inputs["train"], PairTokens):
-            self._note("the outputs of the frozen part are not kept, but computed each time: rows are two texts each")
+            self.net.note(
+                "the outputs of the frozen part are not kept, but computed each time: rows are two texts each"
+            )
             return before
         if self.augmented is not None and "train" in splits:
             told, what = self.augmented.described, "images" if isinstance(self.inputs["train"], Pixels) else "texts"
-            self._note(
+            self.net.note(
                 f"the outputs of the frozen part are not kept for training rows: {told} gives the model other {what}"
             )
             splits.remove("train")
             if not splits:
                 return before
         if isinstance(self.inputs["train"], PackedTokens):
-            self._note("the outputs of the frozen part are not kept: rows are packed anew for each batch")
+            self.net.note("the outputs of the frozen part are not kept: rows are packed anew for each batch")
             return before
         prefix = FrozenPrefix(self.net, depth, self.context, self.inputs["train"])
         if prefix.kind is None:
-            self._note(f"the outputs of the frozen part are not kept, but computed each time: {prefix.refused}")
+            self.net.note(f"the outputs of the frozen part are not kept, but computed each time: {prefix.refused}")
             return before + prefix.spent
         spent = before + prefix.spent
         for split in splits:
@@ -105,9 +109,6 @@ class Feed:
             spent += more
         self._close, self._whole_flops = prefix.watch(), prefix.whole_flops
         return spent
-
-    def _note(self, note: str) -> None:
-        self.net.notes = tuple(dict.fromkeys((*self.net.notes, note)))
 
     def end_phase(self) -> None:
         """The model computes everything itself again."""

@@ -104,12 +104,12 @@ class HeldWeights:
         lost = self._round(wanted)
         if not torch.equal(before, self._outputs(batch, outputs)):
             self.end()
-            self._note(
+            self.net.note(
                 f"frozen weights are not held in {self.tuned.precision}: with them a '{self.net.map.family}' model "
                 "does not give the same bits"
             )
         elif lost:
-            self._note(
+            self.net.note(
                 f"{lost} of {len(wanted)} frozen tensors are not held in {self.tuned.precision}: they are not those of "
                 "the model's folder, from which they could be read again"
             )
@@ -166,6 +166,3 @@ class HeldWeights:
         with undisturbed(self.net.model), statistics_kept(self.net.model), torch.no_grad(), self.tuned.autocast():
             torch.manual_seed(0)
             return outputs(self.net.model, batch).float().nan_to_num()
-
-    def _note(self, note: str) -> None:
-        self.net.notes = tuple(dict.fromkeys((*self.net.notes, note)))

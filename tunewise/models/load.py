@@ -89,6 +89,10 @@ class Net:
             )
         self.max_length = min(self.max_length, self.positions - tokens)
 
+    def note(self, line: str) -> None:
+        """Adds a line for the log, once."""
+        self.notes = tuple(dict.fromkeys((*self.notes, line)))
+
     def to(self, device: torch.device) -> Net:
         self.model.to(device)
         return self
