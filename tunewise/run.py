@@ -33,6 +33,7 @@ from tunewise.methods import Method
 from tunewise.models.attention import attention_of
 from tunewise.models.load import Net, load_net
 from tunewise.models.memory import memory_told
+from tunewise.models.memory_format import reads_images
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
 from tunewise.tracking.jsonl_log import JsonlLog
@@ -127,7 +128,11 @@ def _tuned(recipe: Recipe, out: Path, checked: Checked, tuned: Tuned | None) -> 
         tuned = Tuned.from_dict(stored)
     if tuned is None:
         config, located = recipe.train, checked.models[recipe.model]
-        tuned = tune(config, attention_of(located, checked.data, config.dropout, config.max_length))
+        tuned = tune(
+            config,
+            attention_of(located, checked.data, config.dropout, config.max_length),
+            images=reads_images(checked.data),
+        )
     write_settings(out, write_recipe(recipe), tuned.as_dict())
     return tuned
 
@@ -145,6 +150,7 @@ def load(recipe: Recipe, checked: Checked, tuned: Tuned) -> Net:
         kept=recipe.train.kept,
         language=language,
     )
+    tuned.lay_out(net)
     if language:
         net.notes += tuple(settle_writing(net))
     return net

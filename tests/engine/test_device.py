@@ -73,6 +73,14 @@ def test_what_the_recipe_says_is_not_asked(no_gpu, told) -> None:
     assert told.asked == [] and torch.get_num_threads() == 2
 
 
+def test_the_order_of_images_is_asked_where_a_model_reads_them(no_gpu, told) -> None:
+    config, answers = TrainConfig(precision="bf16", threads=1), {"order_of_images": "channels last"}
+    assert tune(config, machine=told(**answers), images=True).channels_last
+    assert told.asked == ["order of images in memory, bf16"]
+    assert not tune(config, machine=told(), images=True).channels_last
+    assert not tune(config, machine=told(**answers)).channels_last and len(told.asked) == 2
+
+
 def test_runs_side_by_side_share_the_cores(no_gpu, told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "physical_cores", lambda: 6)
     found = [tune(TrainConfig(), side_by_side=number, machine=told()).threads for number in (1, 2, 4, 9)]

@@ -198,6 +198,7 @@ class _Soup:
         wanted, own = tuned.attention_prediction or tuned.attention, net.model.config._attn_implementation
         if wanted and wanted != own:
             use_attention(net.model, wanted, instead_of=own)
+        tuned.lay_out(net)
         return net.to(device)
 
     def _scorer(self, net: Net, stop: Stop) -> Callable[[], float]:

@@ -102,12 +102,15 @@ def probe(task: Task, pipe: Connection) -> None:
     stop_with_parent()
     from tunewise.engine.device import tune
     from tunewise.models.attention import attention_of
+    from tunewise.models.memory_format import reads_images
 
     recipe = recipe_from(task.recipe)
     try:
         ((_, located),) = task.found.models.items()
         attention = attention_of(located, task.found.data, recipe.train.dropout, recipe.train.max_length)
-        pipe.send(tune(recipe.train, attention, side_by_side=task.tuned["side_by_side"]).as_dict())
+        pipe.send(
+            tune(recipe.train, attention, task.tuned["side_by_side"], images=reads_images(task.found.data)).as_dict()
+        )
     except TunewiseError as problem:
         pipe.send(problem)
 

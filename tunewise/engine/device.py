@@ -1,5 +1,5 @@
-"""Where and how to compute: device, number format, threads, attention. Decided once per run, stored with it, kept on
-resume."""
+"""Where and how to compute: device, number format, threads, attention, order of images. Decided once per run, stored
+with it, kept on resume."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from tunewise.engine.candidates import attention_question, precision_question, threads_question
+from tunewise.engine.candidates import attention_question, layout_question, precision_question, threads_question
 from tunewise.engine.cores import physical_cores
 from tunewise.engine.determinism import compute_deterministically
+from tunewise.engine.freed_memory import keep_freed_memory
 from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
 from tunewise.models.attention import AttentionShape, use_attention
-from tunewise.models.small_maps import guard_small_maps
+from tunewise.models.convolutions_in_fp32 import guard_convolutions
+from tunewise.models.memory_format import use_channels_last
+
+if TYPE_CHECKING:
+    from tunewise.models.load import Net
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -32,13 +37,15 @@ KEPT_KERNELS = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "
 @dataclass(frozen=True)
 class Tuned:
     """What was tuned to the machine. `attention` and `attention_prediction` are implementations of transformers, None
-    for the model's own choice; the model handed over keeps its own."""
+    for the model's own choice; the model handed over keeps its own. `channels_last` is the order in which convolutional
+    nets have images and kernels in memory (`models.memory_format`)."""
 
     device: str
     precision: str
     threads: int
     attention: str | None = None
     attention_prediction: str | None = None
+    channels_last: bool = False
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Tuned:
@@ -57,10 +64,18 @@ class Tuned:
         """
         _check_device(self.device, "the run was begun on it: resume it where there is one, or begin another with cpu")
         keep_few_kernels()
-        guard_small_maps()
+        guard_convolutions()
         compute_deterministically(self.device)
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
+
+    def lay_out(self, net: Net) -> None:
+        """Prepares memory for a net that was just loaded: the kernels of convolutions in the order that was chosen, and
+        for images, whose maps are large, what is freed on a CPU is kept."""
+        if net.map.modality == "image" and self.device == "cpu":
+            keep_freed_memory()
+        if self.channels_last:
+            use_channels_last(net.model, net.map)
 
     def turn_to_prediction(self, model: nn.Module) -> None:
         """Lets a model that was trained compute attention in the way that is the fastest for prediction."""
@@ -77,11 +92,13 @@ def tune(
     attention: AttentionShape | None = None,
     side_by_side: int = 1,
     machine: Callable[[], Machine] = this_machine,
+    images: bool = False,
 ) -> Tuned:
-    """Decides device, precision, threads and attention; `side_by_side` runs share the cores.
+    """Decides device, precision, threads, attention and the order of images; `side_by_side` runs share the cores.
 
     Args:
         attention: what the model's attention computes; None where it has none.
+        images: the model reads them.
         machine: is asked for what the recipe leaves open, on a CPU.
 
     Raises:
@@ -97,7 +114,7 @@ def tune(
             fix="set it to auto, bf16 or fp32",
         )
     if device == "cpu":
-        tuned = _tune_cpu(config, attention, side_by_side, machine())
+        tuned = _tune_cpu(config, attention, side_by_side, machine(), images)
     else:
         precision = config.precision if config.precision != "auto" else _gpu_precision(device)
         tuned = Tuned(device, precision, config.threads or max(1, physical_cores() // side_by_side))
@@ -112,18 +129,22 @@ def keep_few_kernels() -> None:
         os.environ.setdefault(name, count)
 
 
-def _tune_cpu(config: TrainConfig, attention: AttentionShape | None, side_by_side: int, machine: Machine) -> Tuned:
-    """Formats and attention are compared with one thread, so that a run alone and one beside others decide alike."""
+def _tune_cpu(
+    config: TrainConfig, attention: AttentionShape | None, side_by_side: int, machine: Machine, images: bool
+) -> Tuned:
+    """Formats, attention and the order of images are compared with one thread, so that a run alone and one beside
+    others decide alike."""
     torch.set_num_threads(1)
     precision = config.precision if config.precision != "auto" else machine.ask(precision_question()).choice
     chosen = ["eager", "eager"]
     if attention is not None:
         questions = [attention_question(attention, training, precision) for training in (True, False)]
         chosen = [machine.ask(question).choice for question in questions]
+    channels_last = images and machine.ask(layout_question(precision)).choice == "channels last"
     threads = config.threads or max(1, physical_cores() // side_by_side)
     if not config.threads and threads > 1:
         threads = int(machine.ask(threads_question(threads, precision)).choice)
-    return Tuned("cpu", precision, threads, *chosen)
+    return Tuned("cpu", precision, threads, *chosen, channels_last)
 
 
 def _check_device(device: str, fix: str) -> None:

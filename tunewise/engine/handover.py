@@ -32,6 +32,7 @@ from tunewise.models.from_runs import META, WHOLE
 from tunewise.models.load import Net, load_net
 from tunewise.models.locate import check_folder, locate
 from tunewise.models.located import LocatedModel
+from tunewise.models.memory_format import use_channels_first
 from tunewise.models.weights_files import read_header, sample_digest
 from tunewise.objectives.base import Answers
 from tunewise.types import CARD, Handover, Plan, Schema
@@ -67,6 +68,7 @@ def save_model(
         language: the model gives the next token.
     """
     net = trained.net
+    use_channels_first(net.model)
     if language:
         settle_writing(net)
     meta = {

@@ -9,6 +9,7 @@ import torch
 
 from tunewise.engine.apply import TrainedTensor
 from tunewise.engine.settings import TrainConfig
+from tunewise.models.memory_format import as_in
 from tunewise.types import Schedule
 
 
@@ -118,7 +119,10 @@ class Optimizer:
         for entry, value in state.items():
             name, _, key = entry.rpartition("|")
             # The copy is owned by torch: a view of the file's memory would have another alignment, and other rounding.
-            self.adamw.state[names[name]][key] = value.to(names[name].device, copy=True)
+            # It has the parameter's order in memory: the fused step reads both element by element as they lie there.
+            parameter = names[name]
+            like = parameter if value.shape == parameter.shape else torch.empty_like(value, device=parameter.device)
+            self.adamw.state[parameter][key] = as_in(value, like)
 
 
 def schedule_factor(step: int, total_steps: int, warmup_steps: int, schedule: Schedule) -> float:

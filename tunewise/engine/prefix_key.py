@@ -19,6 +19,7 @@ from tunewise.engine.kept import Context
 from tunewise.engine.vocabulary import used_rows
 from tunewise.models.blocks import named_tensors
 from tunewise.models.load import Net
+from tunewise.models.memory_format import has_channels_last
 from tunewise.models.prefix import read_by_the_model
 
 FORMAT = 1
@@ -68,6 +69,7 @@ def surroundings(net: Net, device: torch.device) -> dict[str, Any]:
         "family": net.map.family,
         "config": json.loads(json.dumps(config, default=str)),
         "attention": net.model.config._attn_implementation,
+        "channels_last": has_channels_last(net.model),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "threads": torch.get_num_threads(),

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from tunewise.models.batch_norm import statistics_kept
+from tunewise.models.memory_format import lies_channels_last
 from tunewise.models.wrapped import hidden_of
 
 STATES = "prefix_states"
@@ -46,6 +47,7 @@ class Prefix:
     blocks: Sequence[nn.Module]
     skips_embedding: bool = True
     _extras: list[int | None] = field(default_factory=list, init=False)
+    _channels_last: bool = field(default=False, init=False)
     _skipped: list[nn.Module] = field(default_factory=list, init=False)
 
     def capture(self, batch: Batch) -> torch.Tensor:
@@ -67,7 +69,7 @@ class Prefix:
 
     def learn(self, batch: Batch) -> torch.Tensor:
         """The same, and notes what each block returns beside its hidden states: that many values are missing when
-        states are given back."""
+        states are given back, in the order in memory in which they came."""
         self._extras = [None] * len(self.blocks)
 
         def note(number: int) -> Callable[..., None]:
@@ -78,10 +80,12 @@ class Prefix:
 
         handles = [block.register_forward_hook(note(number)) for number, block in enumerate(self.blocks)]
         try:
-            return self.capture(batch)
+            states = self.capture(batch)
         finally:
             for handle in handles:
                 handle.remove()
+        self._channels_last = lies_channels_last(states)
+        return states
 
     def watch(self) -> Callable[[], None]:
         """Makes the model take kept states as the argument `prefix_states` of its forward pass, until the function that
@@ -99,6 +103,8 @@ class Prefix:
         if STATES not in kwargs:
             return None
         states = kwargs[STATES]
+        if self._channels_last:
+            states = states.contiguous(memory_format=torch.channels_last)
         for block, extras in zip(self.blocks, self._extras, strict=True):
             self._give(block, states if extras is None else (states, *[None] * extras))
         if self.skips_embedding:

@@ -69,6 +69,7 @@ def determinism(tuned: Mapping[str, Any], cache: bool) -> dict[str, Any]:
         "precision": tuned["precision"],
         "attention": tuned["attention"],
         "attention_prediction": tuned["attention_prediction"],
+        "channels_last": tuned["channels_last"],
     }
     if device == "cpu":
         # The instructions that torch and oneDNN take, and with them the rounding, follow from the CPU.

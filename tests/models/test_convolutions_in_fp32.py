@@ -1,21 +1,22 @@
-"""Convolutions of tiny maps in bf16: gradients as in fp32, and the same each time."""
+"""Convolutions in bf16 whose gradients are as in fp32, and the same each time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from tunewise.models import small_maps
-from tunewise.models.small_maps import guard_small_maps, unread_places
+from tunewise.models import convolutions_in_fp32
+from tunewise.models.convolutions_in_fp32 import guard_convolutions, unread_places
 
 
 @pytest.fixture
 def guarded() -> Iterator[None]:
     before = nn.Conv2d._conv_forward
-    guard_small_maps()
+    guard_convolutions()
     yield
     nn.Conv2d._conv_forward = before
 
@@ -44,12 +45,35 @@ def _soil_the_memory() -> None:
     del held
 
 
-def test_other_convolutions_are_rounded_as_ever(guarded: None) -> None:
-    conv = nn.Conv2d(3, 4, 3, padding=1)
+@pytest.mark.parametrize(
+    ("side", "options", "exact"),
+    [
+        (8, {"kernel_size": 3}, False),
+        (8, {"kernel_size": 3, "stride": 2}, False),
+        (8, {"kernel_size": 7}, False),
+        (8, {"kernel_size": 3, "groups": 24}, False),
+        (1, {"kernel_size": 3}, True),
+        (8, {"kernel_size": 3, "groups": 24, "stride": 2}, True),
+        (8, {"kernel_size": 5, "groups": 24}, True),
+    ],
+)
+def test_which_compute_in_fp32(side: int, options: dict[str, Any], exact: bool, guarded: None, monkeypatch) -> None:
+    torch.manual_seed(0)
+    seen, conv = [], nn.Conv2d(24, 48, padding=options["kernel_size"] // 2, **options)
+    compute = convolutions_in_fp32._as_torch_has_it
+
+    def noted(conv: nn.Conv2d, maps: torch.Tensor, *more: Any) -> torch.Tensor:
+        seen.append((maps.dtype, torch.is_autocast_enabled("cpu")))
+        return compute(conv, maps, *more)
+
+    monkeypatch.setattr(convolutions_in_fp32, "_as_torch_has_it", noted)
+    maps = torch.randn(4, 24, side, side, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        assert conv(torch.zeros(1, 3, 8, 8)).dtype == torch.bfloat16
-        assert conv(torch.zeros(1, 3, 1, 1)).dtype == torch.float32
-    assert conv(torch.zeros(1, 3, 1, 1)).dtype == torch.float32
+        given = conv(maps)
+    assert seen == [(torch.float32, False) if exact else (torch.bfloat16, True)] and given.dtype == torch.bfloat16
+    if exact:
+        assert torch.equal(given, conv(maps.float()).bfloat16())
+    assert conv(maps.float()).dtype == torch.float32
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7])
@@ -66,4 +90,4 @@ def test_unread_places_are_where_the_gradient_is_zero(kernel: int, stride: int, 
 
 
 def test_what_is_replaced_is_torchs_own() -> None:
-    assert small_maps._as_torch_has_it.__module__ == nn.Conv2d.__module__
+    assert convolutions_in_fp32._as_torch_has_it.__module__ == nn.Conv2d.__module__
