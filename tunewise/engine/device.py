@@ -20,7 +20,7 @@ from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
 from tunewise.models.attention import AttentionShape, use_attention
-from tunewise.models.convolutions_in_fp32 import guard_convolutions
+from tunewise.models.guarded_convolutions import guard_convolutions
 from tunewise.models.memory_format import use_channels_last
 
 if TYPE_CHECKING:

@@ -13,9 +13,11 @@ from tunewise.types import IMAGE_GENERATION, DataBundle, ModelMap
 
 
 def use_channels_last(model: nn.Module, model_map: ModelMap) -> None:
-    """Puts the kernels of a convolutional net in this order; a model that convolves its image once, into patches, stays
-    as it is."""
-    if any(tensor.kind == "conv" for block in model_map.blocks for tensor in block.tensors):
+    """Puts the kernels of a convolutional net in this order. A model stays as it is that convolves its image once, into
+    patches; and one with group norms, whose gradient fails in this order on a CPU (torch 2.13.0, where what it reads
+    does not train)."""
+    convolves = any(tensor.kind == "conv" for block in model_map.blocks for tensor in block.tensors)
+    if convolves and not any(isinstance(module, nn.GroupNorm) for module in model.modules()):
         model.to(memory_format=torch.channels_last)
 
 
@@ -40,6 +42,6 @@ def as_in(tensor: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
 
 
 def reads_images(data: DataBundle) -> bool:
-    """Whether a model that learns from the data convolves images to tell something of them. What draws images keeps
-    torch's order: its group norms fail with the other on a CPU (`models.diffusion`)."""
+    """Whether a model that learns from the data reads images to tell something of them. Those that draw images have
+    group norms."""
     return bool(data.schema.image) and data.schema.task != IMAGE_GENERATION

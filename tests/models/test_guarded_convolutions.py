@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from tunewise.models import convolutions_in_fp32
-from tunewise.models.convolutions_in_fp32 import guard_convolutions, unread_places
+from tunewise.models import guarded_convolutions
+from tunewise.models.guarded_convolutions import guard_convolutions, unread_places
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def _soil_the_memory() -> None:
 def test_which_compute_in_fp32(side: int, options: dict[str, Any], exact: bool, guarded: None, monkeypatch) -> None:
     torch.manual_seed(0)
     seen, conv = [], nn.Conv2d(24, 48, padding=options["kernel_size"] // 2, **options)
-    compute = convolutions_in_fp32._as_torch_has_it
+    compute = guarded_convolutions._as_torch_has_it
 
     def noted(conv: nn.Conv2d, maps: torch.Tensor, *more: Any) -> torch.Tensor:
         seen.append((maps.dtype, torch.is_autocast_enabled("cpu")))
         return compute(conv, maps, *more)
 
-    monkeypatch.setattr(convolutions_in_fp32, "_as_torch_has_it", noted)
+    monkeypatch.setattr(guarded_convolutions, "_as_torch_has_it", noted)
     maps = torch.randn(4, 24, side, side, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         given = conv(maps)
@@ -89,5 +89,23 @@ def test_unread_places_are_where_the_gradient_is_zero(kernel: int, stride: int, 
     assert unread_places(side, kernel, stride, padding, dilation) == zero
 
 
+@pytest.mark.parametrize("stride", [2, 3, (1, 2)])
+def test_kernels_that_skip_pixels_read_the_others_alone(stride: Any, guarded: None) -> None:
+    """torch itself would write past the end of a gradient here: it ends the process, or not."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8, 16, 1, stride=stride)
+    maps = torch.randn(4, 8, 29, 29, requires_grad=True)
+    wanted = conv(maps)
+    wanted.square().sum().backward()
+    expected = [maps.grad, *(parameter.grad for parameter in conv.parameters())]
+    conv.zero_grad()
+    other = maps.detach().to(memory_format=torch.channels_last).requires_grad_()
+    given = conv(other)
+    given.square().sum().backward()
+    assert torch.allclose(given, wanted, atol=1e-5) and given.shape == wanted.shape
+    for one, two in zip((other.grad, *(each.grad for each in conv.parameters())), expected, strict=True):
+        assert torch.allclose(one, two, rtol=1e-4, atol=1e-4)
+
+
 def test_what_is_replaced_is_torchs_own() -> None:
-    assert convolutions_in_fp32._as_torch_has_it.__module__ == nn.Conv2d.__module__
+    assert guarded_convolutions._as_torch_has_it.__module__ == nn.Conv2d.__module__
