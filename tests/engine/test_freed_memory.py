@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from tunewise.engine.freed_memory import keep_freed_memory
+from tunewise.engine.freed_memory import freed_memory_kept
 
 PROGRAM = """
 import resource, sys
 import numpy as np
-from tunewise.engine.freed_memory import keep_freed_memory
+from tunewise.engine.freed_memory import freed_memory_kept
 
 def pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -22,9 +22,11 @@ def pages():
         np.ones(1 << 24, dtype=np.float32)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-plain, kept = pages(), keep_freed_memory()
-pages()
-print(kept, plain, pages())
+plain = pages()
+with freed_memory_kept() as kept:
+    pages()
+    inside = pages()
+print(kept, plain, inside, pages())
 """
 
 
@@ -38,8 +40,8 @@ def run(**more: str) -> list[str]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_memory_is_used_again() -> None:
-    done, plain, kept = run()
-    assert done == "True" and int(kept) < int(plain) / 10
+    done, plain, inside, after = run()
+    assert done == "True" and int(inside) < int(plain) / 10 and int(after) > int(plain) / 2
 
 
 def test_settings_of_the_user_stay() -> None:
@@ -48,4 +50,5 @@ def test_settings_of_the_user_stay() -> None:
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert not keep_freed_memory()
+    with freed_memory_kept() as kept:
+        assert not kept

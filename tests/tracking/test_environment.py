@@ -42,7 +42,14 @@ print([name for name in ("torch", "numpy", "rich", "transformers", "tensorboard"
     assert run.stdout.splitlines() == ["7 []", "[]"]
 
 
-TUNED = {"device": "cpu", "precision": "bf16", "threads": 3, "attention": "sdpa", "attention_prediction": "eager"}
+TUNED = {
+    "device": "cpu",
+    "precision": "bf16",
+    "threads": 3,
+    "attention": "sdpa",
+    "attention_prediction": "eager",
+    "channels_last": False,
+}
 
 
 def test_what_the_same_bits_depend_on() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from torch import nn
 from tunewise.engine.candidates import attention_question, layout_question, precision_question, threads_question
 from tunewise.engine.cores import physical_cores
 from tunewise.engine.determinism import compute_deterministically
-from tunewise.engine.freed_memory import keep_freed_memory
+from tunewise.engine.freed_memory import freed_memory_kept
 from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
@@ -70,12 +70,13 @@ class Tuned:
         return torch.device(self.device)
 
     def lay_out(self, net: Net) -> None:
-        """Prepares memory for a net that was just loaded: the kernels of convolutions in the order that was chosen, and
-        for images, whose maps are large, what is freed on a CPU is kept."""
-        if net.map.modality == "image" and self.device == "cpu":
-            keep_freed_memory()
+        """Puts the kernels of a net that was just loaded in the order that was chosen."""
         if self.channels_last:
             use_channels_last(net.model, net.map)
+
+    def keeping_memory(self, images: bool) -> AbstractContextManager[None]:
+        """Inside, a CPU keeps what the steps of a model for images free."""
+        return freed_memory_kept() if images and self.device == "cpu" else nullcontext()
 
     def turn_to_prediction(self, model: nn.Module) -> None:
         """Lets a model that was trained compute attention in the way that is the fastest for prediction."""

@@ -11,16 +11,28 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Of glibc's malloc.h."""
-NEVER = 2**31 - 1
+
+KEPT = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
+USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 20}
+"""What glibc comes to by itself, once it was asked for large blocks."""
 
 
-def keep_freed_memory() -> bool:
-    """From here on in this process, freed memory is used again; it goes back to the system at the end. Nothing is done
-    where the C library is another one, or the environment has settings for malloc. Returns whether it was done."""
+@contextmanager
+def freed_memory_kept() -> Iterator[bool]:
+    """Inside, freed memory is used again; afterwards it goes back to the system. Nothing is done where the C library is
+    another one, or the environment has settings for malloc. Gives whether it is done."""
     if platform.libc_ver()[0] != "glibc" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        return False
+        yield False
+        return
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, NEVER))
+    try:
+        yield all([libc.mallopt(option, value) for option, value in KEPT.items()])
+    finally:
+        for option, value in USUAL.items():
+            libc.mallopt(option, value)
+        libc.malloc_trim(0)

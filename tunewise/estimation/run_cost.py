@@ -67,7 +67,9 @@ def measure(question: Question, tell: Tell) -> RunCost:
         cost = _baseline(task.baseline, recipe, checked, parts)
     else:
         work = _Work(question, recipe, checked, Tuned.from_dict(task.tuned), tell, parts)
-        cost, device, more = work.carry_out(), work.tuned.device, work.more_memory
+        with work.tuned.keeping_memory(bool(checked.data.schema.image)):
+            cost = work.carry_out()
+        device, more = work.tuned.device, work.more_memory
     return replace(
         cost,
         peak_memory_bytes=peak_memory_bytes(device) + more,
