@@ -14,7 +14,7 @@ from tunewise.cleaning.texts import text_steps
 from tunewise.commit import Series, lock
 from tunewise.commit.room import check_room, check_writable
 from tunewise.engine.determinism import kernels_told
-from tunewise.engine.device import Tuned, tune
+from tunewise.engine.device import Tuned, tune_for
 from tunewise.engine.drawn_figures import DrawnImages, drawn_images
 from tunewise.engine.evaluation import Results, check_stride, evaluate
 from tunewise.engine.events import Finished, Observer, Observers, Phase, Warned
@@ -30,10 +30,8 @@ from tunewise.engine.writing import settle_writing
 from tunewise.engine.written import writer_of
 from tunewise.errors import Interrupted, StoreError
 from tunewise.methods import Method
-from tunewise.models.attention import attention_of
 from tunewise.models.load import Net, load_net
 from tunewise.models.memory import memory_told
-from tunewise.models.memory_format import reads_images
 from tunewise.recipe import Recipe, write_recipe
 from tunewise.report.card import model_card
 from tunewise.tracking.jsonl_log import JsonlLog
@@ -127,12 +125,7 @@ def _tuned(recipe: Recipe, out: Path, checked: Checked, tuned: Tuned | None) -> 
     if stored := stored_tuning(out):
         tuned = Tuned.from_dict(stored)
     if tuned is None:
-        config, located = recipe.train, checked.models[recipe.model]
-        tuned = tune(
-            config,
-            attention_of(located, checked.data, config.dropout, config.max_length),
-            images=reads_images(checked.data),
-        )
+        tuned = tune_for(recipe.train, checked.models[recipe.model], checked.data)
     write_settings(out, write_recipe(recipe), tuned.as_dict())
     return tuned
 

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_bench import At
+from training_bench import Configured, check_resumes
 
 from tunewise.combinations import check_combinations
 from tunewise.conformance.bench import CONFIG, Bench, Watch
 from tunewise.engine.apply import insert
-from tunewise.engine.events import Observers
 from tunewise.engine.handover import load_model, save_model
 from tunewise.engine.settings import TrainConfig
-from tunewise.engine.stop import Stop
-from tunewise.engine.train import descend
-from tunewise.errors import Interrupted, RecipeError
+from tunewise.errors import RecipeError
 from tunewise.methods import METHODS
 from tunewise.models.batch_norm import copied_statistics, put_back, settle_batch_norms, statistics_kept
 from tunewise.recipe import recipe_from
 from tunewise.types import Schema, Signals
 
 UPDATED = CONFIG.model_copy(update={"batch_norm": "updated"})
-
-
-@dataclass(frozen=True)
-class Configured(Bench):
-    """A bench with a configuration of its own."""
-
-    given: TrainConfig = CONFIG
-
-    @property
-    def config(self) -> TrainConfig:
-        return self.given
 
 
 @pytest.fixture(scope="module")
@@ -109,17 +95,7 @@ def test_random_weights_do_not_keep_the_statistics_of_others(bench, tmp_path):
 
 def test_a_resumed_run_with_updated_statistics_is_bit_by_bit_the_same(bench, tmp_path):
     config = UPDATED.model_copy(update={"save_steps": 6, "evaluate_every": 4, "keep_best": True})
-    updating, watch = replace(bench, given=config), Watch()
-    whole = updating.train(method("full"), tmp_path / "whole", watch).net.model.state_dict()
-    stop = Stop()
-    job = updating.job(method("full"), tmp_path / "cut", Watch())
-    cut = replace(job, stop=stop, observers=Observers([At(7, lambda: setattr(stop, "requested", True))]))
-    with pytest.raises(Interrupted):
-        descend(updating.net(), method("full"), cut, bench.images)
-    second = Watch()
-    resumed = updating.train(method("full"), tmp_path / "cut", second).net.model.state_dict()
-    assert second.losses == watch.losses[-len(second.losses) :] and 0 < len(second.losses) < len(watch.losses)
-    assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
+    check_resumes(replace(bench, given=config), method("full"), tmp_path)
 
 
 def test_a_batch_with_one_value_per_channel_is_normalised_by_running_statistics():

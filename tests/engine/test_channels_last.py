@@ -3,59 +3,34 @@ over."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from training_bench import At
+from training_bench import PLAIN, Configured, check_resumes
 
 from tunewise.conformance.bench import CONFIG, Bench, Watch
 from tunewise.engine.device import Tuned
-from tunewise.engine.events import Observers
 from tunewise.engine.handover import load_model, save_model
-from tunewise.engine.job import Job
-from tunewise.engine.settings import TrainConfig
-from tunewise.engine.stop import Stop
-from tunewise.engine.train import Trained, descend
-from tunewise.errors import Interrupted
+from tunewise.engine.train import Trained
 from tunewise.methods import METHODS
 from tunewise.models.guarded_convolutions import guard_convolutions
-from tunewise.models.load import Net
 from tunewise.models.memory_format import has_channels_last, lies_channels_last
 
 TUNED = Tuned("cpu", "fp32", 1, channels_last=True)
 FAMILIES = ("resnet", "mobilenet_v2", "convnext")
 
 
-@dataclass(frozen=True)
-class LastBench(Bench):
-    """A bench whose nets are laid out as a run lays them out."""
-
-    tuned: Tuned = TUNED
-    given: TrainConfig = CONFIG
-
-    @property
-    def config(self) -> TrainConfig:
-        return self.given
-
-    def net(self) -> Net:
-        net = super().net()
-        self.tuned.lay_out(net)
-        return net
-
-    def job(self, method, folder: Path, watch: Watch) -> Job:
-        return replace(super().job(method, folder, watch), tuned=self.tuned)
-
-
 @pytest.fixture(scope="module")
-def benches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LastBench]:
-    return {family: LastBench.make(family, tmp_path_factory.mktemp(family)) for family in (*FAMILIES, "vit")}
+def benches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configured]:
+    made = {family: Configured.make(family, tmp_path_factory.mktemp(family)) for family in (*FAMILIES, "vit")}
+    return {family: replace(bench, tuned=TUNED) for family, bench in made.items()}
 
 
 @pytest.fixture(params=FAMILIES)
-def bench(request: pytest.FixtureRequest, benches: dict[str, LastBench]) -> LastBench:
+def bench(request: pytest.FixtureRequest, benches: dict[str, Configured]) -> Configured:
     return benches[request.param]
 
 
@@ -67,7 +42,7 @@ def state(trained: Trained) -> dict[str, torch.Tensor]:
     return trained.net.model.state_dict()
 
 
-def test_all_maps_of_a_convolutional_net_lie_so(bench: LastBench) -> None:
+def test_all_maps_of_a_convolutional_net_lie_so(bench: Configured) -> None:
     net, found = bench.net(), []
     for block in net.map.blocks:
         module = net.model.get_submodule(block.path)
@@ -75,14 +50,14 @@ def test_all_maps_of_a_convolutional_net_lie_so(bench: LastBench) -> None:
     bench.logits(net)
     assert has_channels_last(net.model) and max(maps.shape[-1] for maps in found) > 1
     assert all(lies_channels_last(maps) for maps in found if maps.shape[-1] > 1)
-    assert not has_channels_last(replace(bench, tuned=Tuned("cpu", "fp32", 1)).net().model)
+    assert not has_channels_last(replace(bench, tuned=PLAIN).net().model)
 
 
-def test_a_transformer_stays_as_it_is(benches: dict[str, LastBench]) -> None:
+def test_a_transformer_stays_as_it_is(benches: dict[str, Configured]) -> None:
     assert not has_channels_last(benches["vit"].net().model)
 
 
-def test_group_norms_keep_torch_s_order(benches: dict[str, LastBench]) -> None:
+def test_group_norms_keep_torch_s_order(benches: dict[str, Configured]) -> None:
     net = Bench.net(benches["resnet"])
     net.model.resnet.pooler = torch.nn.Sequential(torch.nn.GroupNorm(2, 32), net.model.resnet.pooler)
     TUNED.lay_out(net)
@@ -90,16 +65,16 @@ def test_group_norms_keep_torch_s_order(benches: dict[str, LastBench]) -> None:
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "norms"])
-def test_it_trains_as_in_torch_s_order(name: str, bench: LastBench, tmp_path: Path) -> None:
+def test_it_trains_as_in_torch_s_order(name: str, bench: Configured, tmp_path: Path) -> None:
     usual, other = Watch(), Watch()
-    replace(bench, tuned=Tuned("cpu", "fp32", 1)).train(method(name), tmp_path / "usual", usual)
+    replace(bench, tuned=PLAIN).train(method(name), tmp_path / "usual", usual)
     bench.train(method(name), tmp_path / "other", other)
     # A tiny MobileNet of random weights doubles what rounding changes with every step.
     assert np.allclose(usual.losses[:3], other.losses[:3], rtol=1e-4) and other.losses[-1] < other.losses[0]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_gradients_are_those_of_torch_s_order(precision: str, bench: LastBench) -> None:
+def test_gradients_are_those_of_torch_s_order(precision: str, bench: Configured) -> None:
     guard_convolutions()
     found = []
     for tuned in (Tuned("cpu", precision, 1), Tuned("cpu", precision, 1, channels_last=True)):
@@ -117,7 +92,7 @@ def test_gradients_are_those_of_torch_s_order(precision: str, bench: LastBench) 
 
 
 @pytest.mark.parametrize("name", ["head", "last_k"])
-def test_cached_training_is_uncached_training(name: str, bench: LastBench, tmp_path: Path) -> None:
+def test_cached_training_is_uncached_training(name: str, bench: Configured, tmp_path: Path) -> None:
     """Bit for bit, but where torch's rounding of kernels of one pixel goes by the number of images in a batch."""
     cached = bench.train(method(name), tmp_path / "cached", Watch())
     plain = replace(bench, given=CONFIG.model_copy(update={"cache": False}))
@@ -128,23 +103,13 @@ def test_cached_training_is_uncached_training(name: str, bench: LastBench, tmp_p
         assert torch.allclose(values, state(cached)[key], rtol=0, atol=tolerance), key
 
 
-def test_a_resumed_run_is_bit_for_bit_the_same(bench: LastBench, tmp_path: Path) -> None:
+def test_a_resumed_run_is_bit_for_bit_the_same(bench: Configured, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"save_steps": 6, "evaluate_every": 4, "keep_best": True})
-    saving, watch = replace(bench, given=config), Watch()
-    whole = state(saving.train(method("full"), tmp_path / "whole", watch))
-    stop = Stop()
-    job = saving.job(method("full"), tmp_path / "cut", Watch())
-    cut = replace(job, stop=stop, observers=Observers([At(7, lambda: setattr(stop, "requested", True))]))
-    with pytest.raises(Interrupted):
-        descend(saving.net(), method("full"), cut, bench.images)
-    second = Watch()
-    resumed = state(saving.train(method("full"), tmp_path / "cut", second))
-    assert second.losses == watch.losses[-len(second.losses) :] and 0 < len(second.losses) < len(watch.losses)
-    assert all(torch.equal(values, whole[name]) for name, values in resumed.items())
+    check_resumes(replace(bench, given=config), method("full"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "mlp_head"])
-def test_the_model_handed_over_lies_as_files_do(name: str, bench: LastBench, tmp_path: Path) -> None:
+def test_the_model_handed_over_lies_as_files_do(name: str, bench: Configured, tmp_path: Path) -> None:
     trained = bench.train(method(name), tmp_path, Watch())
     expected, decision = bench.logits(trained.net, trained.plan), {"threshold": None, "positive": None}
     save_model(trained, METHODS[name].handover, tmp_path / "model", bench.data.schema, decision, lambda size: "")

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from tunewise.commit import Series
+from tunewise.conformance.bench import CONFIG, Bench, Watch
 from tunewise.data.augment_settings import AugmentConfig
 from tunewise.engine.device import Tuned
 from tunewise.engine.events import Finished, Observer, Observers
 from tunewise.engine.settings import TrainConfig
 from tunewise.engine.stop import Stop
-from tunewise.engine.train import Job, Trained, train
+from tunewise.engine.train import Job, Trained, descend, train
 from tunewise.errors import Interrupted
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.metrics import default_metric
@@ -106,6 +108,42 @@ class Setup:
             for file in folder.glob("*.safetensors")
             for name, tensor in load_file(file).items()
         }
+
+
+PLAIN = Tuned("cpu", "fp32", 1)
+
+
+@dataclass(frozen=True)
+class Configured(Bench):
+    """A tiny model and its toy data, with a configuration of their own, on a machine for which `tuned` was chosen."""
+
+    given: TrainConfig = CONFIG
+    tuned: Tuned = PLAIN
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.given
+
+    def net(self) -> Net:
+        net = super().net()
+        self.tuned.lay_out(net)
+        return net
+
+    def job(self, method: Method, folder: Path, watch: Watch) -> Job:
+        return replace(super().job(method, folder, watch), tuned=self.tuned)
+
+
+def check_resumes(bench: Configured, method: Method, folder: Path) -> None:
+    """A training that is stopped at step 7 and goes on gives the losses and the weights of one that is not."""
+    watch, second, stop = Watch(), Watch(), Stop()
+    whole = bench.train(method, folder / "whole", watch).net.model.state_dict()
+    job = bench.job(method, folder / "cut", Watch())
+    cut = replace(job, stop=stop, observers=Observers([At(7, lambda: setattr(stop, "requested", True))]))
+    with pytest.raises(Interrupted):
+        descend(bench.net(), method, cut, bench.images)
+    resumed = bench.train(method, folder / "cut", second).net.model.state_dict()
+    assert second.losses == watch.losses[-len(second.losses) :] and 0 < len(second.losses) < len(watch.losses)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
 
 
 def with_counts(data: DataBundle, *counts: int) -> DataBundle:

@@ -28,7 +28,7 @@ from tunewise.tracking.record import RunRecord
 ROWS = 60
 EPOCHS = {"vit": 12, "mobilenet_v2": 1}  # the second only shows that the numbers are the same
 TRAIN = {"batch_size": 8, "threads": 1, "precision": "fp32", "device": "cpu", "dropout": 0}
-OPTIONS = {"full": {"learning_rate": 3e-3}}
+RATES = {"vit": 3e-3, "mobilenet_v2": 3e-4}  # at 3e-3 rounding changes what the second says by 1e-3
 
 
 def picture(marks: Sequence[int], seed: int) -> Image.Image:
@@ -80,7 +80,7 @@ def trained(tables, tiny_model, tmp_path_factory) -> Callable[..., tuple[Path, R
             out = tmp_path_factory.mktemp(f"{table}-{method}") / "out"
             recipe = {
                 "model": str(tiny_model(family)),
-                "method": {method: OPTIONS.get(method, {})},
+                "method": {method: {"learning_rate": RATES[family]} if method == "full" else {}},
                 "data": {"train": str(tables[table]), **data[table]},
                 "train": {**TRAIN, "epochs": EPOCHS[family]},
                 "evaluate": {"resamples": 100},
@@ -139,8 +139,7 @@ def test_transformers_says_the_same_of_the_folder(trained, table, family):
     else:
         assert model.config.problem_type == "regression"
     theirs = logits.sigmoid().numpy() if table == "labels" else logits[:, 0].numpy()
-    ours = load(out).scores(asked(table))
-    assert np.allclose(ours, theirs, rtol=0 if table == "labels" else 5e-5, atol=1e-5)  # numbers are of a hundred or so
+    assert np.abs(load(out).scores(asked(table)) - theirs).max() < (1e-5 if table == "labels" else 1e-3)
 
 
 def test_the_pipeline_gives_the_probability_of_each_label(trained):

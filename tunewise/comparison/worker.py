@@ -100,17 +100,12 @@ def await_owner(folder: Path) -> None:
 def probe(task: Task, pipe: Connection) -> None:
     """Sends what a measurement in a process of its own finds best for this machine, or the error it met."""
     stop_with_parent()
-    from tunewise.engine.device import tune
-    from tunewise.models.attention import attention_of
-    from tunewise.models.memory_format import reads_images
+    from tunewise.engine.device import tune_for
 
     recipe = recipe_from(task.recipe)
     try:
         ((_, located),) = task.found.models.items()
-        attention = attention_of(located, task.found.data, recipe.train.dropout, recipe.train.max_length)
-        pipe.send(
-            tune(recipe.train, attention, task.tuned["side_by_side"], images=reads_images(task.found.data)).as_dict()
-        )
+        pipe.send(tune_for(recipe.train, located, task.found.data, task.tuned["side_by_side"]).as_dict())
     except TunewiseError as problem:
         pipe.send(problem)
 

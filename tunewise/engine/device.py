@@ -19,9 +19,11 @@ from tunewise.engine.freed_memory import freed_memory_kept
 from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
-from tunewise.models.attention import AttentionShape, use_attention
+from tunewise.models.attention import AttentionShape, attention_of, use_attention
 from tunewise.models.guarded_convolutions import guard_convolutions
-from tunewise.models.memory_format import use_channels_last
+from tunewise.models.located import LocatedModel
+from tunewise.models.memory_format import reads_images, use_channels_last
+from tunewise.types import DataBundle
 
 if TYPE_CHECKING:
     from tunewise.models.load import Net
@@ -121,6 +123,12 @@ def tune(
         tuned = Tuned(device, precision, config.threads or max(1, physical_cores() // side_by_side))
     torch.set_num_threads(tuned.threads)
     return tuned
+
+
+def tune_for(config: TrainConfig, located: LocatedModel, data: DataBundle, side_by_side: int = 1) -> Tuned:
+    """The same for a model and the data that it learns from."""
+    attention = attention_of(located, data, config.dropout, config.max_length)
+    return tune(config, attention, side_by_side, images=reads_images(data))
 
 
 def keep_few_kernels() -> None:

@@ -121,8 +121,9 @@ class Optimizer:
             # The copy is owned by torch: a view of the file's memory would have another alignment, and other rounding.
             # It has the parameter's order in memory: the fused step reads both element by element as they lie there.
             parameter = names[name]
-            like = parameter if value.shape == parameter.shape else torch.empty_like(value, device=parameter.device)
-            self.adamw.state[parameter][key] = as_in(value, like)
+            moment = value.shape == parameter.shape
+            kept = as_in(value, parameter) if moment else value.to(parameter.device, copy=True)
+            self.adamw.state[parameter][key] = kept
 
 
 def schedule_factor(step: int, total_steps: int, warmup_steps: int, schedule: Schedule) -> float:

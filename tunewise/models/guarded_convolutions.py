@@ -51,7 +51,9 @@ def _guarded(conv: nn.Conv2d, maps_BCHW: torch.Tensor, weight: torch.Tensor, bia
 
 
 def _skips_pixels(conv: _ConvNd) -> bool:
-    return conv.kernel_size == (1, 1) and max(conv.stride) > 1 and conv.padding == (0, 0) and conv.groups == 1
+    return (
+        conv.kernel_size == (1, 1) and max(conv.stride) > 1 and conv.padding in ((0, 0), "valid") and conv.groups == 1
+    )
 
 
 def _is_slow(conv: _ConvNd) -> bool:
