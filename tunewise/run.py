@@ -108,7 +108,7 @@ def run(
         write_record(out, record)
         try:
             work = _Run(recipe, out, checked, tuned, watchers, stop, loop, record, begun, shared_seconds)
-            with stop.at_once(), tuned.keeping_memory(bool(checked.data.schema.image)):
+            with stop.at_once(), tuned.keeping_memory():
                 record = work.carry_out()
         except BaseException as problem:
             status = "interrupted" if isinstance(problem, (Interrupted, KeyboardInterrupt)) else "failed"

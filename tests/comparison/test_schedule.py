@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
@@ -14,6 +19,13 @@ from tunewise.comparison.schedule import Pool
 from tunewise.comparison.worker import stop_with_parent
 from tunewise.engine.stop import Stop
 from tunewise.errors import Interrupted, TunewiseError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server_without_imports() -> Iterator[None]:
+    """The fork server of these tests has imported nothing: those of other files begin one of their own."""
+    yield
+    forkserver._forkserver._stop()
 
 
 @dataclass
@@ -132,3 +144,28 @@ def pid(task: None, pipe) -> None:
 def test_each_task_has_a_process_of_its_own() -> None:
     pool = Pool(())
     assert len({os.getpid(), pool.ask(pid, None), pool.ask(pid, None)}) == 3
+
+
+PROGRAM = """
+import sys
+import tempfile
+sys.path.insert(0, sys.argv[1])
+import test_schedule
+from tunewise.comparison.schedule import Pool
+
+print(Pool([]).ask(test_schedule.temporary, None) == tempfile.gettempdir())
+"""
+
+
+def temporary(task: None, pipe) -> None:
+    pipe.send(tempfile.gettempdir())
+
+
+def test_the_folder_for_temporary_files_may_have_a_long_path(tmp_path: Path) -> None:
+    """A socket's path has 107 bytes at most."""
+    folder = tmp_path / ("a" * 100)
+    folder.mkdir()
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(folder)}, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+    assert list(folder.iterdir()) == []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import util
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,8 @@ from tunewise.engine.stop import Stop
 from tunewise.errors import Interrupted, TunewiseError
 
 SECONDS_BETWEEN_LOOKS = 0.5
+LONGEST_SOCKET = 103  # bytes of the path of a Unix socket: 103 on macOS, 107 on Linux
+OWN_PART = len("/pymp-12345678/listener-12345678")  # what multiprocessing puts behind the folder for temporary files
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
@@ -37,6 +41,7 @@ class Pool:
     def __init__(self, packages: Sequence[str]):
         self.context, self.packages = multiprocessing.get_context(START_METHOD), packages
         if START_METHOD == "forkserver":
+            _keep_sockets_short()
             self.context.set_forkserver_preload(["tunewise.comparison.preload"])
 
     def ask(self, target: Callable[..., None], task: object, stop: Stop | None = None) -> Any:
@@ -132,6 +137,18 @@ def _answer_of(worker: Worker, otherwise: object, stop: Stop) -> Any:
     finally:
         worker.process.join()
         worker.pipe.close()
+
+
+def _keep_sockets_short() -> None:
+    """Where the folder for temporary files has a path too long for a socket in it, multiprocessing makes its own in
+    /tmp. What else is temporary stays where the user wants it."""
+    if len(os.fsencode(tempfile.gettempdir())) + OWN_PART <= LONGEST_SOCKET:
+        return
+    usual, tempfile.tempdir = tempfile.tempdir, "/tmp"
+    try:
+        util.get_temp_dir()  # made once, and kept for all sockets of this process
+    finally:
+        tempfile.tempdir = usual
 
 
 @contextmanager

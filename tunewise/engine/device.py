@@ -76,9 +76,9 @@ class Tuned:
         if self.channels_last:
             use_channels_last(net.model, net.map)
 
-    def keeping_memory(self, images: bool) -> AbstractContextManager[None]:
-        """Inside, a CPU keeps what the steps of a model for images free."""
-        return freed_memory_kept() if images and self.device == "cpu" else nullcontext()
+    def keeping_memory(self) -> AbstractContextManager[None]:
+        """Inside, a CPU keeps what a step frees for the next."""
+        return freed_memory_kept() if self.device == "cpu" else nullcontext()
 
     def turn_to_prediction(self, model: nn.Module) -> None:
         """Lets a model that was trained compute attention in the way that is the fastest for prediction."""

@@ -2,8 +2,9 @@
 
 glibc gives blocks of more than 32 MiB back as soon as they are free, and the next step has every page of them mapped
 and cleared again. A layer's maps of a batch of images are such blocks: where they are kept, a step of MobileNetV2 takes
-a quarter to a third less time (Linux 6 in a virtual machine), and a run 30 to 110 MB more. For texts, whose blocks are
-smaller, nothing is gained.
+a quarter to a third less time (Linux 6 in a virtual machine), and a run 30 to 110 MB more. Of smaller blocks it gives
+back what lies at the end of its heap: a step of MiniLM takes 2 to 3% less time where it does not, and no more memory;
+some other orders of the same blocks had 5,600 pages mapped in a step instead of 500, which was a third of its time.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Gradients:
         """Does a work on batches of the course, again with smaller ones as long as memory runs out."""
         while True:
             self._tried, flops, random = None, self.flops, random_state()
-            self.statistics = copied_statistics(self.net.model)
+            self.statistics = copied_statistics(self.net.model) if self.net.updates_batch_norm else {}
             result, problem = attempt(work)
             if problem is None:
                 return result

@@ -67,7 +67,7 @@ def measure(question: Question, tell: Tell) -> RunCost:
         cost = _baseline(task.baseline, recipe, checked, parts)
     else:
         work = _Work(question, recipe, checked, Tuned.from_dict(task.tuned), tell, parts)
-        with work.tuned.keeping_memory(bool(checked.data.schema.image)):
+        with work.tuned.keeping_memory():
             cost = work.carry_out()
         device, more = work.tuned.device, work.more_memory
     return replace(
