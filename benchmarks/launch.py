@@ -47,6 +47,7 @@ def run(asked: dict[str, str]) -> dict[str, Any]:
 
 def _import_all(recipe: dict[str, Any]) -> None:
     """What this run will import: the product's own modules, the method's packages, the model's code."""
+    import pyarrow.parquet  # noqa: F401
     import sklearn.linear_model  # noqa: F401
     import tensorboard  # noqa: F401
     from transformers import AutoConfig, AutoModelForSequenceClassification

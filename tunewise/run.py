@@ -108,7 +108,7 @@ def run(
         write_record(out, record)
         try:
             work = _Run(recipe, out, checked, tuned, watchers, stop, loop, record, begun, shared_seconds)
-            with stop.at_once(), tuned.keeping_memory():
+            with stop.at_once():
                 record = work.carry_out()
         except BaseException as problem:
             status = "interrupted" if isinstance(problem, (Interrupted, KeyboardInterrupt)) else "failed"
@@ -203,13 +203,13 @@ class _Run:
             before = self._texts_before(net, job, device)
         forgetting = self._forgetting(net, job, device)
         drawing = self._drawing(net, job, device)
-        with memory_told("training"), kernels_told(self._warn):
+        with memory_told("training"), kernels_told(self._warn), self.tuned.keeping_memory():
             trained = train(net, method, replace(job, loop=self.loop))
         self.watchers.emit(Phase("evaluating"))
         for message in trained.warnings:
             self._warn(message)
         self.tuned.turn_to_prediction(trained.net.model)
-        with memory_told("evaluating"):
+        with memory_told("evaluating"), self.tuned.keeping_memory():
             results = evaluate(
                 trained, checked.data, checked.evaluator, self.stop.check, self._warn, checked.metric, before
             )

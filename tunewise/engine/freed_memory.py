@@ -25,12 +25,13 @@ USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[bool]:
-    """Inside, freed memory is used again; afterwards it goes back to the system. Nothing is done where the C library is
-    another one, or the environment has settings for malloc. Gives whether it is done."""
+    """Inside, freed memory is used again; before and afterwards, what is free goes back to the system. Nothing is done
+    where the C library is another one, or the environment has settings for malloc. Gives whether it is done."""
     if platform.libc_ver()[0] != "glibc" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         yield False
         return
     libc = ctypes.CDLL(None)
+    libc.malloc_trim(0)
     try:
         yield all([libc.mallopt(option, value) for option, value in KEPT.items()])
     finally:

@@ -35,9 +35,9 @@ class EvaluateConfig(Config):
     """Level of the intervals."""
 
     batch_size: int = Field(default=32, ge=1)
-    """Rows of 128 tokens, or images of 90 x 90 pixels, per batch in evaluation and prediction: more where texts are
-    shorter, fewer where rows are larger, twice as many where a language model writes. Does not change results beyond
-    rounding."""
+    """Rows of 128 tokens (32 on a CPU), or images of 90 x 90 pixels, per batch in evaluation and prediction: more where
+    texts are shorter, fewer where rows are larger, twice as many where a language model writes. Does not change results
+    beyond rounding."""
 
     generation: GenerationConfig | None = GenerationConfig()
     """Language models: how they continue rows of each test set, for metrics of texts (BLEU, chrF, ROUGE, exact match)

@@ -14,6 +14,7 @@ from torch import nn
 
 from tunewise.errors import ModelError
 from tunewise.models.drawn_pixels import DrawnPixels
+from tunewise.models.finite_values import all_finite
 from tunewise.models.from_files import told_as
 from tunewise.models.from_runs import class_names
 from tunewise.models.hub_kernels import import_bitsandbytes
@@ -225,7 +226,7 @@ def _known_classes(located: LocatedModel, count: int) -> dict[str, int]:
 
 def _check_finite(model: nn.Module, located: LocatedModel) -> None:
     for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
+        if not all_finite(parameter):
             raise ModelError(
                 f"the weights hold NaN or infinity in {name}",
                 where=str(located.path / UNET),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from tunewise.errors import ModelError
 from tunewise.models.blocks import named_tensors
+from tunewise.models.finite_values import all_finite
 from tunewise.models.located import LocatedModel
 from tunewise.models.weights_files import check_weights
 from tunewise.types import ModelMap
@@ -32,7 +32,7 @@ def check_loaded(model: nn.Module, model_map: ModelMap, located: LocatedModel) -
             fix="check that config.json and weights belong together",
         )
     for name, parameter in named_tensors(model).items():
-        if not torch.isfinite(parameter).all():
+        if not all_finite(parameter):
             raise ModelError(
                 f"the weights hold NaN or infinity in {name}",
                 where=str(_file_of(name, located)),

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tunewise.errors import ModelError
+from tunewise.models.finite_values import all_finite
 from tunewise.models.from_files import choose_attention, from_weights, read_config, told_as
 from tunewise.models.load import check_vocabulary, drop_unread_inputs, load_tokenizer
 from tunewise.models.located import LocatedModel
@@ -143,7 +144,7 @@ def load_masked_words(located: LocatedModel, device: torch.device) -> MaskedWord
             where=located.name,
             fix=FIX,
         )
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+    if not all(map(all_finite, model.parameters())):
         raise ModelError("the weights hold NaN or infinity", where=located.name, fix=FIX)
     tokenizer = load_tokenizer(located)
     if tokenizer.mask_token_id is None or tokenizer.pad_token_id is None:
