@@ -67,8 +67,7 @@ def measure(question: Question, tell: Tell) -> RunCost:
         cost = _baseline(task.baseline, recipe, checked, parts)
     else:
         work = _Work(question, recipe, checked, Tuned.from_dict(task.tuned), tell, parts)
-        with work.tuned.keeping_memory():
-            cost = work.carry_out()
+        cost = work.carry_out()
         device, more = work.tuned.device, work.more_memory
     return replace(
         cost,
@@ -113,8 +112,10 @@ class _Work:
         method = recipe.method.build(recipe.train.learning_rate, self.checked.objective.rate_scale)
         net = load(recipe, self.checked, self.tuned)
         self.parts["load"] = time.perf_counter() - begun
-        trained, data, cost = self._descend(net, method) if method.descends else self._solve(net, method)
-        milliseconds = self._evaluate(trained, data)
+        with self.tuned.keeping_memory():
+            trained, data, cost = self._descend(net, method) if method.descends else self._solve(net, method)
+        with self.tuned.keeping_memory():
+            milliseconds = self._evaluate(trained, data)
         saved = self._save(trained, method)
         return RunCost(
             seconds=Parts(**self.parts),
