@@ -177,15 +177,19 @@ class Embedder:
     def _vectors(self, tokens: Tokens) -> np.ndarray:
         self._encoder.eval()
         self._counted = None
-        rows, parts = [], []
         batches = sorted_batches(sizes_of(tokens), self.batch_size)
-        for batch_rows, found in self.size.run(batches, tokens.lengths, lambda batch: self._of_batch(tokens, batch)):
-            rows.append(batch_rows)
-            parts += found
-        order = np.argsort(np.concatenate(rows))
+        found = self.size.run(batches, tokens.lengths, lambda batch: self._of_batch(tokens, batch))
         if tokens.words is not None:
-            return np.concatenate([parts[place] for place in order])
-        return np.concatenate(parts)[order]
+            rows, parts = zip(*found, strict=True)
+            words = [words_WD for part in parts for words_WD in part]
+            return np.concatenate([words[place] for place in np.argsort(np.concatenate(rows))])
+        # In place: with many rows the vectors are most of what there is, and a copy would be as much again.
+        vectors_ND = None
+        for rows_B, (vectors_BD,) in found:
+            if vectors_ND is None:
+                vectors_ND = np.empty((len(tokens), *vectors_BD.shape[1:]), vectors_BD.dtype)
+            vectors_ND[rows_B] = vectors_BD
+        return vectors_ND
 
     def _of_batch(self, tokens: Tokens, rows: np.ndarray) -> list[np.ndarray]:
         """The vectors of these rows in one array, or an array for the words of each."""
