@@ -18,7 +18,7 @@ POOL_STEPS = 64
 # rows of banking77 on two cores, 2.1 s with either), and 50 MB less, which would be the most that a run of LoRA takes.
 # A batch of 512 tokens or more ends where rows are a tenth shorter than its first: 22 batches and 4.8% padding
 # for the 3,080 test rows of banking77; batches of 32 rows were 97 and 3.7%.
-TOKENS_PER_ROW, ON_A_CPU = 128, 32
+TOKENS_PER_ROW, TOKENS_PER_ROW_ON_A_CPU = 128, 32
 ENOUGH_TOKENS = 512
 SIMILAR = 0.9
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunewise.data.batches import ON_A_CPU, TOKENS_PER_ROW, sorted_batches
+from tunewise.data.batches import TOKENS_PER_ROW, TOKENS_PER_ROW_ON_A_CPU, sorted_batches
 from tunewise.data.inputs import Inputs, sizes_of
 from tunewise.models.memory import PassSize
 from tunewise.models.modes import eval_mode
@@ -54,9 +54,9 @@ def predict_logits(
             wanted = model(**batch).logits if outputs is None else outputs(model, batch)
             return wanted.float().cpu().numpy()
 
-    sizes = sizes_of(inputs)
-    small = device.type == "cpu" and sizes is inputs.lengths  # an image takes what hundreds of tokens take
-    batches = sorted_batches(sizes, batch_size, tokens_per_row=ON_A_CPU if small else TOKENS_PER_ROW)
+    small = device.type == "cpu" and not hasattr(inputs, "sizes")  # an image takes what hundreds of tokens take
+    per_row = TOKENS_PER_ROW_ON_A_CPU if small else TOKENS_PER_ROW
+    batches = sorted_batches(sizes_of(inputs), batch_size, tokens_per_row=per_row)
     with eval_mode(model):
         for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
             rows.append(batch_rows)
