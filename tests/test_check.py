@@ -14,7 +14,7 @@ import pytest
 
 from tunewise import check as room
 from tunewise.check import Checked, check, check_data, only_choice
-from tunewise.data.prepare import fingerprint
+from tunewise.data.fingerprint import fingerprint
 from tunewise.errors import DataError, MethodError, ModelError, RecipeError
 from tunewise.methods import DEFAULT
 from tunewise.methods.full import Full

@@ -27,7 +27,7 @@ from tunewise.engine import handover
 from tunewise.engine.checkpoint import load_checkpoint, save_checkpoint
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.handover import META, TENSORS, save_model
-from tunewise.engine.kept import Context, kept_array
+from tunewise.engine.kept import Context, Parts, kept_array
 from tunewise.engine.stored_states import write_states
 from tunewise.models.cost import StepFlops
 from tunewise.models.memory import PassSize
@@ -118,7 +118,7 @@ def of_cache(name: str, work: Callable[[Cache], bool], read: Callable[[Path], fl
 
 def keep_array(cache: Cache) -> bool:
     context = Context(cache, None, "fp32", torch.device("cpu"), "rows.csv")
-    array, _ = kept_array(context, KEY, {}, lambda: (np.full(300, VALUES["new"]), 1.0))
+    array, _ = kept_array(context, KEY, {}, lambda: Parts.whole(np.full(300, VALUES["new"]), 1.0))
     assert array[0] == VALUES["new"]  # a run has what it needs, whether it could be kept or not
     return cache.get(KEY) is not None
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from tunewise.data.batches import (
+    MOST_ON_A_CPU,
     POOL_ROWS,
     TOKENS_PER_ROW,
     BatchSize,
     epoch_steps,
     padded_tokens,
+    pass_batches,
     rows_at_once,
     sorted_batches,
     written_batches,
@@ -151,6 +155,21 @@ def test_sorted_batches_are_few_and_hold_little_padding() -> None:
     batches = sorted_batches(MESSAGES, 32)
     assert share_of_padding(batches, MESSAGES) < 0.06
     assert len(batches) < len(MESSAGES) / 32 / 4
+
+
+def test_texts_on_a_cpu_go_in_smaller_batches() -> None:
+    texts, images = SimpleNamespace(lengths=MESSAGES), SimpleNamespace(lengths=np.ones(300), sizes=np.full(300, 784))
+    usual = [rows.tolist() for rows in sorted_batches(MESSAGES, 64)]
+    assert [rows.tolist() for rows in pass_batches(texts, 64, "cuda")] == usual
+    batches = pass_batches(texts, 64, "cpu")
+    assert sorted(np.concatenate(batches)) == list(range(len(MESSAGES)))
+    assert 0.9 * MOST_ON_A_CPU < max(padded_tokens(rows, MESSAGES) for rows in batches) <= MOST_ON_A_CPU
+    of_images = [rows.tolist() for rows in sorted_batches(images.sizes, 64)]
+    assert [rows.tolist() for rows in pass_batches(images, 64, "cpu")] == of_images
+    for rows in (np.arange(100, 400), np.array([8, 3])):
+        parts = pass_batches(texts, 64, "cpu", rows)
+        expected = pass_batches(SimpleNamespace(lengths=MESSAGES[rows]), 64, "cpu")
+        assert [part.tolist() for part in parts] == [rows[part].tolist() for part in expected]
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS, MESSAGES, LENGTHS + 500])

@@ -148,3 +148,12 @@ def test_lines_end_where_a_file_has_them():
     for _ in range(500):
         text = "".join(generator.choices('a,"\n\r\u2028\x0b\x1c', k=generator.randrange(12)))
         assert [line.group() for line in _LINE.finditer(text)] == list(io.StringIO(text, newline=""))
+
+
+@pytest.mark.parametrize(("most", "shared"), [(10_000, [True, True]), (1, [True, False])])
+def test_equal_cells_of_a_column_are_one_string(most: int, shared: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the first so many that are different."""
+    monkeypatch.setattr("tunewise.data.delimited.MOST_SHARED", most)
+    labels = read("text,label\na,one more\nb,another\nc,one more\nd,another\n").columns["label"]
+    assert labels == ("one more", "another", "one more", "another")
+    assert [labels[place] is labels[place + 2] for place in (0, 1)] == shared

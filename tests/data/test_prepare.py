@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunewise.data.prepare import fingerprint, load_split, prepare
+from tunewise.data.fingerprint import fingerprint
+from tunewise.data.prepare import load_split, prepare
 from tunewise.data.settings import DataConfig
 from tunewise.errors import DataError
 

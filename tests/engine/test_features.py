@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_bench import Recorder, Setup
 from transformers import AutoModel, AutoTokenizer, T5EncoderModel
 
+from tunewise.commit import Cache
+from tunewise.engine import features
 from tunewise.engine.events import Planned, Started
+from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.features import Embedder, fit_features
+from tunewise.engine.kept import Context
 from tunewise.engine.strengths import Judged
 from tunewise.errors import Interrupted, MethodError
 from tunewise.models.load import load_net
@@ -195,3 +200,35 @@ def test_some_of_many_pairs(training: Callable[..., Setup]) -> None:
     pairs = [("my refund", "is late"), ("thanks", "a lot"), ("the box", "is here")]
     whole = Embedder(net)(pairs)
     np.testing.assert_array_equal(Embedder(net)([pairs[2], pairs[0]], among=pairs), whole[[2, 0]])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("cached", [False, True])
+def test_many_rows_are_embedded_part_by_part(
+    rows: int, cached: bool, training: Callable[..., Setup], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same vectors; they lie in a file, where they are large, and of no more rows are they in memory."""
+    net = training("features").net
+    many = [*TEXTS, ("a parcel",), ("the refund",)]
+    wanted = Embedder(net)(many)
+    monkeypatch.setattr(features, "ROWS_OF_A_PART", rows)
+    monkeypatch.setattr("tunewise.commit.arrays.LARGE", 1)
+    store = Cache(tmp_path, 10**8 if cached else 0)
+    context = Context(store, nullcontext, "fp32", torch.device("cpu"), "rows.csv") if cached else None
+    embed = Embedder(net, context=context)
+    found = embed(many)
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+    assert isinstance(found, np.memmap) == (rows < len(many))
+
+
+def test_a_head_answers_for_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy of all features in float64."""
+    generator = np.random.default_rng(0)
+    sizes = [(5, 4), (4,), (4, 3), (3,)]
+    inner, inner_bias, outer, outer_bias = (generator.normal(size=size).astype(np.float32) for size in sizes)
+    head, features_NF = FeatureHead(((inner, inner_bias), (outer, outer_bias))), generator.normal(size=(23, 5))
+    wanted = np.maximum(features_NF @ inner + inner_bias, 0) @ outer + outer_bias
+    for at_once in (1, 5, 23, 100):
+        monkeypatch.setattr("tunewise.engine.feature_head.ROWS_AT_ONCE", at_once)
+        np.testing.assert_allclose(head.logits(features_NF), wanted, atol=1e-6)
+    assert head.logits(features_NF[:0]).shape == (0, 3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from tunewise.commit import Cache
+from tunewise.commit import Cache, arrays
 from tunewise.engine.gradients import Sums
-from tunewise.engine.kept import Context, Spent, kept_array
+from tunewise.engine.kept import Context, Parts, Spent, kept_array
 from tunewise.engine.prefix_key import digest_of
 from tunewise.engine.progress import Progress
 from tunewise.engine.stored_states import Pass, batches_within, places
@@ -35,16 +38,16 @@ def rows_of(lengths: list[int]) -> Any:
     [(10_000, 20), (4000, 20), (3999, 18), (3600, 18), (2000, 10), (1999, 8), (399, 0), (0, 0)],
 )
 def test_whole_tenths_are_kept(room: int, kept: int) -> None:
-    run = Pass(None, None, "tokens", None, None)
+    run = Pass(None, None, "tokens", None, torch.device("cpu"))
     batches = batches_within(rows_of([10] * 20), run, 20, room)
     assert sum(len(rows) for rows in batches) == kept and all(len(rows) for rows in batches)
 
 
 def test_the_longest_rows_come_first() -> None:
-    run = Pass(None, None, "tokens", None, None)
+    run = Pass(None, None, "tokens", None, torch.device("cpu"))
     (batch,) = batches_within(rows_of([1, 5, 2, 4, 3]), run, 10, 60)
     assert batch.tolist() == [1]  # 4 tenths of 150 bytes; the next row would make 9 tokens of 15
-    one = Pass(None, None, "first", None, None)
+    one = Pass(None, None, "first", None, torch.device("cpu"))
     (batch,) = batches_within(rows_of([1, 5, 2, 4, 3]), one, 10, 30)
     assert batch.tolist() == [1, 3, 4]
 
@@ -57,9 +60,9 @@ def context(tmp_path: Path) -> Context:
 def test_an_array_is_made_once(context: Context) -> None:
     made = []
 
-    def make() -> tuple[np.ndarray, float]:
+    def make() -> Parts:
         made.append(1)
-        return np.arange(6.0).reshape(2, 3), 12.0
+        return Parts.whole(np.arange(6.0).reshape(2, 3), 12.0)
 
     key = "0" * 64
     first, spent = kept_array(context, key, {"kind": "test"}, make)
@@ -76,9 +79,71 @@ def test_an_array_is_made_once(context: Context) -> None:
 def test_an_array_that_cannot_be_kept_is_made_each_time(context: Context, tmp_path: Path) -> None:
     small = Context(Cache(tmp_path, 10), None, "fp32", torch.device("cpu"), "rows.csv")
     for _ in range(2):
-        array, spent = kept_array(small, "0" * 64, {}, lambda: (np.ones(100), 3.0))
+        array, spent = kept_array(small, "0" * 64, {}, lambda: Parts.whole(np.ones(100), 3.0))
         assert array.sum() == 100 and spent.flops == 3.0
     assert small.store.entries() == []
+
+
+def counting(parts: list[np.ndarray], asked: list[int]) -> Callable[[], Parts]:
+    """Makes an array of these parts; `asked` grows by the number of each that is asked for."""
+
+    def arrays() -> Iterator[np.ndarray]:
+        for number, part in enumerate(parts):
+            asked.append(number)
+            yield part
+
+    return lambda: Parts(sum(map(len, parts)), arrays(), lambda: 2.0 * len(asked))
+
+
+PARTS = [np.full((2, 3), float(number)) for number in range(3)]
+
+
+@pytest.mark.parametrize("large", [1, 10**6])
+def test_parts_are_written_where_they_are_kept(large: int, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is large stays in the file; either way the parts are made once."""
+    monkeypatch.setattr(arrays, "LARGE", large)
+    asked: list[int] = []
+    for elsewhere in (0.0, 6.0):
+        array, spent = kept_array(context, "0" * 64, {}, counting(PARTS, asked))
+        np.testing.assert_array_equal(array, np.concatenate(PARTS))
+        assert isinstance(array, np.memmap) == (large == 1)
+        assert (spent.flops, spent.elsewhere_flops) == (6.0 - elsewhere, elsewhere)
+    assert asked == [0, 1, 2] and context.store.entries()[0].about["flops"] == 6.0
+
+
+@pytest.mark.parametrize("parts", [PARTS, PARTS[:1]])
+def test_parts_for_which_the_cache_has_no_room_are_made_once(parts: list[np.ndarray], context: Context) -> None:
+    small, asked = replace(context, store=replace(context.store, limit=10)), []
+    array, spent = kept_array(small, "0" * 64, {}, counting(parts, asked))
+    np.testing.assert_array_equal(array, np.concatenate(parts))
+    assert asked == list(range(len(parts))) and spent.flops == 2.0 * len(parts)
+
+
+def test_parts_that_a_disk_did_not_take_are_made_again(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, shape: tuple[int, ...], kind: np.dtype, parts: Parts) -> None:
+        for number, _ in enumerate(parts):
+            if number == 1:
+                raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("tunewise.engine.kept.write_array_of", write)
+    told: list[str] = []
+    full, asked = replace(context, store=replace(context.store, warn=told.append)), []
+    array, _ = kept_array(full, "0" * 64, {}, counting(PARTS, asked))
+    np.testing.assert_array_equal(array, np.concatenate(PARTS))
+    assert asked == [0, 1, 0, 1, 2] and "could not keep" in told[0]
+
+
+def test_parts_that_gave_way_in_the_same_moment_are_made_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> np.ndarray:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("tunewise.engine.kept.read_array", read)
+    asked: list[int] = []
+    array, spent = kept_array(context, "0" * 64, {}, counting(PARTS, asked))
+    np.testing.assert_array_equal(array, np.concatenate(PARTS))
+    assert asked == [0, 1, 2, 0, 1, 2] and spent.elsewhere_flops == 0
 
 
 def test_sums() -> None:

@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score
 
+from tunewise.engine import strengths
 from tunewise.engine.strengths import GRIDS, Judge, Judged, best_strength, mean_loss, strengths_to_try
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.settings import EvaluateConfig
@@ -111,3 +112,10 @@ def test_the_grid_goes_by_the_spread_of_the_features(scale: float) -> None:
         np.testing.assert_allclose(Ridge(alpha=given).fit(moved, targets).predict(moved), wanted, atol=2e-3)
     assert strengths_to_try("mlp", moved) == GRIDS["mlp"]
     assert strengths_to_try("logistic", np.ones((3, 4))) == GRIDS["logistic"]
+
+
+@pytest.mark.parametrize("at_once", [7, 60, 10_000])
+def test_the_spread_of_many_rows_is_found_some_at_a_time(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strengths, "ROWS_AT_ONCE", at_once)
+    features = (1000 + RNG.normal(size=(60, 5))).astype(np.float32)
+    assert strengths._variance(features) == pytest.approx(features.var(axis=0, dtype=np.float64).sum(), rel=1e-12)

@@ -49,10 +49,15 @@ def test_every_family_learns_entities(family: str, training: Callable[..., Setup
     assert share_right(trained.outputs(data.splits["test"].texts, 7, lambda: None), data) > 0.75
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+@pytest.mark.parametrize(("family", "rows_of_a_part"), [("bert", 8192), ("gpt2", 8192), ("t5", 8192), ("bert", 7)])
 def test_features_are_a_classifier_of_first_tokens(
-    family: str, training: Callable[..., Setup], data: DataBundle
+    family: str,
+    rows_of_a_part: int,
+    training: Callable[..., Setup],
+    data: DataBundle,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("tunewise.engine.features.ROWS_OF_A_PART", rows_of_a_part)
     options = {"strength": 30.0}  # on vectors of length 1
     setup = training("features", family=family, data=data, options=options, max_steps=1)
     trained = setup.train()

@@ -8,7 +8,6 @@ import torch
 from image_files import file_of, noise, write_classes
 
 from tunewise.commit import Cache
-from tunewise.commit.arrays import write_array_of
 from tunewise.data.picture import MOST_PIXELS, decode, picture_of
 from tunewise.data.pixels import Pixels
 from tunewise.engine import pixels as room
@@ -109,12 +108,3 @@ def test_a_file_that_changed_meanwhile_is_told(net, rows):
     assert told.value.where == picture.shown
     with pytest.raises(DataError, match="reads images"):
         encode_pictures([("a text",)], net, None)
-
-
-def test_parts_make_the_array_or_an_error(tmp_path):
-    whole = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
-    write_array_of(tmp_path / "a.npy", whole.shape, whole.dtype, [whole[:1], whole[1:]])
-    assert np.array_equal(np.load(tmp_path / "a.npy"), whole)
-    for parts in ([whole[:3]], [whole, whole], [whole.astype(np.int16)], [whole[:, :2]]):
-        with pytest.raises(ValueError, match=r"rows were written|a part is"):
-            write_array_of(tmp_path / "b.npy", whole.shape, whole.dtype, parts)

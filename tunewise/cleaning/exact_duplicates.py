@@ -10,5 +10,9 @@ from tunewise.cleaning.shingles import Text
 def exact_duplicates(texts: Sequence[Text], labels: Sequence[Hashable]) -> dict[int, int]:
     """The place of each row that repeats one -> that of the first row of the same text and label."""
     first: dict[Hashable, int] = {}
-    same = {place: first.setdefault(pair, place) for place, pair in enumerate(zip(texts, labels, strict=True))}
-    return {place: earlier for place, earlier in same.items() if place != earlier}
+    repeats = {}
+    for place, pair in enumerate(zip(texts, labels, strict=True)):
+        earlier = first.setdefault(pair, place)
+        if earlier != place:
+            repeats[place] = earlier
+    return repeats

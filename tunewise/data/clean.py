@@ -10,6 +10,7 @@ import numpy as np
 
 from tunewise.cleaning.exact_duplicates import exact_duplicates
 from tunewise.data.labels import Label, comparable, no_targets, to_targets
+from tunewise.data.packed_texts import packed
 from tunewise.data.table import Table, as_text, nothing_in, row_list, short
 from tunewise.errors import DataError
 from tunewise.types import DataStep, Schema, Split
@@ -76,7 +77,7 @@ class Rows:
         others = [column for column in self.table.columns if column not in (*schema.columns, *label)]
         return Split(
             name=name,
-            texts=self.texts,
+            texts=packed(self.texts),
             targets=to_targets(self.values, schema) if known else no_targets(len(self), schema),
             rows=np.array(self.numbers, dtype=np.int64),
             source=self.table.source,
@@ -121,13 +122,13 @@ def usable_rows(
 def repeat_steps(rows: Rows) -> list[DataStep]:
     """A note where rows have the same text and label, and one where they have the same text but not the same label."""
     labels = [comparable(value) for value in rows.values]
-    first_label: dict[tuple[str, ...], Hashable] = {}
-    conflicting = set()
-    for text, label in zip(rows.texts, labels, strict=True):
-        if first_label.setdefault(text, label) != label:
-            conflicting.add(text)
     repeated = [rows.indices[place] for place in exact_duplicates(rows.texts, labels)]
-    return [*_repeat_step(rows, repeated), *_conflict_step(rows, conflicting)]
+    return [*_repeat_step(rows, repeated), *_conflict_step(rows, _of_two_labels(rows.texts, labels))]
+
+
+def _of_two_labels(texts: Sequence[tuple[str, ...]], labels: Sequence[Hashable]) -> set[tuple[str, ...]]:
+    first: dict[tuple[str, ...], Hashable] = {}
+    return {text for text, label in zip(texts, labels, strict=True) if first.setdefault(text, label) != label}
 
 
 def _repeat_step(rows: Rows, repeated: list[int]) -> list[DataStep]:

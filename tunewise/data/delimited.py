@@ -6,12 +6,15 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 from tunewise.data.decode import decode
 from tunewise.data.table import MAX_CELL, Table, as_number, cell_too_large, make_table
 from tunewise.errors import DataError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+
+MOST_SHARED = 10_000
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
@@ -42,6 +45,11 @@ def read_delimited(
     return make_table(source, names, columns, note, hint, repairs)
 
 
+def _shared(cell: str, known: dict[str, str]) -> str:
+    """Equal cells of a column as one string, where they are few: labels of a million rows would take 57 MB."""
+    return known.setdefault(cell, cell) if len(known) < MOST_SHARED else known.get(cell, cell)
+
+
 class _Rows:
     """One pass over the file; keeps count, so that errors can name row and line."""
 
@@ -60,12 +68,13 @@ class _Rows:
             records = self._records()
             first = next(records)
             names = [name.strip() for name in first] if self.header else [str(number) for number in range(len(first))]
-            rows = [] if self.header else [first]
-            for record in records:
+            columns, known = [[] for _ in first], [{} for _ in first]
+            for record in records if self.header else chain([first], records):
                 if len(record) != len(first):
                     raise self._ragged(names, record)
-                rows.append(record)
-        return names, list(zip(*rows, strict=True)) or [()] * len(names)
+                for place, cell in enumerate(record):
+                    columns[place].append(_shared(cell, known[place]))
+        return names, list(map(tuple, columns))
 
     def _records(self) -> Iterator[list[str]]:
         """Records that hold something; while one is out, `row` and `line` are its own."""

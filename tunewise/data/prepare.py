@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from tunewise.data.clean import Rows, repeat_steps, usable_rows
 from tunewise.data.cleaned import clean_texts, respelled_label
 from tunewise.data.doubtful import Classes, twin_key
 from tunewise.data.drawn_images import check_for_generation, class_columns, class_values, generation_schema
+from tunewise.data.fingerprint import fingerprint
 from tunewise.data.folds import check_folds, fold_of_rows, split_fold
 from tunewise.data.groups import read_groups
 from tunewise.data.image_rows import as_trained_on, check_for_images, pictures_of, usable_pictures
@@ -297,20 +296,6 @@ def _private(split: Split, config: DataConfig, schema: Schema) -> Split:
         return split
     texts, _, _ = without_personal_data(personal, split.texts, schema.task, schema.form == "chat")
     return replace(split, texts=tuple(texts))
-
-
-def fingerprint(schema: Schema, splits: Mapping[str, Split]) -> str:
-    """sha256 over schema, texts, targets, and which rows are in which split; not over file names."""
-    digest = hashlib.sha256()
-    described: list = [schema.task, schema.text, schema.label, schema.labels]
-    described += [schema.image] if schema.image else []
-    described += [schema.form, schema.between] if schema.is_language else []
-    digest.update(json.dumps(described).encode())
-    for name in sorted(splits):
-        split = splits[name]
-        digest.update(json.dumps([name, split.texts]).encode())
-        digest.update(split.targets.astype(split.targets.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
 
 
 def _test_sources(config: DataConfig) -> dict[str, str]:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunewise.data.batches import sorted_batches
+from tunewise.data.batches import pass_batches
 from tunewise.data.inputs import Inputs, items_of
-from tunewise.engine.kept import Context, Spent, kept_array
+from tunewise.engine.kept import Context, Parts, Spent, kept_array
 from tunewise.engine.prefix_key import digest_of, key_of
 from tunewise.evaluate.predict import Outputs, predict_logits
 from tunewise.models.blocks import named_tensors
@@ -55,7 +55,7 @@ class Untrained:
         weights = digest_of(sorted(named_tensors(self.net.model).items()))
         key = key_of(self.net, context.exact, weights, read, before_training=what, batch_size=self.batch_size)
         about = {"kind": "reference", "model": self.net.located.name, "data": context.data, "rows": len(read)}
-        array, spent = kept_array(context, key, about, lambda: self._compute(read, wanted))
+        array, spent = kept_array(context, key, about, lambda: Parts.whole(*self._compute(read, wanted)))
         self.spent += spent
         return array
 
@@ -76,5 +76,5 @@ class Untrained:
 
     def _pass_flops(self, read: Inputs) -> float:
         """FLOPs of a pass over all rows."""
-        batches = sorted_batches(read.lengths, self.batch_size)
+        batches = pass_batches(read, self.batch_size, next(self.net.model.parameters()).device.type)
         return sum(self.flops.forward(*read.shape(rows), items_of(read, rows)) for rows in batches)

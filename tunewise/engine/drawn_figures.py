@@ -22,7 +22,7 @@ from tunewise.engine.drawing import Drawer
 from tunewise.engine.image_classifier import LabelledImages, load_extractor
 from tunewise.engine.image_features import Extractor
 from tunewise.engine.job import Job
-from tunewise.engine.kept import kept_array
+from tunewise.engine.kept import Parts, kept_array
 from tunewise.engine.pixels import decoded
 from tunewise.engine.prefix_key import digest_of
 from tunewise.errors import DataError, RecipeError
@@ -151,7 +151,7 @@ class DrawnImages:
             "data": context.data,
             "rows": options.images,
         }
-        array, _ = kept_array(context.exact, key, about, lambda: (self._draw(self.net), 0.0))
+        array, _ = kept_array(context.exact, key, about, lambda: Parts.whole(self._draw(self.net), 0.0))
         return array
 
     def _shown(self, after: np.ndarray) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tunewise.types import Schema
 HIDDEN = 128
 ABSENT = -20.0  # output of a label or class that no training row has: a probability of 2e-9
 ROWS_FOR_EARLY_STOPPING = 200
+ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,10 @@ class FeatureHead:
 
     def logits(self, features_NF: np.ndarray) -> np.ndarray:
         """Outputs (N, C), float64."""
+        starts = range(0, max(1, len(features_NF)), ROWS_AT_ONCE)
+        return np.concatenate([self._logits(features_NF[start : start + ROWS_AT_ONCE]) for start in starts])
+
+    def _logits(self, features_NF: np.ndarray) -> np.ndarray:
         out = features_NF.astype(np.float64)
         for number, (weight, bias) in enumerate(self.layers):
             out = out @ weight + bias

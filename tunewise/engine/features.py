@@ -7,7 +7,7 @@ F width of the features, C outputs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,16 +18,15 @@ import torch
 from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from tunewise.data.batches import sorted_batches
+from tunewise.data.batches import pass_batches
 from tunewise.data.cuts import Losses
-from tunewise.data.inputs import sizes_of
 from tunewise.data.pixels import Pixels
 from tunewise.data.sentences import words_of
 from tunewise.data.tokenise import Tokens
 from tunewise.data.windows import Windows
 from tunewise.engine.encode import encode
 from tunewise.engine.feature_head import FeatureHead, fit_head
-from tunewise.engine.kept import Context, Spent, kept_array
+from tunewise.engine.kept import Context, Parts, Spent, kept_array
 from tunewise.engine.output_layer import read_by_output_layer
 from tunewise.engine.prefix_key import digest_of, key_of
 from tunewise.engine.strengths import Judged, best_strength, strengths_to_try
@@ -40,6 +39,7 @@ from tunewise.models.words import CERTAIN
 from tunewise.objectives.base import Objective
 from tunewise.types import CUT, DataBundle, Split
 
+ROWS_OF_A_PART = 8192  # are sorted by length and embedded: 12 MB of 384 numbers each, of however many rows in all
 POOLED_AT_ONCE = 1000  # texts in windows: 8 windows of 384 numbers each are 12 MB
 
 
@@ -77,11 +77,7 @@ class Embedder:
                 finds their vectors where they were kept.
         """
         self.losses = self.losses.counts
-        columns, wholes = zip(*texts, strict=True), list(zip(*among, strict=True))
-        parts = [
-            self._embed([(text,) for text in column], [(text,) for text in wholes[place]] if wholes else ())
-            for place, column in enumerate(columns)
-        ]
+        parts = [self._embed(_column(texts, place), _column(among, place)) for place in range(len(texts[0]))]
         if len(parts) == 1:
             return parts[0]
         first, second = parts
@@ -133,9 +129,14 @@ class Embedder:
 
     def _kept(self, tokens: Tokens) -> np.ndarray:
         """The vectors of rows that are one window each, read from the cache where they are there."""
-        if self.context is None or not len(tokens):
-            return self._vectors(tokens)
         before = self.flops
+
+        def make() -> Parts:
+            count = len(tokens) if tokens.words is None else len(tokens.words.flat)
+            return Parts(count, self._vectors(tokens), lambda: self.flops - before)
+
+        if self.context is None:
+            return make().array()
         about = {
             "kind": "features",
             "what": self.pooling or "default",
@@ -144,9 +145,7 @@ class Embedder:
             "precision": self.context.precision,
             "rows": len(tokens),
         }
-        vectors_NF, spent = kept_array(
-            self.context, self._key(tokens), about, lambda: (self._vectors(tokens), self.flops - before)
-        )
+        vectors_NF, spent = kept_array(self.context, self._key(tokens), about, make)
         self.spent += spent
         return vectors_NF
 
@@ -174,22 +173,21 @@ class Embedder:
         encoder = self.net.model.base_model
         return encoder.get_encoder() if self.net.model.config.is_encoder_decoder else encoder
 
-    def _vectors(self, tokens: Tokens) -> np.ndarray:
+    def _vectors(self, tokens: Tokens) -> Iterator[np.ndarray]:
+        """The vectors of so many rows after another, in their order."""
         self._encoder.eval()
         self._counted = None
-        batches = sorted_batches(sizes_of(tokens), self.batch_size)
-        found = self.size.run(batches, tokens.lengths, lambda batch: self._of_batch(tokens, batch))
-        if tokens.words is not None:
-            rows, parts = zip(*found, strict=True)
-            words = [words_WD for part in parts for words_WD in part]
-            return np.concatenate([words[place] for place in np.argsort(np.concatenate(rows))])
-        # In place: with many rows the vectors are most of what there is, and a copy would be as much again.
-        vectors_ND = None
-        for rows_B, (vectors_BD,) in found:
-            if vectors_ND is None:
-                vectors_ND = np.empty((len(tokens), *vectors_BD.shape[1:]), vectors_BD.dtype)
-            vectors_ND[rows_B] = vectors_BD
-        return vectors_ND
+        device = next(self._encoder.parameters()).device.type
+        for start in range(0, len(tokens), ROWS_OF_A_PART):
+            part = np.arange(start, min(start + ROWS_OF_A_PART, len(tokens)))
+            batches = pass_batches(tokens, self.batch_size, device, part)
+            found = self.size.run(batches, tokens.lengths, lambda batch: self._of_batch(tokens, batch))
+            if tokens.words is None:
+                yield _in_order(found, len(part), start)
+            else:
+                rows, vectors = zip(*found, strict=True)
+                words = [words_WD for of_batch in vectors for words_WD in of_batch]
+                yield np.concatenate([words[place] for place in np.argsort(np.concatenate(rows))])
 
     def _of_batch(self, tokens: Tokens, rows: np.ndarray) -> list[np.ndarray]:
         """The vectors of these rows in one array, or an array for the words of each."""
@@ -241,6 +239,22 @@ class Embedder:
             weights_BT1 = mask_BT.unsqueeze(-1).float()
             pooled_BD = (hidden_BTD * weights_BT1).sum(1) / weights_BT1.sum(1)
         return nn.functional.normalize(pooled_BD, dim=-1) if self.normalize else pooled_BD
+
+
+def _in_order(found: Iterable[tuple[np.ndarray, list[np.ndarray]]], count: int, first: int) -> np.ndarray:
+    """Vectors of so many rows from this one on, in order. Each goes to its place at once: as pieces they would lie
+    between the larger blocks of the passes, which then do not find room there."""
+    vectors_ND = None
+    for rows_B, (vectors_BD,) in found:
+        if vectors_ND is None:
+            vectors_ND = np.empty((count, *vectors_BD.shape[1:]), vectors_BD.dtype)
+        vectors_ND[rows_B - first] = vectors_BD
+    return vectors_ND
+
+
+def _column(rows: Sequence[tuple[str, ...]], place: int) -> Sequence[tuple[str]]:
+    """One text of each row: the rows as they are, where there is no other."""
+    return rows if not rows or len(rows[0]) == 1 else [(row[place],) for row in rows]
 
 
 def _of_texts(

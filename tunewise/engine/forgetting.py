@@ -20,7 +20,7 @@ from torch import nn
 from tunewise.data.labelled import UNLABELLED, LabelledTokens
 from tunewise.data.ragged import Ragged
 from tunewise.data.strided import in_windows
-from tunewise.engine.kept import Context, kept_array
+from tunewise.engine.kept import Context, Parts, kept_array
 from tunewise.engine.prefix_key import key_of
 from tunewise.errors import ModelError, RecipeError
 from tunewise.evaluate.intervals import interval, resamples
@@ -75,7 +75,7 @@ class Forgetting:
             "precision": "fp32",
             "rows": len(rows),
         }
-        made, _ = kept_array(self.context, key, about, lambda: (self._numbers(rows, trained=False), 0.0))
+        made, _ = kept_array(self.context, key, about, lambda: Parts.whole(self._numbers(rows, trained=False), 0.0))
         self._before_WK = made
 
     def told(self, confidence: float) -> dict[str, Any]:

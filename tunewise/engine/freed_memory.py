@@ -23,6 +23,13 @@ USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 
 """What glibc comes to by itself, once it was asked for large blocks."""
 
 
+def give_freed_memory_back() -> None:
+    """What is free goes back to the system, as far as glibc does that: after much work with small blocks, of which some
+    stay, it would keep what lies between them."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextmanager
 def freed_memory_kept() -> Iterator[bool]:
     """Inside, freed memory is used again; before and afterwards, what is free goes back to the system. Nothing is done

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from tunewise.commit import Cache, read_manifest
-from tunewise.commit.arrays import write_array
+from tunewise.commit.arrays import array_of, read_array, write_array_of
 from tunewise.errors import StoreError
 
 _ARRAY = "array.npy"
@@ -74,30 +75,100 @@ class Context:
             return make(), True
 
 
+class Parts:
+    """An array in the making, of which no more than a part needs to be in memory.
+
+    Args:
+        length: of the array.
+        arrays: one behind the other; the first is asked for at once.
+        flops: what making them took, asked for when all are made.
+
+    Attributes:
+        seconds: that making them took so far.
+    """
+
+    def __init__(self, length: int, arrays: Iterator[np.ndarray], flops: Callable[[], float]):
+        begun = time.perf_counter()
+        self._first, self._others, self._flops = next(arrays), arrays, flops
+        self._begun_others = False
+        self.shape, self.kind = (length, *self._first.shape[1:]), self._first.dtype
+        self.seconds = time.perf_counter() - begun
+
+    @classmethod
+    def whole(cls, array: np.ndarray, flops: float) -> Parts:
+        """An array that is made."""
+        return cls(len(array), iter([array]), lambda: flops)
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.kind.itemsize
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self._first) == self.shape[0]
+
+    @property
+    def spent(self) -> bool:
+        """Whether some were given that cannot be given again."""
+        return self._begun_others and not self.is_whole
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield self._first
+        while True:
+            self._begun_others, begun = True, time.perf_counter()
+            part = next(self._others, None)
+            self.seconds += time.perf_counter() - begun
+            if part is None:
+                return
+            yield part
+
+    def array(self) -> np.ndarray:
+        """All of them as one: to be read only, where that is large."""
+        return self._first if self.is_whole else array_of(self.shape, self.kind, self)
+
+    def told(self) -> dict[str, float]:
+        """What making all of them took."""
+        return {"flops": self._flops(), "seconds": self.seconds, "forward_seconds": self.seconds}
+
+
 def kept_array(
-    context: Context, key: str, about: Mapping[str, Any], make: Callable[[], tuple[np.ndarray, float]]
+    context: Context, key: str, about: Mapping[str, Any], make: Callable[[], Parts]
 ) -> tuple[np.ndarray, Spent]:
-    """An array that is read where it was kept, else made and kept.
+    """An array that is read where it was kept, else made and kept; to be read only, where it is large.
 
     Args:
         about: what to say of it to whoever looks at the entries.
-        make: gives the array, and the FLOPs it took.
     """
     begun, made, entry = time.perf_counter(), [], dict(about)
 
-    def keep() -> Path | None:
+    def begin() -> Parts:
         start = time.perf_counter()
-        array, flops = make()
-        made.append(array)
-        seconds = time.perf_counter() - start
-        entry.update(flops=flops, seconds=seconds, forward_seconds=seconds)
-        return context.store.put(key, lambda folder: write_array(folder / _ARRAY, array), entry, size=array.nbytes)
+        parts = make()
+        parts.seconds = time.perf_counter() - start
+        return parts
 
-    folder, _ = context.find_or_make(key, keep)
+    def hold(parts: Parts) -> None:
+        parts = begin() if parts.spent else parts
+        made.append(parts.array())
+        entry.update(parts.told())
+
+    def keep() -> Path | None:
+        parts = begin()
+
+        def write(folder: Path) -> None:
+            write_array_of(folder / _ARRAY, parts.shape, parts.kind, parts)
+            entry.update(parts.told())
+
+        folder = context.store.put(key, write, entry, size=parts.bytes)
+        if folder is None or parts.is_whole:
+            hold(parts)
+        return folder
+
+    folder, here = context.find_or_make(key, keep)
     if not made:
         try:
-            array = np.load(folder / _ARRAY, allow_pickle=False)
-            return array, Spent.on(read_manifest(folder)["about"], time.perf_counter() - begun, made=False)
+            array, told = read_array(folder / _ARRAY), read_manifest(folder)["about"]
+            return array, Spent.on(told, time.perf_counter() - begun, made=here)
         except (OSError, StoreError):  # it had to make room in the moment since
-            keep()
+            hold(begin())
     return made[0], Spent.on(entry, time.perf_counter() - begun, made=True)

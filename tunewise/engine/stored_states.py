@@ -25,8 +25,8 @@ import torch
 
 from tunewise.commit import read_manifest
 from tunewise.commit.arrays import write_array
-from tunewise.data.batches import sorted_batches
-from tunewise.data.inputs import Inputs, sizes_of
+from tunewise.data.batches import pass_batches, sorted_batches
+from tunewise.data.inputs import Inputs
 from tunewise.models.cost import StepFlops, watch_flops
 from tunewise.models.memory import PassSize
 from tunewise.models.modes import eval_mode
@@ -101,7 +101,7 @@ def places(kind: Kind, batch: Batch, pad: int | None) -> torch.Tensor:
 def batches_within(inputs: Inputs, run: Pass, bytes_each: int, room: int) -> list[np.ndarray]:
     """The batches of the pass; where not all rows fit, of the first of them, a whole number of tenths by size: what is
     kept should not depend on every byte of free disk."""
-    batches = sorted_batches(sizes_of(inputs), ROWS_AT_ONCE)
+    batches = pass_batches(inputs, ROWS_AT_ONCE, run.device.type)
     sizes = np.cumsum(run.vectors_of(inputs.lengths[np.concatenate(batches)])) * bytes_each
     tenths = min(10, 10 * room // int(sizes[-1]))
     left, kept = int(np.searchsorted(10 * sizes, tenths * sizes[-1], side="right")), []

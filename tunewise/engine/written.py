@@ -16,7 +16,7 @@ from tunewise.chat.messages import text_of as text_of_message
 from tunewise.data.conversations import Prompts, encode_prompts
 from tunewise.data.taken import taken
 from tunewise.engine.generation import end_tokens, generate, text_of
-from tunewise.engine.kept import Context, kept_array
+from tunewise.engine.kept import Context, Parts, kept_array
 from tunewise.engine.prefix_key import surroundings
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.evaluate.generation_settings import GenerationConfig
@@ -117,7 +117,7 @@ class Writer:
             self.context,
             self._key(split, places),
             about,
-            lambda: (np.array(self._written(split, places).texts, dtype=np.str_), 0.0),
+            lambda: Parts.whole(np.array(self._written(split, places).texts, dtype=np.str_), 0.0),
         )
         return tuple(str(text) for text in found)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from tunewise.data.batches import sorted_batches
+from tunewise.data.batches import pass_batches
 from tunewise.data.inputs import Inputs
 from tunewise.data.labelled import LabelledTokens
 from tunewise.data.ragged import Ragged
@@ -65,7 +65,7 @@ def open_some(prefix: FrozenPrefix, whole: Inputs, rows: np.ndarray) -> Opened:
     stored, spent = prefix.open(_some_tokens(whole, rows))
     if not isinstance(stored, StoredInputs):
         return Opened(whole, spent, spent)
-    flops = _pass_flops(StepFlops(**stored.about["step_flops"]), whole.lengths)
+    flops = _pass_flops(StepFlops(**stored.about["step_flops"]), whole, prefix.context.device)
     larger = flops / stored.about["flops"]
     of_all = replace(spent, seconds=spent.seconds * larger, flops=flops)
     here = int(np.prod(stored.about["shape"])) * getattr(torch, stored.about["dtype"]).itemsize
@@ -82,6 +82,7 @@ def _some_tokens(tokens: Tokens | LabelledTokens, rows: np.ndarray) -> Tokens | 
     return replace(tokens, ids=some(tokens.ids), kinds=some(tokens.kinds), words=some(tokens.words))
 
 
-def _pass_flops(flops: StepFlops, lengths: np.ndarray) -> float:
+def _pass_flops(flops: StepFlops, inputs: Inputs, device: torch.device) -> float:
     """FLOPs of the one pass in which states are made."""
-    return sum(flops.forward(len(rows), int(lengths[rows].max())) for rows in sorted_batches(lengths, ROWS_AT_ONCE))
+    batches = pass_batches(inputs, ROWS_AT_ONCE, device.type)
+    return sum(flops.forward(len(rows), int(inputs.lengths[rows].max())) for rows in batches)

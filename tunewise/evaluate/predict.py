@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tunewise.data.batches import TOKENS_PER_ROW, TOKENS_PER_ROW_ON_A_CPU, sorted_batches
-from tunewise.data.inputs import Inputs, sizes_of
+from tunewise.data.batches import pass_batches
+from tunewise.data.inputs import Inputs
 from tunewise.models.memory import PassSize
 from tunewise.models.modes import eval_mode
 
@@ -54,9 +54,7 @@ def predict_logits(
             wanted = model(**batch).logits if outputs is None else outputs(model, batch)
             return wanted.float().cpu().numpy()
 
-    small = device.type == "cpu" and not hasattr(inputs, "sizes")  # an image takes what hundreds of tokens take
-    per_row = TOKENS_PER_ROW_ON_A_CPU if small else TOKENS_PER_ROW
-    batches = sorted_batches(sizes_of(inputs), batch_size, tokens_per_row=per_row)
+    batches = pass_batches(inputs, batch_size, device.type)
     with eval_mode(model):
         for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
             rows.append(batch_rows)

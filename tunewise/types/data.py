@@ -5,7 +5,7 @@ Shape legend: n rows, C labels, W most words in a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,7 +82,8 @@ class Schema:
 class Split:
     """Rows that are used for one purpose.
 
-    `texts` has one tuple per row, of one string or two (a sentence pair); of images, one `data.picture.Picture`.
+    `texts` has one tuple per row, of one string or two (a sentence pair), packed (`data.packed_texts`); of images, one
+    `data.picture.Picture`.
     `targets` is int64 (n,) for classification, float32 (n, C) of 0 and 1 for multi-label, float32 (n,) for regression.
     For token classification a row's string is its words with a space between each (`data.sentences`), and `targets` is
     int64 (n, W): a tag for each word, then -1.
@@ -97,7 +98,7 @@ class Split:
     """
 
     name: str
-    texts: tuple[tuple[str, ...], ...]
+    texts: Sequence[tuple[str, ...]]
     targets: np.ndarray
     rows: np.ndarray
     source: str
@@ -136,7 +137,7 @@ class DataBundle:
     schema: Schema
     steps: tuple[DataStep, ...]
     fingerprint: str
-    drawn_from: tuple[tuple[str, ...], ...] = ()
+    drawn_from: Sequence[tuple[str, ...]] = ()
 
     @property
     def tests(self) -> dict[str, Split]:
