@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tunewise.data.batches import (
-    MOST_ON_A_CPU,
     POOL_ROWS,
     TOKENS_PER_ROW,
+    TOKENS_PER_ROW_ON_A_CPU,
     BatchSize,
     epoch_steps,
     padded_tokens,
@@ -163,7 +163,8 @@ def test_texts_on_a_cpu_go_in_smaller_batches() -> None:
     assert [rows.tolist() for rows in pass_batches(texts, 64, "cuda")] == usual
     batches = pass_batches(texts, 64, "cpu")
     assert sorted(np.concatenate(batches)) == list(range(len(MESSAGES)))
-    assert 0.9 * MOST_ON_A_CPU < max(padded_tokens(rows, MESSAGES) for rows in batches) <= MOST_ON_A_CPU
+    most = 64 * TOKENS_PER_ROW_ON_A_CPU
+    assert 0.9 * most < max(padded_tokens(rows, MESSAGES) for rows in batches) <= most
     of_images = [rows.tolist() for rows in sorted_batches(images.sizes, 64)]
     assert [rows.tolist() for rows in pass_batches(images, 64, "cpu")] == of_images
     for rows in (np.arange(100, 400), np.array([8, 3])):

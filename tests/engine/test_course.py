@@ -10,7 +10,8 @@ LENGTHS = np.random.default_rng(0).integers(3, 60, size=103)
 
 
 def course(seed: int = 0, lengths: np.ndarray = LENGTHS, **settings: object) -> Course:
-    return Course(lengths, TrainConfig(**{"batch_size": 8, **settings}), seed)
+    size = {} if "batch_tokens" in settings else {"batch_size": 8}
+    return Course(lengths, TrainConfig(**{**size, **settings}), seed)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,38 @@ def test_any_step_can_be_the_first() -> None:
     for step in (38, 0, 20, 13, 12):
         assert course(seed=5).rows(step).tolist() == rows[step]
     assert course(seed=6).rows(0).tolist() != rows[0]
+
+
+def padded(rows: np.ndarray, lengths: np.ndarray) -> int:
+    return len(rows) * int(lengths[rows].max())
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 3}, {"group_by_length": False}, {"batch_tokens": 250}])
+def test_a_batch_of_far_more_tokens_is_read_in_parts(settings: dict[str, object]) -> None:
+    """Of the rows of as many, as near as that goes; batches near the usual one stay whole, as do batches by tokens."""
+    lengths = np.concatenate([np.full(100, 10), [900, 41, 39, 40, 30]])
+    made, whole = course(lengths=lengths, **settings), course(lengths=lengths, **settings)
+    whole._most_tokens = 10**9
+    in_parts = 0
+    for step in range(made.steps_per_epoch):
+        batches, parts = whole.micro_batches(step), made.micro_batches(step)
+        assert np.concatenate(parts).tolist() == np.concatenate(batches).tolist() == made.rows(step).tolist()
+        in_parts += len(parts) > len(batches)
+        for part in parts:
+            assert len(part) == 1 or padded(part, lengths) <= made._most_tokens
+        for batch in batches:
+            if padded(batch, lengths) <= made._most_tokens:
+                assert batch.tolist() in [part.tolist() for part in parts]
+    assert (in_parts == 0) == ("batch_tokens" in settings)
+    largest = np.argsort(lengths)[-8:]
+    assert max(map(len, course(lengths=lengths).batches_of(largest))) == 1
+
+
+def test_parts_are_of_as_many_rows() -> None:
+    """Usual batches have 80 tokens, the mean of 11 is 98.2: of 8 x 35, which are more than 2 x 98.2, two parts."""
+    made = course(lengths=np.concatenate([np.full(80, 10), np.full(8, 35)]))
+    counts = [[len(rows) for rows in made.micro_batches(step)] for step in range(made.steps_per_epoch)]
+    assert sorted(counts) == [[4, 4]] + [[8]] * 10
 
 
 def test_micro_batches_are_the_rows_of_the_step_in_order() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,30 @@ def test_halved_batches_have_the_same_mean(
     assert difference(plain.weights, halved.weights) < 1e-5
     rows = [event.tokens for event in recorders[0].of(Step)]
     assert [event.tokens for event in recorders[1].of(Step)] == rows
+
+
+def test_a_batch_of_far_more_tokens_in_parts_has_the_same_mean(
+    training: Callable[..., Setup], toy_data: Callable[..., DataBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is told of it: it is as if memory were larger."""
+    data = toy_data()
+    long = tuple((f"{text} " * 6,) if row < 8 else (text,) for row, (text,) in enumerate(data.splits["train"].texts))
+    data = replace(data, splits={**data.splits, "train": replace(data.splits["train"], texts=long)})
+    common = {"dropout": 0.0, "epochs": 1, "learning_rate": 1e-4, "keep_best": False, "data": data, "batch_size": 8}
+    found = []
+    for far_more in (2.0, 1e9):
+        monkeypatch.setattr("tunewise.engine.course.FAR_MORE", far_more)
+        recorder, sizes = Recorder(), []
+        setup = training("full", at=f"{far_more}", observers=[recorder], **common)
+        setup.net.model.base_model.register_forward_pre_hook(
+            lambda _, args, sizes=sizes: sizes.append(tuple(args[0].shape))
+        )
+        setup.train()
+        found.append((setup, losses(recorder), sizes, setup.job.observers.warnings))
+    (parts, losses_in_parts, sizes, told), (whole, losses_whole, sizes_whole, told_whole) = found
+    assert max(map(np.prod, sizes)) < 0.6 * max(map(np.prod, sizes_whole)) and len(sizes) > len(sizes_whole)
+    np.testing.assert_allclose(losses_in_parts, losses_whole, rtol=1e-5)
+    assert difference(whole.weights, parts.weights) < 1e-5 and told == told_whole
 
 
 def test_each_halving_is_told_once(training: Callable[..., Setup]) -> None:

@@ -16,12 +16,13 @@ POOL_STEPS = 64
 
 # For passes without gradients. MiniLM on one core is as fast with 512 to 4,096 tokens a batch, whatever the length of
 # its rows, and slower beyond (fp32, 128 a row, thousand tokens a second: 1.7 with 4,096, 1.4 with 8,192, 1.0 with
-# 16,384). 4,096 are the usual 32 rows of 128. Texts on a CPU are read 1,024 at a time: as fast (1,000 rows of banking77
-# on two cores, 2.1 s with either), and 50 MB less, which would be the most that a run of LoRA takes. Features of 10,000
-# rows take 7.5 s and 270 MB, with 2,048 at a time 7.4 s and 450 MB, with 6,000 more than 700 MB.
+# 16,384). 4,096 are the usual 32 rows of 128. Texts on a CPU are read in smaller batches, which take less memory: 1,000
+# rows of banking77 in 2.06 s with 1,024 tokens, 2.13 s with 512, and a run of LoRA, of which that is the most, takes 30
+# MB less; with 2,268 it was 50 MB more than with 1,024, in the same time. Features of 10,000 rows take 7.5 s and 270 MB
+# with 1,024, 7.4 s and 450 MB with 2,048.
 # A batch of 512 tokens or more ends where rows are a tenth shorter than its first: 22 batches and 4.8% padding
 # for the 3,080 test rows of banking77; batches of 32 rows were 97 and 3.7%.
-TOKENS_PER_ROW, MOST_ON_A_CPU = 128, 1024
+TOKENS_PER_ROW, TOKENS_PER_ROW_ON_A_CPU = 128, 16
 ENOUGH_TOKENS = 512
 SIMILAR = 0.9
 
@@ -120,30 +121,29 @@ def pass_batches(inputs: Inputs, batch_size: int, device: str, rows: np.ndarray 
         rows: which of them, int64; None for all.
     """
     small = device == "cpu" and not hasattr(inputs, "sizes")  # an image takes what hundreds of tokens take
-    sizes = sizes_of(inputs)
-    batches = sorted_batches(sizes if rows is None else sizes[rows], batch_size, most=MOST_ON_A_CPU if small else None)
+    per_row, sizes = TOKENS_PER_ROW_ON_A_CPU if small else TOKENS_PER_ROW, sizes_of(inputs)
+    batches = sorted_batches(sizes if rows is None else sizes[rows], batch_size, tokens_per_row=per_row)
     return batches if rows is None else [rows[batch] for batch in batches]
 
 
 def sorted_batches(
-    lengths: np.ndarray, batch_size: int, similar: float = SIMILAR, most: int | None = None
+    lengths: np.ndarray, batch_size: int, similar: float = SIMILAR, tokens_per_row: int = TOKENS_PER_ROW
 ) -> list[np.ndarray]:
     """All rows in batches of similar length for a pass without gradients, longest first, so that what does not fit
     fails at once.
 
-    A batch holds at most `most` padded tokens, as many as `batch_size` rows of TOKENS_PER_ROW, and as many as
+    A batch holds at most as many padded tokens as `batch_size` rows of `tokens_per_row`, and never more than
     `batch_size` of the longest rows. One that has enough ends where rows are shorter than `similar` times its first.
     """
     order = np.argsort(-lengths, kind="stable")
-    budget = batch_size * min(TOKENS_PER_ROW, int(lengths.max(initial=1)))
-    budget = budget if most is None else min(budget, most)
+    budget = batch_size * min(tokens_per_row, int(lengths.max(initial=1)))
     shortness = -lengths[order]  # ascending, as searchsorted needs it
     batches, start = [], 0
     while start < len(order):
         width = -int(shortness[start])
-        fitting, enough = max(1, budget // width), max(1, ENOUGH_TOKENS // width)
+        most, enough = max(1, budget // width), max(1, ENOUGH_TOKENS // width)
         alike = int(np.searchsorted(shortness, -similar * width, side="right")) - start
-        end = start + min(fitting, max(enough, alike))
+        end = start + min(most, max(enough, alike))
         batches.append(order[start:end])
         start = end
     return batches

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from tunewise.data.balanced_batches import balanced_rows, balanced_steps
-from tunewise.data.batches import BatchSize, epoch_steps
+from tunewise.data.batches import BatchSize, epoch_steps, padded_tokens
 from tunewise.engine.settings import TrainConfig
 
 DEFAULT_EPOCHS = 3.0
+FAR_MORE = 2.0
 SECONDS_BETWEEN_SAVES = 60.0
 
 
@@ -67,12 +69,13 @@ class Course:
         return self._steps(epoch)[place]
 
     def micro_batches(self, step: int) -> list[np.ndarray]:
-        """The rows of each of its batches: at most `accumulate`, and twice as many for each halving."""
-        return self._fitting.batches(self.rows(step), self.lengths)
+        """The rows of each of its batches: at most `accumulate`, twice as many for each halving, and more where one has
+        far more tokens than the others."""
+        return self._in_parts(self._fitting.batches(self.rows(step), self.lengths))
 
     def batches_of(self, rows: np.ndarray) -> list[np.ndarray]:
         """Any rows, in batches of similar length such as the training has."""
-        return self._fitting.batches(self._size.by_length(rows, self.lengths), self.lengths)
+        return self._in_parts(self._fitting.batches(self._size.by_length(rows, self.lengths), self.lengths))
 
     def halve(self, rows: np.ndarray) -> int:
         """From here on batches are half as large, and a batch of these rows (two at least) is cut up; returns how many
@@ -116,6 +119,21 @@ class Course:
             rows=math.ceil(self._size.rows / parts),
             tokens=None if tokens is None else max(1, tokens // parts),
         )
+
+    def _in_parts(self, batches: list[np.ndarray]) -> list[np.ndarray]:
+        """Batches of far more tokens than the usual ones, which would decide how much memory a training takes, in parts
+        of as many rows each. The step is the same: the mean over all its rows."""
+        parts = []
+        for rows in batches:
+            fitting = max(1, int(self._most_tokens // self.lengths[rows].max()))
+            parts += np.array_split(rows, math.ceil(len(rows) / fitting))
+        return parts
+
+    @cached_property
+    def _most_tokens(self) -> float:
+        """Padded tokens that a batch has at most: so many times those of the usual one, the mean in the first epoch."""
+        batches = (rows for step in self._steps(0) for rows in self._size.batches(step, self.lengths))
+        return FAR_MORE * float(np.mean([padded_tokens(rows, self.lengths) for rows in batches]))
 
     def _steps_of(self, epochs: float) -> int:
         whole = int(epochs)

@@ -19,7 +19,8 @@ class TrainConfig(Config):
     """Optimiser steps, instead of epochs."""
 
     batch_size: int = Field(default=16, ge=1)
-    """Rows per forward pass. Rows per optimiser step: this times `accumulate`."""
+    """Rows per forward pass; those of a batch with far more tokens than the others, in parts. Rows per optimiser step:
+    this times `accumulate`."""
 
     batch_tokens: int | None = Field(default=None, ge=1)
     """Instead of `batch_size`: padded tokens per forward pass, as many rows of similar length as fit (at least one).
