@@ -33,7 +33,8 @@ REVIEWED = {
     ("tunewise/engine/peft_folder.py", "write_text"): STAGED,
     ("tunewise/engine/stored_states.py", "open"): STAGED,
     ("tunewise/engine/stored_states.py", "write_array"): STAGED,
-    ("tunewise/engine/kept.py", "write_array"): STAGED,
+    ("tunewise/engine/kept.py", "write_array_of"): STAGED,
+    ("tunewise/engine/pixels.py", "write_array_of"): STAGED,
     ("tunewise/data/token_files.py", "write_array"): STAGED,
     ("tunewise/data/token_files.py", "write_text"): STAGED,
     ("tunewise/data/token_files.py", "save_pretrained"): SCRATCH,
@@ -85,6 +86,7 @@ BY_LIBRARIES = {
     "to_parquet",
     "tofile",
     "write_array",
+    "write_array_of",
 }
 OF_NUMPY = {"save", "savez", "savez_compressed", "savetxt"}
 OF_OS = {

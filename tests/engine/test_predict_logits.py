@@ -11,6 +11,7 @@ from training_bench import Setup
 from tunewise.data.tokenise import tokenise
 from tunewise.engine.evaluation import evaluate
 from tunewise.errors import Interrupted
+from tunewise.evaluate import predict
 from tunewise.evaluate.predict import predict_logits
 from tunewise.evaluate.scores import to_scores
 from tunewise.types import DataBundle
@@ -39,6 +40,17 @@ def test_order_and_values_are_those_of_single_rows(
 def test_no_rows(training: Callable[..., Setup]) -> None:
     net = training().net
     assert predict_logits(net.model, tokenise([], net.tokenizer, 64), 8).shape == (0, 3)
+
+
+def test_memory_is_given_back_every_few_batches(
+    training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, batches, after = training().net, [], []
+    net.model.register_forward_hook(lambda *_: batches.append(1))
+    monkeypatch.setattr(predict, "BATCHES_BETWEEN", 2)
+    monkeypatch.setattr(predict, "give_freed_memory_back", lambda: after.append(len(batches)))
+    predict_logits(net.model, tokenise(TEXTS, net.tokenizer, 64), 1)
+    assert len(batches) == 5 and after == [2, 4]
 
 
 def test_modes_come_back_after_a_stop(training: Callable[..., Setup]) -> None:

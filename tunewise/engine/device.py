@@ -15,11 +15,11 @@ from torch import nn
 from tunewise.engine.candidates import attention_question, layout_question, precision_question, threads_question
 from tunewise.engine.cores import physical_cores
 from tunewise.engine.determinism import compute_deterministically
-from tunewise.engine.freed_memory import freed_memory_kept
 from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
 from tunewise.models.attention import AttentionShape, attention_of, use_attention
+from tunewise.models.freed_memory import freed_memory_kept
 from tunewise.models.guarded_convolutions import guard_convolutions
 from tunewise.models.located import LocatedModel
 from tunewise.models.memory_format import reads_images, use_channels_last

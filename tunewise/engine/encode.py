@@ -17,10 +17,10 @@ from tunewise.config.reading import Chunks, Reading
 from tunewise.data.rewarded import encode_rewarded
 from tunewise.data.token_files import bytes_on_disk, read_tokens, tokens_key, write_tokens
 from tunewise.data.tokenise import Tokens, tokenise
-from tunewise.engine.freed_memory import give_freed_memory_back
 from tunewise.engine.kept import Context
 from tunewise.engine.pixels import encode_pictures
 from tunewise.errors import StoreError
+from tunewise.models.freed_memory import give_freed_memory_back
 from tunewise.models.load import Net
 
 # Some 2,000 short messages: 126 ms to encode by MiniLM's tokeniser, 20 ms to find and map, once 50 ms to keep. 50,000

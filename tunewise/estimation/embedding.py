@@ -21,8 +21,8 @@ PROBE = 64
 ROWS_PER_OUTPUT = 4
 """A solver that finds hardly a row of a class tells little of one that finds all."""
 
-BYTES_OF_A_FEATURE = 12
-"""fp32, three times while the batches are put together and into the order of the rows."""
+BYTES_OF_A_FEATURE = 4
+"""fp32, in the one array that the solver reads; what is large lies in a file, whose pages count while they are read."""
 
 
 def embedded_rows(

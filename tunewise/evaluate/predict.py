@@ -12,8 +12,13 @@ from torch import nn
 
 from tunewise.data.batches import pass_batches
 from tunewise.data.inputs import Inputs
+from tunewise.models.freed_memory import give_freed_memory_back
 from tunewise.models.memory import PassSize
 from tunewise.models.modes import eval_mode
+
+# Each batch has other sizes, and what the last one freed has no room for the next. To give that back takes 10 ms; in an
+# evaluation of 1,000 short texts (34 batches, 2.1 s) memory grows by 60 MB instead of 90.
+BATCHES_BETWEEN = 8
 
 Outputs = Callable[[nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
 
@@ -59,6 +64,8 @@ def predict_logits(
         for batch_rows, logits_BC in (size or PassSize()).run(batches, inputs.lengths, logits_of):
             rows.append(batch_rows)
             found.append(logits_BC)
+            if device.type == "cpu" and len(found) % BATCHES_BETWEEN == 0:
+                give_freed_memory_back()
     order = np.argsort(np.concatenate(rows))
     return np.concatenate(_of_one_width(found))[order]
 

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from tunewise.engine.freed_memory import freed_memory_kept
+from tunewise.models.freed_memory import freed_memory_kept, give_freed_memory_back
 
 PROGRAM = """
 import resource, sys
 import numpy as np
-from tunewise.engine.freed_memory import freed_memory_kept
+from tunewise.models.freed_memory import freed_memory_kept
 
 def pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -30,10 +30,27 @@ print(kept, plain, inside, pages())
 """
 
 
-def run(**more: str) -> list[str]:
+BETWEEN = """
+import numpy as np
+from tunewise.models.freed_memory import freed_memory_kept, give_freed_memory_back
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+
+with freed_memory_kept():
+    blocks = [np.ones(1 << 16) for _ in range(200)]  # 100 MB
+    some = blocks[::10]
+    del blocks
+    before = held()
+    give_freed_memory_back()
+    print(before - held(), sum(block.sum() for block in some) == 20 << 16)
+"""
+
+
+def run(program: str = PROGRAM, **more: str) -> list[str]:
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=surroundings | more, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], env=surroundings | more, capture_output=True, text=True, check=True
     )
     return done.stdout.split()
 
@@ -44,11 +61,19 @@ def test_memory_is_used_again() -> None:
     assert done == "True" and int(inside) < int(plain) / 10 and int(after) > int(plain) / 2
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm") or platform.libc_ver()[0] != "glibc", reason="not Linux")
+def test_what_lies_between_blocks_in_use_is_given_back() -> None:
+    megabytes, unchanged = run(BETWEEN)
+    assert int(megabytes) > 80 and unchanged == "True"
+
+
 def test_settings_of_the_user_stay() -> None:
     assert run(MALLOC_ARENA_MAX="4")[0] == "False"
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr("ctypes.CDLL", None)  # is not called
+    give_freed_memory_back()
     with freed_memory_kept() as kept:
         assert not kept
