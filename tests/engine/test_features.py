@@ -221,6 +221,23 @@ def test_many_rows_are_embedded_part_by_part(
     assert isinstance(found, np.memmap) == (rows < len(many))
 
 
+@pytest.mark.parametrize("classifier", ["logistic", "ridge", "mlp"])
+def test_a_solver_reads_vectors_that_lie_in_a_file(
+    classifier: str, training: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same head as of vectors in memory."""
+
+    def head() -> list[np.ndarray]:
+        trained = training("features", options={"classifier": classifier}).train()
+        return [part for layer in trained.head.layers for part in layer]
+
+    wanted = head()
+    monkeypatch.setattr(features, "ROWS_OF_A_PART", 16)
+    monkeypatch.setattr("tunewise.commit.arrays.LARGE", 1)
+    for found, expected in zip(head(), wanted, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_head_answers_for_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """No copy of all features in float64."""
     generator = np.random.default_rng(0)

@@ -84,15 +84,14 @@ class Parts:
         flops: what making them took, asked for when all are made.
 
     Attributes:
-        seconds: that making them took so far.
+        seconds: that making them took so far; of what came before the others, whoever makes it says.
     """
 
     def __init__(self, length: int, arrays: Iterator[np.ndarray], flops: Callable[[], float]):
-        begun = time.perf_counter()
         self._first, self._others, self._flops = next(arrays), arrays, flops
         self._begun_others = False
         self.shape, self.kind = (length, *self._first.shape[1:]), self._first.dtype
-        self.seconds = time.perf_counter() - begun
+        self.seconds = 0.0
 
     @classmethod
     def whole(cls, array: np.ndarray, flops: float) -> Parts:
