@@ -22,6 +22,7 @@ from tunewise.engine.features import Embedder, fit_features
 from tunewise.engine.kept import Context
 from tunewise.engine.strengths import Judged
 from tunewise.errors import Interrupted, MethodError
+from tunewise.estimation.embedding import embedding_flops
 from tunewise.models.load import load_net
 from tunewise.types import DataBundle, Split
 
@@ -249,3 +250,15 @@ def test_a_head_answers_for_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr("tunewise.engine.feature_head.ROWS_AT_ONCE", at_once)
         np.testing.assert_allclose(head.logits(features_NF), wanted, atol=1e-6)
     assert head.logits(features_NF[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("rows", [8192, 16])
+def test_flops_are_known_before_embedding(
+    rows: int, training: Callable[..., Setup], toy_data: Callable[..., DataBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same batches, which are smaller on a CPU."""
+    monkeypatch.setattr(features, "ROWS_OF_A_PART", rows)
+    net, texts = training("features").net, 8 * list(toy_data().splits["train"].texts)
+    embed = Embedder(net)
+    embed(texts)
+    assert embedding_flops(net, [texts]) == embed.flops

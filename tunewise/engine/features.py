@@ -177,17 +177,21 @@ class Embedder:
         """The vectors of so many rows after another, in their order."""
         self._encoder.eval()
         self._counted = None
-        device = next(self._encoder.parameters()).device.type
-        for start in range(0, len(tokens), ROWS_OF_A_PART):
-            part = np.arange(start, min(start + ROWS_OF_A_PART, len(tokens)))
-            batches = pass_batches(tokens, self.batch_size, device, part)
+        for start, batches in self.batches(tokens):
             found = self.size.run(batches, tokens.lengths, lambda batch: self._of_batch(tokens, batch))
             if tokens.words is None:
-                yield _in_order(found, len(part), start)
+                yield _in_order(found, sum(map(len, batches)), start)
             else:
                 rows, vectors = zip(*found, strict=True)
                 words = [words_WD for of_batch in vectors for words_WD in of_batch]
                 yield np.concatenate([words[place] for place in np.argsort(np.concatenate(rows))])
+
+    def batches(self, tokens: Tokens) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """The first row of each part, and the rows of each of its batches."""
+        device = next(self._encoder.parameters()).device.type
+        for start in range(0, len(tokens), ROWS_OF_A_PART):
+            part = np.arange(start, min(start + ROWS_OF_A_PART, len(tokens)))
+            yield start, pass_batches(tokens, self.batch_size, device, part)
 
     def _of_batch(self, tokens: Tokens, rows: np.ndarray) -> list[np.ndarray]:
         """The vectors of these rows in one array, or an array for the words of each."""

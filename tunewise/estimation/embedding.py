@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tunewise.data.batches import sorted_batches
-from tunewise.data.inputs import sizes_of
 from tunewise.engine.encode import encode
 from tunewise.engine.feature_head import FeatureHead
 from tunewise.engine.features import Embedder
@@ -48,10 +46,10 @@ def embedding_flops(net: Net, splits: Sequence[Sequence[tuple[str, ...]]]) -> fl
     for texts in splits:
         for column in zip(*texts, strict=True):
             inputs = encode([(text,) for text in column], net).each_window
-            lengths, batches = inputs.lengths, sorted_batches(sizes_of(inputs), embed.batch_size)
+            batches = [rows for _, of_part in embed.batches(inputs) for rows in of_part]
             with watch_flops(net.model, net.map) as flops:
                 embed([(column[0],)])
-            total += sum(flops.forward(len(rows), int(lengths[rows].max())) for rows in batches)
+            total += sum(flops.forward(len(rows), int(inputs.lengths[rows].max())) for rows in batches)
     return total
 
 
