@@ -1,4 +1,5 @@
-"""Jobs beside those of the peers: the machine's ceilings, extraction, growth with the data, large vocabularies."""
+"""Jobs beside those of the peers: the machine's ceilings, extraction, growth with the data, several rates in one pass,
+large vocabularies."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import own, vocabulary
-from benchmarks.jobs import OURS, Bench, Job, method_of
+from benchmarks.jobs import BATCH, OURS, Bench, Job, method_of
 from benchmarks.process import measure_in_process
 from benchmarks.rows import Files, read_csv, repeated, write_rows
+from benchmarks.stacked import ONE_BY_ONE, ONE_PASS
 
 GROWTH = (1_000, 10_000, 100_000)
 LARGE = (10_000, 1_000_000)
@@ -66,6 +68,12 @@ def large_vocabulary(bench: Bench, side: str, seed: int) -> dict[str, Any]:
     return {**found, "steps": vocabulary.STEPS}
 
 
+def lora_rates(bench: Bench, side: str, seed: int) -> dict[str, Any]:
+    """LoRA with four rates; `side` says how."""
+    described = own.recipe(bench.model, bench.files, own.Training(BATCH), seed) | {"method": method_of("lora")}
+    return measure_in_process("benchmarks.stacked", {"recipe": described, "side": side}, NO_CACHE)
+
+
 def _by_rows(
     name: str, title: str, measure: Callable[[Bench, str, int], dict[str, Any]], rows: Any, often: bool
 ) -> Job:
@@ -77,6 +85,7 @@ FURTHER = (
     Job("extraction", "features against a bare forward pass", extraction, sides=(OURS,)),
     _by_rows("growth_steps", f"{STEPS_OF_GROWTH} steps of full fine-tuning on more rows", steps_of_many, GROWTH, True),
     _by_rows("growth_features", "features of more rows", features_of_many, GROWTH, False),
+    Job("rates", "LoRA with four rates", lora_rates, sides=(ONE_BY_ONE, ONE_PASS)),
     Job("vocabulary", "a vocabulary of 250,002 rows", large_vocabulary, sides=(PLAIN, OURS)),
 )
 ONLY_IF_ASKED = (_by_rows("large", "features of 1,000,000 rows", features_of_many, LARGE, False),)

@@ -18,6 +18,7 @@ from benchmarks.further import (
 from benchmarks.jobs import OURS, SIDES
 from benchmarks.ratios import Ratio, least, middle, ratio
 from benchmarks.results import Results
+from benchmarks.stacked import ONE_BY_ONE, ONE_PASS
 from benchmarks.tables import NAMES, NOT_MEASURED, megabytes, reached, seconds, share, table_of
 
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
@@ -110,6 +111,21 @@ def growth(results: Results) -> str:
     sizes = [f"{count:,} rows" for count in GROWTH]
     each = [f"each row, {fewer:,} to {more:,}" for fewer, more in pairwise(GROWTH)]
     return table_of(["", *sizes, *each, "change", "at most", "reached"], rows)
+
+
+def rates(results: Results) -> str:
+    """LoRA with several rates, one by one and in one pass."""
+    alone, together = results.of("rates", ONE_BY_ONE), results.of("rates", ONE_PASS)
+    if not alone or not together:
+        return NOT_MEASURED
+    rows = []
+    for name, measured in (("one after the other", alone), ("in one pass over the base", together)):
+        accuracies = [statistics.mean(one["accuracies"]) for one in measured.values()]
+        told = [seconds(middle(measured, "train_seconds")), megabytes(middle(measured, "above_bytes"))]
+        rows.append([name, *told, f"{statistics.mean(accuracies):.1%}"])
+    gains = (ratio(alone, together, key) for key in ("train_seconds", "above_bytes"))
+    rows.append(["ratio", *(str(gain or "") for gain in gains), ""])
+    return table_of(["four runs", "training", "peak memory above imports", "accuracy, mean"], rows)
 
 
 def vocabulary(results: Results) -> str:

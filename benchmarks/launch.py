@@ -16,7 +16,7 @@ def run(asked: dict[str, str]) -> dict[str, Any]:
     step, as torch itself tells of every optimiser.
     """
     recipe = json.loads(Path(asked["recipe"]).read_text(encoding="utf-8"))
-    _import_all(recipe)
+    import_all(recipe)
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     from benchmarks.memory import Memory
@@ -45,7 +45,7 @@ def run(asked: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _import_all(recipe: dict[str, Any]) -> None:
+def import_all(recipe: dict[str, Any]) -> None:
     """What this run will import: the product's own modules, the method's packages, the model's code."""
     import pyarrow.parquet  # noqa: F401
     import sklearn.linear_model  # noqa: F401

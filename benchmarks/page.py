@@ -25,6 +25,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "efficiency": further_tables.efficiency,
     "extraction": further_tables.extraction,
     "growth": further_tables.growth,
+    "rates": further_tables.rates,
     "vocabulary": further_tables.vocabulary,
     "large": further_tables.large,
 }

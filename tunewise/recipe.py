@@ -117,8 +117,9 @@ class Recipe(Config):
 
     rate_grid: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
     """`compare` tries these factors on each method's learning rate with the first seed, and takes the best on
-    validation for all seeds: [0.3, 1, 3] leaves no method looking poor for want of the right rate. Where left out: each
-    method's own rate."""
+    validation for all seeds: [0.3, 1, 3] leaves no method looking poor for want of the right rate. Trials of one LoRA
+    method train in one pass over the base where that is faster here, and other seeds tell what the method costs alone.
+    Where left out: each method's own rate."""
 
     soups: SoupConfig = SoupConfig()
 

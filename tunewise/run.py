@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from tunewise.engine.job import Job
 from tunewise.engine.looked_at import look
 from tunewise.engine.loop import Training
 from tunewise.engine.rewards import rewards_of
+from tunewise.engine.stack import ALONE, Alone
 from tunewise.engine.stop import Stop
 from tunewise.engine.train import Trained, train
 from tunewise.engine.writing import settle_writing
@@ -70,6 +70,7 @@ def run(
     shared_seconds: float = 0.0,
     stop: Stop | None = None,
     loop: Callable[..., Training] = Training,
+    stack: Alone = ALONE,
 ) -> RunRecord:
     """Trains one model with one method and leaves everything in `out`.
 
@@ -82,12 +83,12 @@ def run(
         seconds_before: since the start of the process.
         shared_seconds: what a comparison has spent on imports and data for this run, which then is not spent here.
         stop: asks the run to leave; where left out, Ctrl-C and SIGTERM do.
-        loop: see `Job`.
+        loop, stack: see `Job`.
 
     Raises:
         TunewiseError: the record says `failed` or `interrupted`; other runs are not touched.
     """
-    begun = time.perf_counter() - seconds_before
+    begun = stack.clock() - seconds_before
     recipe = recipe.anchored(folder)
     if checked is None:
         check_writable(out)
@@ -107,7 +108,7 @@ def run(
         record = begin_record(recipe, checked.data, checked.models[recipe.model], tuned.as_dict(), earlier, found)
         write_record(out, record)
         try:
-            work = _Run(recipe, out, checked, tuned, watchers, stop, loop, record, begun, shared_seconds)
+            work = _Run(recipe, out, checked, tuned, watchers, stop, loop, stack, record, begun, shared_seconds)
             with stop.at_once():
                 record = work.carry_out()
         except BaseException as problem:
@@ -176,7 +177,7 @@ def job_of(recipe: Recipe, checked: Checked, tuned: Tuned, watchers: Observers, 
 
 @dataclass
 class _Run:
-    """What the steps of a run share. `begun` is when its process began, on `time.perf_counter`."""
+    """What the steps of a run share. `begun` is when its process began, on the clock of its stack."""
 
     recipe: Recipe
     out: Path
@@ -185,6 +186,7 @@ class _Run:
     watchers: Observers
     stop: Stop
     loop: Callable[..., Training]
+    stack: Alone
     record: RunRecord
     begun: float
     shared_seconds: float
@@ -204,7 +206,7 @@ class _Run:
         forgetting = self._forgetting(net, job, device)
         drawing = self._drawing(net, job, device)
         with memory_told("training"), kernels_told(self._warn), self.tuned.keeping_memory():
-            trained = train(net, method, replace(job, loop=self.loop))
+            trained = train(net, method, replace(job, loop=self.loop, stack=self.stack))
         self.watchers.emit(Phase("evaluating"))
         for message in trained.warnings:
             self._warn(message)
@@ -259,7 +261,7 @@ class _Run:
         kind = handover_kind(method.handover, method.merged, self.checked.objective.answers)
 
         def record(saved_bytes: int) -> RunRecord:
-            seconds = trained.earlier_seconds + time.perf_counter() - self.begun
+            seconds = trained.earlier_seconds + self.stack.clock() - self.begun
             peak = peak_memory_bytes(device.type)
             return finish_record(
                 self.record,

@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tunewise.check import check
 from tunewise.cli.main import app
 from tunewise.cli.watching import Silent
 from tunewise.commit import sealed
 from tunewise.comparison.compare import compare
+from tunewise.engine.candidates import stack_question
+from tunewise.engine.machine import this_machine
+from tunewise.models.attention import attention_of
 from tunewise.recipe import load_recipe, write_recipe
 from tunewise.types import Costs
 
@@ -76,6 +81,72 @@ def test_rates_are_tried_with_the_first_seed_and_the_best_is_taken(recipe, tunew
     again = tunewise("compare", path, "--out", out)
     assert again.exit_code == 0 and f"{len(before)} runs, {len(before)} of them finished before" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == before
+
+
+def in_one_pass(path: Path) -> None:
+    """Lets this machine know that stacked runs are the fastest for a recipe."""
+    recipe = load_recipe(path)
+    checked = check(recipe, path.parent, recipe.all_methods)
+    shape = attention_of(*checked.models.values(), checked.data, recipe.train.dropout, recipe.train.max_length)
+    question = stack_question(shape, recipe.train.batch_size, recipe.train.precision)
+    this_machine().ask(replace(question, default="4", work=lambda: {"4": lambda: None}))
+
+
+@pytest.fixture
+def stacking(recipe) -> Path:
+    path = recipe(
+        methods=["head", {"lora": {"rank": 2}}],  # with enough else to do, trials are not spread over the cores
+        rate_grid=[0.3, 1, 3],
+        train={"max_steps": 24, "batch_size": 8, "threads": 1, "precision": "fp32", "evaluate_every": 12},
+    )
+    in_one_pass(path)
+    return path
+
+
+def test_rates_of_lora_are_tried_in_one_pass(stacking: Path, tunewise, tmp_path: Path) -> None:
+    out = tmp_path / "stacked"
+    result = tunewise("compare", stacking, "--out", out)
+    assert result.exit_code == 0, result.output
+    content = json.loads((out / "comparison.json").read_text())
+    assert [rate["stacked"] for rate in content["rates"]] == [1, 1, 1, 3, 3, 3]
+    records = {path.parent.name: json.loads(path.read_text()) for path in out.glob("runs/lora*/record.json")}
+    together = {name: record.get("stacked") for name, record in records.items()}
+    (taken,) = [rate["scale"] for rate in content["rates"] if rate["chosen"] and rate["stacked"] == 3]
+    assert together == {**{f"lora-rate{scale:g}-seed0": 3 for scale in (0.3, 1, 3)}, f"lora-rate{taken:g}-seed1": None}
+    # What a method costs is told by the seed that trained alone.
+    (summary,) = [entry for entry in content["summary"] if entry["method"].startswith("lora")]
+    assert summary["costs"] == records[f"lora-rate{taken:g}-seed1"]["costs"]
+    words = " ".join(result.stdout.split())
+    assert "trials of lora(rank=2) trained in one pass over the base" in words
+    page = (out / "report.html").read_text()
+    assert "trained in one pass over the base, which is faster" in page and ", 1 of 3 in one pass" in page
+    card = (out / "runs" / f"lora-rate{taken:g}-seed0" / "model" / "README.md").read_text()
+    assert "3 runs trained in one pass over the base" in card
+    verified = CliRunner().invoke(app, ["runs", "verify", str(out)])
+    assert verified.exit_code == 0, verified.output
+
+
+def test_stacked_trials_that_were_stopped_go_on_as_they_would_have(stacking: Path, tunewise, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "stopped"
+    assert tunewise("compare", stacking, "--out", whole).exit_code == 0
+    command = [sys.executable, "-m", "tunewise.cli.main", "compare", str(stacking), "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    log = out / "runs" / "lora-rate3-seed0" / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.is_file() and '"step": 2' in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    statuses = [json.loads(path.read_text())["status"] for path in out.glob("runs/lora*/record.json")]
+    assert len(statuses) == 3 and set(statuses) <= {"interrupted", "finished"}
+    assert tunewise("compare", stacking, "--out", out).exit_code == 0
+
+    def results(folder: Path) -> dict[str, tuple]:
+        records = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/lora*/record.json")}
+        return {name: (each["status"], each["scores"], each["curve"]) for name, each in records.items()}
+
+    assert results(out) == results(whole)
 
 
 def test_costs_tell_methods_apart(compared) -> None:

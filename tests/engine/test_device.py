@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tunewise.engine import cores, device
+from tunewise.engine.candidates import stack_question
 from tunewise.engine.cores import cpu_flags, cpu_name, gpu_is_here, physical_cores, runs_that_fit
-from tunewise.engine.device import Tuned, tune
+from tunewise.engine.device import Tuned, tune, tune_for
 from tunewise.engine.machine import Answer, Machine, Question
 from tunewise.engine.settings import TrainConfig
 from tunewise.errors import RecipeError
@@ -85,6 +86,28 @@ def test_runs_side_by_side_share_the_cores(no_gpu, told, monkeypatch: pytest.Mon
     monkeypatch.setattr(device, "physical_cores", lambda: 6)
     found = [tune(TrainConfig(), side_by_side=number, machine=told()).threads for number in (1, 2, 4, 9)]
     assert found == [6, 3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "fit", "side_by_side", "stacks", "expected"),
+    [("4", 99, 1, True, 4), ("4", 7, 2, True, 3), ("4", 1, 2, True, 1), ("1", 99, 1, True, 1), ("4", 99, 1, False, 1)],
+)
+def test_how_many_runs_train_in_one_pass(
+    told, tiny_bert, toy_data, monkeypatch, answer: str, fit: int, side_by_side: int, stacks: bool, expected: int
+) -> None:
+    monkeypatch.setattr(device, "this_machine", told(runs_in_one_pass=answer))
+    monkeypatch.setattr(device, "runs_that_fit", lambda path: fit)
+    config = TrainConfig(precision="fp32", threads=2, device="cpu")
+    found = tune_for(config, check_folder("bert", tiny_bert), toy_data(), side_by_side, stacks)
+    assert found.stacked == expected and torch.get_num_threads() == 2
+    assert told.asked == (["runs in one pass, 4 heads of 8, 16 rows of 16 tokens, fp32"] if stacks else [])
+
+
+def test_what_is_asked_of_stacks_is_real_work() -> None:
+    question = stack_question(SHAPE, 4, "fp32")
+    assert set(question.work()) == {"1", "4"} and question.default == "1"
+    for carry_out in question.work().values():
+        carry_out()
 
 
 def test_a_gpu_is_not_timed(told, monkeypatch: pytest.MonkeyPatch) -> None:

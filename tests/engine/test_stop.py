@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tunewise.engine.stop import SAME_REQUEST_SECONDS, WATCHER, Stop
+from tunewise.engine.stop import SAME_REQUEST_SECONDS, WATCHER, Stop, Told
 from tunewise.errors import Interrupted
 
 CHILD = """
@@ -124,3 +124,30 @@ def test_in_a_thread_nothing_is_installed() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_several_runs_hear_of_the_same_stop() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Stop(fix="go on") as stop:
+        mine = signal.getsignal(signal.SIGTERM)
+        with Told(stop) as one, Told(stop) as other:
+            assert signal.getsignal(signal.SIGTERM) == mine
+            one.check()
+            os.kill(os.getpid(), signal.SIGTERM)
+            for told in (one, other):
+                with pytest.raises(Interrupted) as caught:
+                    told.check()
+                assert caught.value.fix == "go on"
+                with pytest.raises(Interrupted), told.at_once():
+                    pass
+        assert stop.requested
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_one_run_that_is_stopped_stops_all() -> None:
+    stop = Stop()
+    one, other = Told(stop), Told(stop)
+    one.requested = True
+    assert other.requested and stop.requested
+    other.requested = False
+    assert one.requested

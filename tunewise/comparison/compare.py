@@ -20,6 +20,7 @@ from tunewise.comparison.records import Records
 from tunewise.comparison.results import build_comparison
 from tunewise.comparison.schedule import Pool
 from tunewise.comparison.soups import check_soups, is_made, list_soups, ready
+from tunewise.comparison.stacks import stacked, stacks_trials
 from tunewise.comparison.worker import Task, probe, work
 from tunewise.engine.cores import gpu_is_here, physical_cores, runs_that_fit
 from tunewise.engine.stop import Stop
@@ -96,7 +97,7 @@ def compare(
         rest = [entry for entry in planned if not trials or not is_tried(recipe, entry)]
         work_on.announce([*trials, *rest, *list_soups(recipe, planned, trials, out)])
         if trials:
-            work_on.carry_out(trials)
+            work_on.carry_out(trials, stacks=stacks_trials(recipe, checked))
             entries, tried = with_best_rates(recipe, checked, entries, trials, work_on.records)
         work_on.carry_out(entries)
         soups = list_soups(recipe, entries, trials, out)
@@ -146,26 +147,37 @@ class Work:
         done = sum(self._is_finished(entry) for entry in entries)
         self.watcher.on_plan(self.checked, entries, done, self.side_by_side)
 
-    def carry_out(self, entries: list[Entry]) -> None:
-        """Runs what is not finished yet, until it is or the user stops it."""
-        waiting = [number for number, entry in enumerate(entries) if not self._is_finished(entry)]
+    def carry_out(self, entries: list[Entry], stacks: bool = False) -> None:
+        """Runs what is not finished yet, until it is or the user stops it.
+
+        Args:
+            stacks: runs that differ in their rate alone may train in one pass over the base.
+        """
+        waiting = [entry for entry in entries if not self._is_finished(entry)]
         if not waiting or self.stop.requested:
             return
-        self._check_room([entries[number] for number in waiting])
+        self._check_room(waiting)
         tuned = self._tuned()
 
-        def on_end(number: int, exit_code: int | None, seconds: float) -> None:
-            self.watcher.on_end(entries[number], self._ended(entries[number], exit_code), seconds)
+        def most(entry: Entry) -> int:
+            return tuned[entry.model].get("stacked", 1)
 
-        self.pool.run(
-            [(number, self._task(entries[number], tuned)) for number in waiting],
-            work,
-            self.side_by_side,
-            self.stop,
-            on_start=lambda number: self.watcher.on_start(entries[number]),
-            on_message=lambda number, said: self.watcher.on_message(entries[number], *said),
-            on_end=on_end,
-        )
+        jobs = stacked(waiting, most, self.side_by_side, stacks)
+
+        def on_start(number: int) -> None:
+            for entry in jobs[number]:
+                self.watcher.on_start(entry)
+
+        def on_message(number: int, said: tuple[Any, ...]) -> None:
+            place, *rest = said
+            self.watcher.on_message(jobs[number][place], *rest)
+
+        def on_end(number: int, exit_code: int | None, seconds: float) -> None:
+            for entry in jobs[number]:
+                self.watcher.on_end(entry, self._ended(entry, exit_code), seconds)
+
+        tasks = [(number, [self._task(entry, tuned) for entry in job]) for number, job in enumerate(jobs)]
+        self.pool.run(tasks, work, self.side_by_side, self.stop, on_start, on_message, on_end)
 
     def check_finished(self, content: Mapping[str, Any]) -> None:
         """Raises where the user stopped it before everything in these results was finished.
@@ -193,7 +205,8 @@ class Work:
         return stored.get("models") or dict.fromkeys(self.checked.models, stored)
 
     def _question(self, model: str) -> Task:
-        single, how = self.recipe.for_run(model, self.recipe.all_methods[0], 0), {"side_by_side": self.side_by_side}
+        single = self.recipe.for_run(model, self.recipe.all_methods[0], 0)
+        how = {"side_by_side": self.side_by_side, "stacks": stacks_trials(self.recipe, self.checked)}
         return Task(single.as_dict(), "", str(self.folder), how, self.checked.found.only(model), self.allow_code, ())
 
     def _task(self, entry: Entry, tuned: dict[str, dict[str, Any]]) -> Task:

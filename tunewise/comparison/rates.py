@@ -21,13 +21,15 @@ from tunewise.tracking.record import RunRecord
 @dataclass(frozen=True)
 class Trial:
     """One rate that was tried: `scale` times the method's own. `value` is the metric on validation, NaN where the run
-    did not finish; `at_edge` marks a chosen one beyond which nothing was tried."""
+    did not finish; `at_edge` marks a chosen one beyond which nothing was tried; `stacked` is how many trained in one
+    pass over the base, 1 for a run that was alone."""
 
     name: str
     scale: float
     learning_rate: float | None
     value: float
     train_seconds: float
+    stacked: int = 1
     chosen: bool = False
     at_edge: bool = False
 
@@ -85,7 +87,9 @@ def at_scale(entry: Entry, scale: float) -> Entry:
 def _trial(name: str, scale: float, record: RunRecord | None, metric: str) -> Trial:
     if record is None:
         return Trial(name, scale, None, math.nan, 0.0)
-    return Trial(name, scale, _rate(record), record.validation[metric].value, record.costs.train_seconds)
+    return Trial(
+        name, scale, _rate(record), record.validation[metric].value, record.costs.train_seconds, record.stacked or 1
+    )
 
 
 def _rate(record: RunRecord) -> float | None:

@@ -155,17 +155,24 @@ def run_lines(entry: Entry, record: RunRecord | None) -> dict[str, Any]:
         "folder": f"runs/{entry.folder.name}",
         "error": known.get("error"),
         "warnings": known.get("warnings", []),
-        **{name: known[name] for name in ("rounds", "texts", "forgetting", "soup", "drawn") if known.get(name)},
+        **{
+            name: known[name]
+            for name in ("rounds", "texts", "forgetting", "soup", "drawn", "stacked")
+            if known.get(name)
+        },
     }
 
 
 def mean_costs(finished: dict[Entry, RunRecord]) -> dict[str, dict[str, float]]:
-    by_name: dict[str, list[dict[str, float]]] = {}
+    """Over the runs that ran alone; over all, where none did."""
+    by_name: dict[str, list[RunRecord]] = {}
     for entry, record in finished.items():
-        by_name.setdefault(entry.name, []).append(asdict(record.costs))
-    return {
-        name: {key: float(np.mean([costs[key] for costs in runs])) for key in runs[0]} for name, runs in by_name.items()
-    }
+        by_name.setdefault(entry.name, []).append(record)
+    found = {}
+    for name, runs in by_name.items():
+        costs = [asdict(run.costs) for run in [run for run in runs if not run.stacked] or runs]
+        found[name] = {key: float(np.mean([each[key] for each in costs])) for key in costs[0]}
+    return found
 
 
 def _summary(

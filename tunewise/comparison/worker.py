@@ -1,4 +1,5 @@
-"""What runs in a process of its own: one run of a comparison, watched by the parent through a pipe."""
+"""What runs in a process of its own: a run of a comparison, or several in one pass over the base, watched by the parent
+through a pipe."""
 
 from __future__ import annotations
 
@@ -7,19 +8,22 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunewise.check import Found, check
 from tunewise.commit import owner
 from tunewise.engine.events import Evaluated, Observer, Started, Step
-from tunewise.engine.stop import Stop
+from tunewise.engine.stop import Stop, Told
 from tunewise.errors import Interrupted, TunewiseError
 from tunewise.recipe import recipe_from
+
+if TYPE_CHECKING:
+    from tunewise.engine.stack import Alone, Member
 
 SECONDS_BETWEEN_MESSAGES = 0.2
 SECONDS_FOR_ORPHANS = 30.0
@@ -43,10 +47,11 @@ class Task:
 
 
 class Reporter(Observer):
-    """Sends how far the run is: (step, total steps, loss, scores), a few times per second."""
+    """Sends how far the run is: (its place among the runs of the process, step, total steps, loss, scores), a few times
+    per second."""
 
-    def __init__(self, pipe: Connection):
-        self.pipe, self.total, self.sent, self.scores = pipe, 0, 0.0, {}
+    def __init__(self, pipe: Connection, place: int):
+        self.pipe, self.place, self.total, self.sent, self.scores = pipe, place, 0, 0.0, {}
 
     def on_started(self, event: Started) -> None:
         self.total = event.total_steps
@@ -63,7 +68,7 @@ class Reporter(Observer):
     def _send(self, step: int, loss: float | None) -> None:
         self.sent = time.monotonic()
         with suppress(OSError):  # the parent is gone, and `stop_with_parent` sees to it
-            self.pipe.send((step, self.total, loss, self.scores))
+            self.pipe.send((self.place, step, self.total, loss, self.scores))
 
 
 def stop_with_parent() -> Stop:
@@ -83,11 +88,17 @@ def stop_with_parent() -> Stop:
     return stop
 
 
-def work(task: Task, pipe: Connection) -> None:
-    """Carries out a task; what happened is in its record, and whether it finished in the exit code."""
+def work(tasks: Sequence[Task], pipe: Connection) -> None:
+    """Carries out a task, or several in one pass over the base; what happened is in their records, and whether all
+    finished in the exit code."""
     stop = stop_with_parent()
-    await_owner(Path(task.out))
-    _guarded(lambda: _run_baseline(task) if task.baseline else (_run_soup if task.soup else _run)(task, pipe, stop))
+    for task in tasks:
+        await_owner(Path(task.out))
+    if len(tasks) > 1:
+        _guarded(lambda: _run_stacked(tasks, pipe, stop))
+    else:
+        (task,) = tasks
+        _guarded(lambda: _run_baseline(task) if task.baseline else (_run_soup if task.soup else _run)(task, pipe, stop))
 
 
 def await_owner(folder: Path) -> None:
@@ -105,7 +116,7 @@ def probe(task: Task, pipe: Connection) -> None:
     recipe = recipe_from(task.recipe)
     try:
         ((_, located),) = task.found.models.items()
-        pipe.send(tune_for(recipe.train, located, task.found.data, task.tuned["side_by_side"]).as_dict())
+        pipe.send(tune_for(recipe.train, located, task.found.data, **task.tuned).as_dict())
     except TunewiseError as problem:
         pipe.send(problem)
 
@@ -117,9 +128,22 @@ def _guarded(carry_out: Callable[[], object]) -> None:
         raise SystemExit(problem.exit_code) from None
 
 
-def _run(task: Task, pipe: Connection, stop: Stop) -> None:
+def _run_stacked(tasks: Sequence[Task], pipe: Connection, stop: Stop) -> None:
+    from tunewise.engine.stack import Stack
+
+    def carried_out(place: int) -> Callable[[Member], None]:
+        return lambda member: _run(tasks[place], pipe, Told(stop), place, member)
+
+    with stop:
+        problems = Stack(len(tasks)).run([carried_out(place) for place in range(len(tasks))])
+    if problems:  # what nobody foresaw before what a record tells
+        raise min(problems, key=lambda problem: isinstance(problem, TunewiseError))
+
+
+def _run(task: Task, pipe: Connection, stop: Stop, place: int = 0, stack: Alone | None = None) -> None:
     from tunewise.comparison import preload
     from tunewise.engine.device import Tuned
+    from tunewise.engine.stack import ALONE
     from tunewise.run import run
 
     # A run pays for the packages it needs, as it would alone; those of other methods are not its cost.
@@ -129,13 +153,14 @@ def _run(task: Task, pipe: Connection, stop: Stop) -> None:
         recipe,
         Path(task.out),
         folder=Path(task.folder),
-        observers=[Reporter(pipe)],
+        observers=[Reporter(pipe, place)],
         resume=True,
         allow_code=task.allow_code,
         checked=check(recipe, Path(task.folder), recipe.all_methods, task.allow_code, task.found),
         tuned=Tuned.from_dict(task.tuned),
         shared_seconds=imports + task.found.seconds,
         stop=stop,
+        stack=stack or ALONE,
     )
 
 

@@ -6,14 +6,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from tunewise.engine.candidates import attention_question, layout_question, precision_question, threads_question
-from tunewise.engine.cores import physical_cores
+from tunewise.engine.candidates import (
+    attention_question,
+    layout_question,
+    precision_question,
+    stack_question,
+    threads_question,
+)
+from tunewise.engine.cores import physical_cores, runs_that_fit
 from tunewise.engine.determinism import compute_deterministically
 from tunewise.engine.machine import Machine, this_machine
 from tunewise.engine.settings import TrainConfig
@@ -40,7 +46,8 @@ KEPT_KERNELS = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "
 class Tuned:
     """What was tuned to the machine. `attention` and `attention_prediction` are implementations of transformers, None
     for the model's own choice; the model handed over keeps its own. `channels_last` is the order in which convolutional
-    nets have images and kernels in memory (`models.memory_format`)."""
+    nets have images and kernels in memory (`models.memory_format`). `stacked`: so many LoRA runs of one seed train in
+    one pass over the base."""
 
     device: str
     precision: str
@@ -48,6 +55,7 @@ class Tuned:
     attention: str | None = None
     attention_prediction: str | None = None
     channels_last: bool = False
+    stacked: int = 1
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Tuned:
@@ -125,10 +133,25 @@ def tune(
     return tuned
 
 
-def tune_for(config: TrainConfig, located: LocatedModel, data: DataBundle, side_by_side: int = 1) -> Tuned:
-    """The same for a model and the data that it learns from."""
+def tune_for(
+    config: TrainConfig, located: LocatedModel, data: DataBundle, side_by_side: int = 1, stacks: bool = False
+) -> Tuned:
+    """The same for a model and the data that it learns from; where `stacks` is set, with how many runs train the
+    fastest in one pass, of those that fit into memory."""
     attention = attention_of(located, data, config.dropout, config.max_length)
-    return tune(config, attention, side_by_side, images=reads_images(data))
+    tuned = tune(config, attention, side_by_side, images=reads_images(data))
+    if not stacks or attention is None or tuned.device != "cpu":
+        return tuned
+    torch.set_num_threads(1)
+    with freed_memory_kept():  # as in training: a pass for several runs has larger blocks
+        question = stack_question(attention, _rows_of_a_batch(config, attention), tuned.precision)
+        fastest = int(this_machine().ask(question).choice)
+    torch.set_num_threads(tuned.threads)
+    return replace(tuned, stacked=max(1, min(fastest, runs_that_fit(located.path) // side_by_side)))
+
+
+def _rows_of_a_batch(config: TrainConfig, attention: AttentionShape) -> int:
+    return max(1, config.batch_tokens // attention.tokens) if config.batch_tokens else config.batch_size
 
 
 def keep_few_kernels() -> None:

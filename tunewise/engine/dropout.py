@@ -29,15 +29,32 @@ class Masks:
         """From here on, masks follow from the run's seed and these numbers alone."""
         self._numbers = np.random.SFC64([self.seed, *numbers])
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where the numbers are; masks drawn from the same state are the same."""
+        return self._numbers.state
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._numbers.state = state
+
     @contextmanager
-    def drawing(self) -> Iterator[None]:
+    def drawing(self, times: int = 1) -> Iterator[None]:
         """Inside, every dropout of a model on the CPU takes its mask from here: modules and transformers' attention all
-        call `torch.nn.functional.dropout`. On other devices torch's own is fast."""
+        call `torch.nn.functional.dropout`. On other devices torch's own is fast.
+
+        Args:
+            times: rows stand so many times behind each other, and have the same masks each time.
+        """
         usual = functional.dropout
 
         def dropout(hidden: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
             if not training or not 0.0 < p < 1.0 or hidden.device.type != "cpu" or not hidden.is_floating_point():
                 return usual(hidden, p, training, inplace)
+            if times > 1:
+                each = hidden.unflatten(0, (times, -1))
+                mask = self.mask(each[0], p)
+                return (each.mul_(mask) if inplace else each * mask).flatten(0, 1)
             mask = self.mask(hidden, p)
             return hidden.mul_(mask) if inplace else hidden * mask
 
@@ -54,17 +71,17 @@ class Masks:
 
         @contextmanager
         def first() -> Iterator[None]:
-            state.append(self._numbers.state)
+            state.append(self.state)
             yield
 
         @contextmanager
         def second() -> Iterator[None]:
-            now, self._numbers.state = self._numbers.state, state[0]
+            now, self.state = self.state, state[0]
             try:
                 with self.drawing():
                     yield
             finally:
-                self._numbers.state = now
+                self.state = now
 
         return first(), second()
 

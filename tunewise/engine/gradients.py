@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +22,8 @@ from tunewise.engine.drawn_rows import StepRows
 from tunewise.engine.dropout import Masks
 from tunewise.engine.events import Observers, Warned
 from tunewise.engine.feed import Feed
-from tunewise.engine.step_loss import loss_of_both, mixed_loss, mixup_generator, r_drop_loss, twice
+from tunewise.engine.stack import ALONE, Alone, Ask
+from tunewise.engine.step_loss import loss_of_both, mixed_loss, mixup_generator, r_drop_loss, repeated
 from tunewise.errors import OutOfMemoryError
 from tunewise.evaluate.predict import Outputs
 from tunewise.models.batch_norm import copied_statistics, put_back
@@ -76,6 +78,7 @@ class Gradients:
     Args:
         targets: of the rows of `train`, in their order, on the device.
         observers: are told of each halving of the batches.
+        stack: passes over the model, alone or with other runs.
 
     Attributes:
         flops: what a batch costs; known after the first since it was set to None.
@@ -91,6 +94,7 @@ class Gradients:
     tuned: Tuned
     scaler: torch.amp.GradScaler
     observers: Observers
+    stack: Alone = ALONE
     flops: StepFlops | None = field(default=None, init=False)
     statistics: dict[torch.Tensor, torch.Tensor] = field(default_factory=dict, init=False)
     _tried: np.ndarray | None = field(default=None, init=False)  # the rows of the last batch
@@ -194,7 +198,7 @@ class Gradients:
         """A batch's share of the mean over the step's rows."""
         self._tried = rows
         loss = self._counted_loss(step, rows, reading)
-        self.scaler.scale(loss.total / sums.n_items).backward()
+        self.stack.backward(self.scaler.scale(loss.total / sums.n_items))
         windows, width = reading.shape(rows)
         read = self.passes * windows
         items = reading.items(rows) if self.feed.augmented else items_of(self.feed.inputs["train"], rows)
@@ -220,14 +224,22 @@ class Gradients:
         """As the step minimises it: of one pass, mixed, or of two."""
         batch, targets, r_drop = reading.batch(rows), reading.targets_of(rows), self.objective.config.r_drop
         if r_drop:
-            return r_drop_loss(self.objective, self._outputs(twice(batch), self.tuned.autocast), targets, r_drop)
-        logits_BC = self._outputs(batch, self.tuned.autocast)
+            return r_drop_loss(self.objective, self._outputs_of_step(step, rows, repeated(batch, 2)), targets, r_drop)
+        logits_BC = self._outputs_of_step(step, rows, batch)
         if (others := reading.others_of(rows)) is not None:
             return loss_of_both(self.objective, logits_BC, targets, others, reading.share)
         if self.feed.mixup:
             generator = mixup_generator(self.course.seed, step, rows)
             return mixed_loss(self.objective, logits_BC, targets, self.feed.mixup, generator)
         return self.objective.loss(logits_BC, targets)
+
+    def _outputs_of_step(self, step: int, rows: np.ndarray, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Of one pass with other runs, where they read the same; the batch that shows what one costs is read alone."""
+        if self.flops is None or self.feed.whole_flops("train", rows) is not None:
+            return self._outputs(batch, self.tuned.autocast)
+        batch = {key: value.to(self.targets.device) for key, value in batch.items()}
+        alone = partial(self._outputs, batch, self.tuned.autocast)
+        return self.stack.outputs(Ask(step, batch, self.net, self.objective, self.masks, self.tuned, alone))
 
     def _halve(self, step: int, problem: str) -> None:
         rows = self._tried

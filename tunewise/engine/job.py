@@ -17,6 +17,7 @@ from tunewise.engine.kept import Context
 from tunewise.engine.loop import Training
 from tunewise.engine.rollouts import Judging
 from tunewise.engine.settings import TrainConfig
+from tunewise.engine.stack import ALONE, Alone
 from tunewise.engine.stop import Stop
 from tunewise.evaluate.evaluator import Evaluator
 from tunewise.models.memory import PassSize
@@ -30,7 +31,7 @@ class Job:
     fields of `Training` (an estimate puts another in its place). `handed_over`: bytes of the model, where it holds more
     than what trains; `synonym_rows`: find synonyms of so many rows only (an estimate does); `untrained`: tells what the
     model says before it trains (an estimate puts another in its place);
-    `rewards`: makes what judges, where the model writes."""
+    `rewards`: makes what judges, where the model writes; `stack`: passes over the model, alone or with other runs."""
 
     objective: Objective
     data: DataBundle
@@ -50,6 +51,7 @@ class Job:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     rewards: Callable[[Job], Judging] | None = None
     synonym_rows: int | None = None
+    stack: Alone = ALONE
 
     @cached_property
     def pass_size(self) -> PassSize:

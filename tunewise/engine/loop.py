@@ -32,6 +32,7 @@ from tunewise.engine.measured_rows import MeasuredRows, check_answers, measured_
 from tunewise.engine.optim import Optimizer
 from tunewise.engine.progress import Progress
 from tunewise.engine.settings import TrainConfig
+from tunewise.engine.stack import ALONE, Alone
 from tunewise.engine.step_loss import check_r_drop
 from tunewise.engine.stop import Stop
 from tunewise.engine.told_rounds import add_step
@@ -55,6 +56,7 @@ class Training(Validated):
         validate: gives (loss, value of the metric to choose by, all scores) of the model as it is now, on validation.
         pass_size: of the batches of a validation.
         handed_over: bytes of the model handed over, where it holds more than what trains.
+        stack: passes over the model, alone or with other runs, and knows the time that is this run's own.
         greater_is_better: of that metric.
         feed: what the model reads of the rows of `train` and `validation`.
         targets: of the rows of `train`, in their order.
@@ -78,6 +80,7 @@ class Training(Validated):
     fingerprint: str
     pass_size: PassSize = field(default_factory=PassSize)
     handed_over: int = 0
+    stack: Alone = ALONE
 
     def __post_init__(self) -> None:
         self.inputs: Inputs = self.feed.inputs["train"]
@@ -102,8 +105,9 @@ class Training(Validated):
             self.tuned,
             self.scaler,
             self.observers,
+            self.stack,
         )
-        self.begun = self.saved_at = time.perf_counter()
+        self.begun, self.saved_at = self.stack.clock(), time.perf_counter()
         self.earlier_seconds = 0.0
 
     def run(self) -> Progress:
@@ -139,6 +143,7 @@ class Training(Validated):
             finally:
                 self.feed.end_phase()
                 self.held.end()
+                self.stack.end(self.net)
         return self.progress
 
     def _go_on(self) -> None:
@@ -298,7 +303,7 @@ class Training(Validated):
     # ---- one optimiser step
 
     def _step(self) -> None:
-        start, progress = time.perf_counter(), self.progress
+        start, progress = self.stack.clock(), self.progress
         rate = self.optimizer.set_rates(progress.step)
         sums = self.gradients.of_step(progress.step)
         loss = sums.mean_loss
@@ -314,7 +319,7 @@ class Training(Validated):
         self.scaler.update()
         self.optimizer.adamw.zero_grad(set_to_none=True)
         progress.step += 1
-        progress.seconds += time.perf_counter() - start
+        progress.seconds += self.stack.clock() - start
         progress.count(sums)
         self.observers.emit(
             Step(
@@ -324,7 +329,7 @@ class Training(Validated):
                 learning_rate=rate,
                 grad_norm=norm,
                 tokens=sums.tokens,
-                seconds=time.perf_counter() - start,
+                seconds=self.stack.clock() - start,
                 forward_flops=sums.forward_flops,
                 backward_flops=sums.backward_flops,
             )
@@ -355,7 +360,7 @@ class Training(Validated):
     def _save(self) -> None:
         self.observers.emit(Phase("saving", self.progress.step))
         progress = self.progress
-        progress.elapsed = self.earlier_seconds + time.perf_counter() - self.begun
+        progress.elapsed = self.earlier_seconds + self.stack.clock() - self.begun
         progress.halvings, progress.pass_tokens = self.course.halvings, self.pass_size.most
         weights, moments = self._trained(), self.optimizer.state(named_tensors(self.net.model))
         check_finite(weights, progress.step)

@@ -55,15 +55,14 @@ def loss_of_both(
     return Loss(share * one.total + (1 - share) * other.total, share * one.n_items + (1 - share) * other.n_items)
 
 
-def twice(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same rows two times, one behind the other, as R-Drop's authors do. Windows of the second time stand behind
-    all of the first."""
-    doubled = {name: torch.cat([values, values]) for name, values in batch.items()}
+def repeated(batch: Mapping[str, torch.Tensor], times: int) -> dict[str, torch.Tensor]:
+    """The same rows so many times, one time behind the other. Windows of each time stand behind all of those before."""
+    several = {name: torch.cat([values] * times) for name, values in batch.items()}
     if WINDOW_PLACES in batch:
-        places_BK = batch[WINDOW_PLACES]
-        again_BK = torch.where(places_BK < 0, places_BK, places_BK + len(batch["input_ids"]))
-        doubled[WINDOW_PLACES] = torch.cat([places_BK, again_BK])
-    return doubled
+        places_BK, windows = batch[WINDOW_PLACES], len(batch["input_ids"])
+        moved = [torch.where(places_BK < 0, places_BK, places_BK + time * windows) for time in range(times)]
+        several[WINDOW_PLACES] = torch.cat(moved)
+    return several
 
 
 def r_drop_loss(objective: Objective, logits_2BC: torch.Tensor, targets: torch.Tensor, alpha: float) -> Loss:

@@ -107,6 +107,28 @@ class Stop:
         threading.Thread(target=_end_at_the_second, args=(reader, watched), name=WATCHER, daemon=True).start()
 
 
+class Told(Stop):
+    """The stop of one of several runs in a process: it hears no signals itself, but what another one was asked for."""
+
+    def __init__(self, by: Stop) -> None:
+        self._by = by
+        super().__init__(by.patient, by.fix)
+
+    @property
+    def requested(self) -> bool:
+        return self._by.requested
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        self._by.requested = self._by.requested or value
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def _end_at_the_second(reader: int, watched: frozenset[int]) -> None:
     first = None
     with suppress(OSError):

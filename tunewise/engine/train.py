@@ -47,7 +47,7 @@ class Trained:
     is what sessions before a resume took; `elsewhere_*` what the training would have taken besides, had not another run
     left it in the cache. `reader` gives rows to the model, in batches of `pass_size`. `inputs`: what the model reads of
     every split, where its `objective` encodes them; `rollouts` where it lets the model write, and judges that, `rounds`
-    being what was told of it (`told_rounds`)."""
+    being what was told of it (`told_rounds`). `stacked`: how many runs trained in one pass over the base."""
 
     net: Net
     plan: Plan
@@ -68,6 +68,7 @@ class Trained:
     earlier_seconds: float = 0.0
     elsewhere_seconds: float = 0.0
     elsewhere_flops: float = 0.0
+    stacked: int = 1
 
     @property
     def warnings(self) -> list[str]:
@@ -329,6 +330,7 @@ def descend(
         fingerprint=job.fingerprint,
         pass_size=size,
         handed_over=job.handed_over,
+        stack=job.stack,
     )
     progress = training.run()
     if augmented and (told := augmented.told(progress.changed_rows, progress.cut_rows, progress.read_rows)):
@@ -350,6 +352,7 @@ def descend(
         curve=progress.curve,
         rounds=progress.rounds,
         earlier_seconds=training.earlier_seconds,
+        stacked=job.stack.most,
         elsewhere_seconds=progress.elsewhere_seconds,
         elsewhere_flops=progress.elsewhere_flops,
     )

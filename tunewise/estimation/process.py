@@ -41,7 +41,7 @@ def answer(question: Question, pipe: Connection) -> None:
 def run_for_real(question: Question, pipe: Connection) -> None:
     """Carries out the run itself, as a comparison does; its record says how it went."""
     _begin(question)
-    work(question.task, pipe)
+    work([question.task], pipe)
 
 
 def _begin(question: Question) -> None:

@@ -55,6 +55,8 @@ class Method(ABC):
         control: whether it is there to compare with, never to be recommended.
         descends: whether it trains by gradient descent (else by a closed solver).
         instead: the nearest method for models that it cannot work with.
+        stacks: whether runs of it that differ in their rates alone can train in one pass over the base: it has one
+            plan, and all that trains are low-rank updates of linear layers and the head.
         starts_unchanged: whether its output before the first step is the base model's.
         Config: its options.
     """
@@ -70,6 +72,7 @@ class Method(ABC):
     control: ClassVar[bool] = False
     descends: ClassVar[bool] = True
     instead: ClassVar[str] = "last_k"
+    stacks: ClassVar[bool] = False
     starts_unchanged: ClassVar[bool] = True
     Config: ClassVar[type[BaseConfig]] = MethodConfig
 

@@ -25,6 +25,7 @@ class Dora(Lora):
     trains = "magnitudes and low-rank updates of the directions of linear layers, and the output layers"
     source = "Liu et al. 2024, DoRA: Weight-Decomposed Low-Rank Adaptation"
     instead = "lora"
+    stacks = False
     Config = DoraConfig
 
     def options(self, model: ModelMap) -> dict[str, Any]:

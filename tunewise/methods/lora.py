@@ -36,6 +36,7 @@ class Lora(PeftLayers):
     trains = "low-rank updates of linear layers, and the output layers"
     source = "Hu et al. 2022, LoRA; Schulman et al. 2025, LoRA Without Regret (all layers, 10x the rate)"
     convolutions = True
+    stacks = True
     Config = LoraConfig
 
     def options(self, model: ModelMap) -> dict[str, Any]:

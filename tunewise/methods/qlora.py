@@ -33,6 +33,7 @@ class Qlora(Lora):
     instead = "lora"
     convolutions = False
     starts_unchanged = False
+    stacks = False
     Config = QloraConfig
 
     def plan(self, model: ModelMap, signals: Signals) -> Plan:

@@ -29,6 +29,11 @@ class AttentionShape:
     tokens: int
     drops: bool
 
+    @property
+    def width(self) -> int:
+        """Of what all heads read."""
+        return self.heads * self.head_width
+
 
 def attention_of(
     located: LocatedModel, data: DataBundle, dropout: float | None, max_length: int | None

@@ -53,7 +53,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         _what(record),
         f"## How to load\n\n{loading_code(record)}",
         f"## Scores\n\n{_scores(record)}",
-        f"## What it cost\n\n{_costs(record['costs'])}",
+        f"## What it cost\n\n{_costs(record)}",
         f"## Data\n\n{_data(record['data'])}",
         f"## Training\n\n{_training(record)}",
         f"## Limits\n\n{_limits(record)}",
@@ -150,7 +150,8 @@ def _cell(value: Mapping[str, Any] | None) -> str:
     return score(value["value"]) if ends == "–" else f"{score(value['value'])} ({ends})"
 
 
-def _costs(costs: Mapping[str, float]) -> str:
+def _costs(record: Mapping[str, Any]) -> str:
+    costs = record["costs"]
     trainable, total = costs["trainable_parameters"], costs["total_parameters"]
     work = [costs["forward_flops"], costs["backward_flops"]]
     rows = [
@@ -162,7 +163,11 @@ def _costs(costs: Mapping[str, float]) -> str:
         ("saved files", size(costs["saved_bytes"])),
         ("prediction", f"{milliseconds(costs['predict_ms_per_example'])} per example, in batches"),
     ]
-    return "\n".join(["| cost | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    table = "\n".join(["| cost | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    if (stacked := record.get("stacked", 0)) < 2:
+        return table
+    shared = f"{stacked} runs trained in one pass over the base: times are this one's share, memory is that of all."
+    return f"{table}\n\n{shared}"
 
 
 def _data(data: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ class Problem(TypedDict):
 class Run(TypedDict):
     """One method on one model with one seed, in a cross-validation on one fold (from 1). `scores` and `confusion` go by
     test set, the first being the main one. `texts`: what a language model wrote (`RunRecord.texts`);
-    `rounds`, `forgetting`, `soup` and `drawn`: as in `RunRecord`."""
+    `rounds`, `forgetting`, `soup`, `drawn` and `stacked`: as in `RunRecord`."""
 
     id: str
     name: NotRequired[str]
@@ -63,6 +63,7 @@ class Run(TypedDict):
     forgetting: NotRequired[dict[str, Any]]
     soup: NotRequired[dict[str, Any]]
     drawn: NotRequired[dict[str, Any]]
+    stacked: NotRequired[int]
     folder: str
     error: Problem | None
     warnings: list[str]
@@ -164,13 +165,15 @@ class Disagreement(TypedDict):
 
 
 class Rate(TypedDict):
-    """A learning rate that was tried: `scale` times the method's own; `value` on validation, None where it failed."""
+    """A learning rate that was tried: `scale` times the method's own; `value` on validation, None where it failed;
+    `stacked` runs trained in one pass over the base, with `train_seconds` the share of each."""
 
     name: str
     scale: float
     learning_rate: float | None
     value: float | None
     train_seconds: float
+    stacked: NotRequired[int]
     chosen: bool
     at_edge: bool
 

@@ -132,6 +132,12 @@ def measured_costs(entries: Sequence[Entry]) -> list[str]:
     return [name for name in COSTS if any(entry.has(name) for entry in entries)]
 
 
+def stacked_names(comparison: Comparison) -> list[str]:
+    """Whose trials trained in one pass over the base, some of them at least."""
+    names = [rate["name"] for rate in comparison.get("rates") or [] if rate.get("stacked", 1) > 1]
+    return [plain(name, 40) for name in dict.fromkeys(names)]
+
+
 def named_tests(comparison: Comparison) -> list[str]:
     """The names of the test sets, the main one first: the order of the data."""
     names = [name for name in comparison["data"]["rows"] if name not in ("train", "validation")]

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tunewise.report.contents import Comparison
+from tunewise.report.contents import Comparison, Run
 from tunewise.report.cost_columns import cost_columns
-from tunewise.report.entries import Entry, entry_name, explained, last_part, named_tests, value_of
+from tunewise.report.entries import Entry, entry_name, explained, last_part, named_tests, stacked_names, value_of
 from tunewise.report.figures import interval, is_number, metric_name, plain, plain_lines, score, seconds, size
 from tunewise.report.interval_bar import bar_of, scale_of
 from tunewise.report.metric_words import entity_type, greater_is_better, is_neutral, meaning
@@ -109,7 +109,7 @@ def rate_table(comparison: Comparison) -> dict[str, Any]:
                 "at_edge": chosen["at_edge"],
             }
         )
-    return {"heads": [f"× {scale:g}" for scale in scales], "rows": rows}
+    return {"heads": [f"× {scale:g}" for scale in scales], "rows": rows, "stacked": stacked_names(comparison)}
 
 
 def pair_rows(comparison: Comparison) -> list[dict[str, str]]:
@@ -228,7 +228,7 @@ def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "fold": run.get("fold"),
             "status": run["status"],
             "score": score(value_of(run, tests[0], comparison["metric"])) if tests else "–",
-            "time": seconds((run["costs"] or {}).get("total_seconds")),
+            "time": seconds((run["costs"] or {}).get("total_seconds")) + _shared(run),
             "marginal": seconds((run["marginal"] or {}).get("total_seconds")),
             "folder": plain(run["folder"]),
             "error": run["error"],
@@ -236,6 +236,11 @@ def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for run in comparison["runs"]
     ]
+
+
+def _shared(run: Run) -> str:
+    """Behind the seconds of a run whose passes served others too."""
+    return f", 1 of {run['stacked']} in one pass" if run.get("stacked") else ""
 
 
 def environment_lines(comparison: Comparison) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunewise.report.contents import Comparison
 from tunewise.report.cost_columns import cost_columns
-from tunewise.report.entries import Entry, entries_of
+from tunewise.report.entries import Entry, entries_of, stacked_names
 from tunewise.report.figures import in_points, interval, metric_name, plain, score
 from tunewise.report.words import advise
 
@@ -135,6 +135,8 @@ def _note(comparison: Comparison) -> str:
     if rates:
         scales = ", ".join(f"{scale:g}" for scale in sorted({rate["scale"] for rate in rates}))
         note += f"\neach method's learning rate is the best on validation of {scales} times its own"
+    if stacked := stacked_names(comparison):
+        note += f"\ntrials of {', '.join(stacked)} trained in one pass over the base; costs are those of runs alone"
     if edges := [plain(rate["name"], NAME_WIDTH) for rate in rates if rate["at_edge"] and rate["chosen"]]:
         note += f"\nbest at an edge of what was tried, so more might be gained beyond: {', '.join(edges)}"
     return note

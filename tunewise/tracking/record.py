@@ -90,6 +90,8 @@ class RunRecord:
         forgetting: perplexity of a text of another domain before and after training; left out where none was named.
         soup: of the mean of several runs: its kind, the metric that greedy goes by, and the members with their metric
             on validation, that of the mean when each was tried, and which were taken; left out elsewhere.
+        stacked: how many runs trained in one pass over the base; left out where it trained alone. Its seconds are then
+            those of its own and its share of what was done for all, its memory is that of all.
         drawn: of image generation: FID, KID and Inception score of images drawn before and after training, with their
             difference, or why there are none; left out elsewhere.
         created: UTC, ISO 8601.
@@ -115,6 +117,7 @@ class RunRecord:
     forgetting: dict[str, Any] = field(default_factory=dict)
     soup: dict[str, Any] = field(default_factory=dict)
     drawn: dict[str, Any] = field(default_factory=dict)
+    stacked: int = 0
     handover: HandedOver | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -132,6 +135,7 @@ class RunRecord:
             "forgetting",
             "soup",
             "drawn",
+            "stacked",
         ):  # so that older programs read the records of other models
             if not plain[name]:
                 del plain[name]

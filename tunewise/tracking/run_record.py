@@ -100,6 +100,7 @@ def finish_record(
         texts=results.texts,
         forgetting=results.forgetting,
         drawn=results.drawn,
+        stacked=trained.stacked if trained.stacked > 1 else 0,
         handover=HandedOver(kind, {"model": "model", "predictions": "predictions"}, trained.net.loads_as),
         notes=list(trained.net.notes),
         warnings=list(warnings),
