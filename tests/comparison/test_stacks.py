@@ -53,10 +53,11 @@ LORA, SMALL, HEAD, DORA = (
 def test_rates_of_one_method_share_their_passes(tmp_path: Path) -> None:
     entries = trials(tmp_path, HEAD, LORA, SMALL, DORA)
     jobs = stacked(entries, lambda entry: 8, 1, True)
-    assert [len(job) for job in jobs] == [1, 1, 1, 3, 3, 1, 1, 1]
+    assert [len(job) for job in jobs] == [3, 3, 1, 1, 1, 1, 1, 1]
+    assert [job[0].choice.name for job in jobs] == ["lora", "lora", *["head"] * 3, *["dora"] * 3]
     for job in jobs:
         assert len({entry.name for entry in job}) == 1
-    assert [entry.choice.options["rate_scale"] for entry in jobs[3]] == [0.3, 1, 3]
+    assert [entry.choice.options["rate_scale"] for entry in jobs[0]] == [0.3, 1, 3]
 
 
 @pytest.mark.parametrize(

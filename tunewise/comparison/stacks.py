@@ -27,7 +27,7 @@ def stacks_trials(recipe: Recipe, checked: Checked) -> bool:
 def stacked(
     entries: Sequence[Entry], most: Callable[[Entry], int], side_by_side: int, stacks: bool
 ) -> list[list[Entry]]:
-    """The runs of each process, in their order.
+    """The runs of each process: stacks first, since they take the longest, then the others in their order.
 
     A group is cut into as many stacks as processes run side by side, where there is not enough else to do for these.
 
@@ -44,7 +44,7 @@ def stacked(
         if len(group) > 1 and len(entries) - len(group) < len(group):
             parts = max(parts, min(side_by_side, len(group)))
         jobs += [group[start::parts] for start in range(parts)]
-    return jobs
+    return sorted(jobs, key=len, reverse=True)
 
 
 def _alike(entry: Entry) -> Any:
