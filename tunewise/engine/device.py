@@ -142,6 +142,8 @@ def tune_for(
     tuned = tune(config, attention, side_by_side, images=reads_images(data))
     if not stacks or attention is None or tuned.device != "cpu":
         return tuned
+    if attention.drops and tuned.attention != "eager":  # torch's own draws other masks for several runs than for one
+        return tuned
     torch.set_num_threads(1)
     with freed_memory_kept():  # as in training: a pass for several runs has larger blocks
         question = stack_question(attention, _rows_of_a_batch(config, attention), tuned.precision)
