@@ -97,7 +97,7 @@ def stacking(recipe) -> Path:
     path = recipe(
         methods=["head", {"lora": {"rank": 2}}],  # with enough else to do, trials are not spread over the cores
         rate_grid=[0.3, 1, 3],
-        train={"max_steps": 24, "batch_size": 8, "threads": 1, "precision": "fp32", "evaluate_every": 12},
+        train={"max_steps": 24, "batch_size": 8, "dropout": 0, "threads": 1, "precision": "fp32", "evaluate_every": 12},
     )
     in_one_pass(path)
     return path
