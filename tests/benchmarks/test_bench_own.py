@@ -16,6 +16,7 @@ from benchmarks import further, machine, own, process, vocabulary
 from benchmarks.jobs import COMPARED, Bench, method_of
 from benchmarks.memory import Memory
 from benchmarks.rows import Files, read_csv
+from benchmarks.stacked import ONE_BY_ONE, ONE_PASS
 from tunewise.recipe import load_recipe
 
 
@@ -78,6 +79,15 @@ def test_sizes_of_a_model(tiny_bert: Path) -> None:
 def test_grown_files_have_the_rows_they_say(files: Files, tmp_path: Path) -> None:
     grown = further._grown(Bench("model", files, tmp_path), 130)
     assert len(read_csv(grown.train)) == 130 and grown.test == files.test
+
+
+def test_rates_are_tried_in_both_ways(tiny_bert: Path, files: Files, tmp_path: Path) -> None:
+    bench = Bench(str(tiny_bert), files, tmp_path)
+    found = {side: further.lora_rates(bench, side, 0) for side in (ONE_BY_ONE, ONE_PASS)}
+    assert (found[ONE_BY_ONE]["stacked"], found[ONE_PASS]["stacked"]) == (0, 4)
+    for measured in found.values():
+        assert len(measured["accuracies"]) == 4
+        assert 0 < measured["train_seconds"] < measured["work_seconds"] < measured["command_seconds"]
 
 
 def test_a_large_vocabulary(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

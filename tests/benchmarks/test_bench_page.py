@@ -103,6 +103,16 @@ def test_growth_takes_the_least_of_the_rounds(results: Results) -> None:
     assert cells[4:] == ["1.000 ms", "1.200 ms", "+20%", "±10%", "**no**"]
 
 
+def test_rates_in_one_pass(results: Results) -> None:
+    sides = {"one by one": ([40.0, 60.0], 4e8), "one pass": ([20.0, 20.0], 8e8)}
+    for side, (taken, memory) in sides.items():
+        for seed, value in enumerate(taken):
+            found = {"train_seconds": value, "above_bytes": memory, "accuracies": [0.5, 0.7]}
+            results.put("rates", side, seed, found)
+    assert row(further_tables.rates(results), "in one pass")[1:] == ["20.0 s", "800 MB", "60.0%"]
+    assert row(further_tables.rates(results), "ratio")[1:3] == ["2.50 (2.00 to 3.00)", "0.50 (0.50 to 0.50)"]
+
+
 def test_vocabulary_and_large(results: Results) -> None:
     for side, size in (("untrimmed", 200e6), ("ours", 20e6)):
         more = {"train_seconds": size / 1e8, "steps": 10, "above_bytes": 4 * size}

@@ -83,6 +83,19 @@ def test_rates_are_tried_with_the_first_seed_and_the_best_is_taken(recipe, tunew
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == before
 
 
+def stop_at_step(step: int, path: Path, out: Path, run: str) -> None:
+    """Interrupts the comparison of a recipe once one of its runs has come so far."""
+    command = [sys.executable, "-m", "tunewise.cli.main", "compare", str(path), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    log = out / "runs" / run / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.is_file() and f'"step": {step}' in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+
+
 def in_one_pass(path: Path) -> None:
     """Lets this machine know that stacked runs are the fastest for a recipe."""
     recipe = load_recipe(path)
@@ -129,15 +142,7 @@ def test_rates_of_lora_are_tried_in_one_pass(stacking: Path, tunewise, tmp_path:
 def test_stacked_trials_that_were_stopped_go_on_as_they_would_have(stacking: Path, tunewise, tmp_path: Path) -> None:
     whole, out = tmp_path / "whole", tmp_path / "stopped"
     assert tunewise("compare", stacking, "--out", whole).exit_code == 0
-    command = [sys.executable, "-m", "tunewise.cli.main", "compare", str(stacking), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    log = out / "runs" / "lora-rate3-seed0" / "log.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.is_file() and '"step": 2' in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    stop_at_step(2, stacking, out, "lora-rate3-seed0")
     statuses = [json.loads(path.read_text())["status"] for path in out.glob("runs/lora*/record.json")]
     assert len(statuses) == 3 and set(statuses) <= {"interrupted", "finished"}
     assert tunewise("compare", stacking, "--out", out).exit_code == 0
@@ -250,15 +255,7 @@ def test_interrupted_then_continued_equals_uninterrupted(recipe, tunewise, tmp_p
     )
     assert tunewise("compare", path, "--out", tmp_path / "whole").exit_code == 0
     out = tmp_path / "stopped"
-    command = [sys.executable, "-m", "tunewise.cli.main", "compare", str(path), "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    log = out / "runs" / "full-seed0" / "log.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.is_file() and '"step": 5' in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    stop_at_step(5, path, out, "full-seed0")
     content = json.loads((out / "comparison.json").read_text())
     assert {run["name"]: run["status"] for run in content["runs"]}["full"] == "interrupted"
     assert tunewise("compare", path, "--out", out).exit_code == 0

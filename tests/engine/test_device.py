@@ -95,24 +95,22 @@ def test_runs_side_by_side_share_the_cores(no_gpu, told, monkeypatch: pytest.Mon
 def test_how_many_runs_train_in_one_pass(
     told, tiny_bert, toy_data, monkeypatch, answer: str, fit: int, side_by_side: int, stacks: bool, expected: int
 ) -> None:
-    monkeypatch.setattr(device, "this_machine", told(runs_in_one_pass=answer))
-    monkeypatch.setattr(device, "tune", lambda *args, **named: tune(*args, **named, machine=told()))
     monkeypatch.setattr(device, "runs_that_fit", lambda path: fit)
     config = TrainConfig(precision="fp32", threads=2, device="cpu")
-    found = tune_for(config, check_folder("bert", tiny_bert), toy_data(), side_by_side, stacks)
+    found = tune_for(
+        config, check_folder("bert", tiny_bert), toy_data(), side_by_side, stacks, told(runs_in_one_pass=answer)
+    )
     assert found.stacked == expected and torch.get_num_threads() == 2
     asked = [name for name in told.asked if not name.startswith("attention")]
     assert asked == (["runs in one pass, 4 heads of 8, 16 rows of 16 tokens, fp32"] if stacks else [])
 
 
 @pytest.mark.parametrize(("dropout", "expected"), [(0.0, 4), (0.1, 1)])
-def test_runs_stay_what_they_are_alone(told, tiny_bert, toy_data, monkeypatch, dropout: float, expected: int) -> None:
+def test_runs_stay_what_they_are_alone(told, tiny_bert, toy_data, dropout: float, expected: int) -> None:
     """torch's fused attention draws its own dropout, for a stack another than for one run."""
     machine = told(runs_in_one_pass="4", attention="sdpa")
-    monkeypatch.setattr(device, "this_machine", machine)
-    monkeypatch.setattr(device, "tune", lambda *args, **named: tune(*args, **named, machine=machine))
     config = TrainConfig(precision="fp32", threads=1, device="cpu", dropout=dropout)
-    found = tune_for(config, check_folder("bert", tiny_bert), toy_data(), stacks=True)
+    found = tune_for(config, check_folder("bert", tiny_bert), toy_data(), stacks=True, machine=machine)
     assert (found.attention, found.stacked) == ("sdpa", expected)
 
 

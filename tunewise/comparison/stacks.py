@@ -40,9 +40,11 @@ def stacked(
         groups.setdefault(_alike(entry) if stacks else number, []).append(entry)
     jobs: list[list[Entry]] = []
     for group in groups.values():
-        parts = math.ceil(len(group) / max(1, most(group[0]))) if len(group) > 1 else 1
-        if len(group) > 1 and len(entries) - len(group) < len(group):
-            parts = max(parts, min(side_by_side, len(group)))
+        parts, others = 1, len(entries) - len(group)
+        if len(group) > 1:
+            parts = math.ceil(len(group) / most(group[0]))
+            if others < len(group):
+                parts = max(parts, min(side_by_side, len(group)))
         jobs += [group[start::parts] for start in range(parts)]
     return sorted(jobs, key=len, reverse=True)
 

@@ -134,12 +134,17 @@ def tune(
 
 
 def tune_for(
-    config: TrainConfig, located: LocatedModel, data: DataBundle, side_by_side: int = 1, stacks: bool = False
+    config: TrainConfig,
+    located: LocatedModel,
+    data: DataBundle,
+    side_by_side: int = 1,
+    stacks: bool = False,
+    machine: Callable[[], Machine] = this_machine,
 ) -> Tuned:
     """The same for a model and the data that it learns from; where `stacks` is set, with how many runs train the
     fastest in one pass, of those that fit into memory."""
     attention = attention_of(located, data, config.dropout, config.max_length)
-    tuned = tune(config, attention, side_by_side, images=reads_images(data))
+    tuned = tune(config, attention, side_by_side, machine, reads_images(data))
     if not stacks or attention is None or tuned.device != "cpu":
         return tuned
     if attention.drops and tuned.attention != "eager":  # torch's own draws other masks for several runs than for one
@@ -147,7 +152,7 @@ def tune_for(
     torch.set_num_threads(1)
     with freed_memory_kept():  # as in training: a pass for several runs has larger blocks
         question = stack_question(attention, _rows_of_a_batch(config, attention), tuned.precision)
-        fastest = int(this_machine().ask(question).choice)
+        fastest = int(machine().ask(question).choice)
     torch.set_num_threads(tuned.threads)
     return replace(tuned, stacked=max(1, min(fastest, runs_that_fit(located.path) // side_by_side)))
 

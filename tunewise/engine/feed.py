@@ -57,6 +57,10 @@ class Feed:
     def __getitem__(self, split: str) -> Inputs:
         return self._stored.get(split, self.inputs[split])
 
+    def is_stored(self, split: str) -> bool:
+        """Whether stored states are read with the rows."""
+        return split in self._stored
+
     def missing_flops(self, split: str, rows: np.ndarray) -> float:
         """Forward FLOPs that reading these rows takes besides those of the model."""
         stored = self._stored.get(split)
@@ -65,7 +69,7 @@ class Feed:
     def whole_flops(self, split: str, rows: np.ndarray) -> float | None:
         """Forward FLOPs that the model would take for a batch of these rows without stored states; None where there are
         none."""
-        if split not in self._stored:
+        if not self.is_stored(split):
             return None
         inputs = self.inputs[split]
         return self._whole_flops.forward(*inputs.shape(rows), items_of(inputs, rows))

@@ -224,8 +224,8 @@ class Gradients:
         """As the step minimises it: of one pass, mixed, or of two."""
         batch, targets, r_drop = reading.batch(rows), reading.targets_of(rows), self.objective.config.r_drop
         if r_drop:
-            return r_drop_loss(self.objective, self._outputs_of_step(step, rows, repeated(batch, 2)), targets, r_drop)
-        logits_BC = self._outputs_of_step(step, rows, batch)
+            return r_drop_loss(self.objective, self._outputs_of_step(step, repeated(batch, 2)), targets, r_drop)
+        logits_BC = self._outputs_of_step(step, batch)
         if (others := reading.others_of(rows)) is not None:
             return loss_of_both(self.objective, logits_BC, targets, others, reading.share)
         if self.feed.mixup:
@@ -233,9 +233,9 @@ class Gradients:
             return mixed_loss(self.objective, logits_BC, targets, self.feed.mixup, generator)
         return self.objective.loss(logits_BC, targets)
 
-    def _outputs_of_step(self, step: int, rows: np.ndarray, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _outputs_of_step(self, step: int, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Of one pass with other runs, where they read the same; the batch that shows what one costs is read alone."""
-        if self.flops is None or self.feed.whole_flops("train", rows) is not None:
+        if self.flops is None or self.feed.is_stored("train"):
             return self._outputs(batch, self.tuned.autocast)
         batch = {key: value.to(self.targets.device) for key, value in batch.items()}
         alone = partial(self._outputs, batch, self.tuned.autocast)

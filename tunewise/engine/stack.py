@@ -89,11 +89,10 @@ ALONE = Alone()
 class Member(Alone):
     """A run of a stack. Its clock stands still while others are at work, and counts its share of a pass for all."""
 
-    stack: Stack
-    number: int
     most: int = field(default=1, init=False)
     asked: Ask | Pass | None = field(default=None, init=False)
     answer: Pass | None = field(default=None, init=False)
+    place: int = field(default=0, init=False)  # of its rows in the answer
     problem: Exception | None = field(default=None, init=False)
     random: dict[str, torch.Tensor] = field(default_factory=dict, init=False)
     share: float = field(default=0.0, init=False)
@@ -109,7 +108,7 @@ class Member(Alone):
         if self.answer is None:
             return ask.alone()
         self.most = max(self.most, len(self.answer.parts))
-        return self.answer.parts[self.stack.place(self)]
+        return self.answer.parts[self.place]
 
     def backward(self, loss: torch.Tensor) -> None:
         loss.backward()
@@ -154,7 +153,7 @@ class Stack:
     """
 
     def __init__(self, count: int):
-        self.members = [Member(self, number) for number in range(count)]
+        self.members = [Member() for _ in range(count)]
         self._here: list[Member] = []
         self._layers: StackedLayers | None = None
         self._together: list[Member] = []
@@ -181,10 +180,6 @@ class Stack:
                 self._layers = None  # it keeps the nets of all
         return problems
 
-    def place(self, member: Member) -> int:
-        """Of its rows in the last pass."""
-        return self._together.index(member)
-
     def _answer(self) -> None:
         """Backward passes first: what was left of one is done with."""
         begun = time.perf_counter()
@@ -200,7 +195,7 @@ class Stack:
 
     def _same_batch(self) -> list[Member]:
         """The runs that are the furthest behind and read the same rows."""
-        first = min(self._here, key=lambda member: (member.asked.step, member.number))
+        first = min(self._here, key=lambda member: member.asked.step)
         return [member for member in self._here if member.asked.is_the_same(first.asked)]
 
     def _forward(self, served: list[Member]) -> None:
@@ -214,8 +209,8 @@ class Stack:
             self._refused = f"{type(problem).__name__}: {problem}"
         if self._refused is None:
             random, masks = random_state(), asks[0].masks.state
-            for member in served:
-                member.answer, member.random = found, random
+            for place, member in enumerate(served):
+                member.answer, member.place, member.random = found, place, random
         else:
             self._layers = None
             for ask in asks:
